@@ -1,0 +1,27 @@
+"""NeuCEPT: which neurons decide, in which different ways, and which of those ways are unreliable."""
+
+from neucept import metrics
+from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
+from neucept.errors import InputError
+from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
+from neucept.recording import Recording, record
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Choice",
+    "CriticalNeurons",
+    "InputError",
+    "Mechanisms",
+    "NothingSelectedWarning",
+    "Promise",
+    "Recording",
+    "Selection",
+    "choose_n_mechanisms",
+    "discover",
+    "learn",
+    "metrics",
+    "one_mechanism",
+    "record",
+    "reliability",
+]

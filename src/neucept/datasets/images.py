@@ -1,0 +1,191 @@
+"""A data set of labelled pictures, as a network wants them and as a person sees them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import Dataset
+
+from neucept.datasets.pictures import Picture, Pictures, Stored
+from neucept.errors import InputError, missing
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The default transform: bytes to [0, 1], resized and normalised where asked.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        Height and width to resize to (bilinear, antialiased); the aspect ratio is not kept.
+    mean, std : tuple of float, optional
+        One number a channel, subtracted and divided by after scaling to [0, 1].
+
+    Examples
+    --------
+    >>> Scaling(size=(32, 32))(np.zeros((5, 28, 28), np.uint8)).shape
+    torch.Size([5, 1, 32, 32])
+    """
+
+    size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __call__(self, pictures: Picture) -> Tensor:
+        """Transform pictures (n, H, W) or (n, H, W, 3) of uint8 to a tensor (n, C, H, W) of float32."""
+        pixels = torch.from_numpy(np.array(pictures))  # a copy: the pictures may be read-only
+        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        scaled = pixels.float() / 255
+        if self.size is not None and tuple(scaled.shape[-2:]) != self.size:
+            scaled = interpolate(scaled, self.size, mode="bilinear", antialias=True, align_corners=False)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, scaled.shape[1]):
+                raise InputError(f"{name} has {len(values)} numbers for pictures of {scaled.shape[1]} channels.")
+        if self.mean is not None:
+            scaled = scaled - torch.tensor(self.mean).view(1, -1, 1, 1)
+        if self.std is not None:
+            scaled = scaled / torch.tensor(self.std).view(1, -1, 1, 1)
+        return scaled.contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset(Dataset[tuple[Tensor, int]]):
+    """Pictures with labels: ``dataset[i]`` is (tensor (C, H, W), label).
+
+    Parameters
+    ----------
+    pictures : Pictures
+        A sequence of arrays of uint8, (H, W) or (H, W, 3); :class:`neucept.datasets.pictures.Stored` for an array.
+    labels : array of int64, (n,)
+        Class of each picture.
+    class_names : tuple of str
+        Name of each class, by its number.
+    transform : Scaling or callable
+        :class:`Scaling`, or any function from a PIL image to a tensor (C, H, W), such as torchvision's.
+
+    Raises
+    ------
+    InputError
+        The numbers of pictures and labels differ, or a label has no class name.
+
+    Examples
+    --------
+    >>> pictures = np.zeros((4, 28, 28), np.uint8)
+    >>> dataset = ImageDataset.from_array(pictures, [0, 1, 1, 0], ("even", "odd"), Scaling(size=(32, 32)))
+    >>> tensor, label = dataset[1]
+    >>> tensor.shape, label, dataset.picture(1).shape
+    (torch.Size([1, 32, 32]), 1, (28, 28))
+    """
+
+    pictures: Pictures
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    transform: Scaling | Callable[[Any], Tensor] = Scaling()
+
+    def __post_init__(self) -> None:
+        if len(self.pictures) != len(self.labels):
+            raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
+        check_labels(self.labels, self.class_names)
+
+    @classmethod
+    def from_array(
+        cls,
+        pixels: Picture,
+        labels: Sequence[int] | NDArray[Any],
+        class_names: Sequence[str] | None = None,
+        transform: Scaling | Callable[[Any], Tensor] | None = None,
+    ) -> ImageDataset:
+        """Wrap pictures in an array.
+
+        Parameters
+        ----------
+        pixels : array of uint8, (n, H, W) or (n, H, W, 3)
+            The pictures.
+        labels : sequence of int, (n,)
+            Their classes.
+        class_names : sequence of str, optional
+            The classes' names; their numbers by default.
+        transform : Scaling or callable, optional
+            See :class:`ImageDataset`.
+        """
+        labels = np.asarray(labels, dtype=np.int64)
+        names = tuple(class_names) if class_names is not None else numbered(labels)
+        return cls(Stored(np.asarray(pixels)), labels, names, transform or Scaling())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._tensors([index])[0], int(self.labels[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
+        """Fetch a batch at once, which a DataLoader does where it can."""
+        return list(zip(self._tensors(indices), self.labels[list(indices)].tolist(), strict=True))
+
+    def picture(self, index: int) -> Picture:
+        """Give the picture before resizing and normalisation: uint8, (H, W) or (H, W, 3)."""
+        return self.pictures[index]
+
+    def take(self, indices: Sequence[int] | NDArray[Any]) -> ImageDataset:
+        """Keep only some inputs, in the order given (indices, or a boolean mask of length n)."""
+        chosen = np.asarray(indices)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        return replace(self, pictures=self.pictures.take(chosen), labels=self.labels[chosen])
+
+    def relabel(self, labels: Sequence[int] | NDArray[Any], class_names: Sequence[str]) -> ImageDataset:
+        """Ask another question about the same pictures.
+
+        Parameters
+        ----------
+        labels : sequence of int, (n,)
+            The new classes.
+        class_names : sequence of str
+            Their names.
+        """
+        return replace(self, labels=np.asarray(labels, dtype=np.int64), class_names=tuple(class_names))
+
+    def _tensors(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
+        if not isinstance(self.transform, Scaling):
+            return [self.transform(_as_image(self.pictures[i])) for i in indices]
+        if isinstance(self.pictures, Stored):
+            return self.transform(self.pictures.pixels[list(indices)])
+        return [self.transform(self.pictures[i][None])[0] for i in indices]
+
+
+def numbered(labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Name classes by their numbers.
+
+    Examples
+    --------
+    >>> numbered(np.array([0, 2]))
+    ('0', '1', '2')
+    """
+    return tuple(str(label) for label in range(int(labels.max()) + 1)) if len(labels) else ()
+
+
+def check_labels(labels: NDArray[np.int64], class_names: Sequence[str]) -> None:
+    """Raise InputError where a label is negative or has no name, or a name appears twice."""
+    if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
+        raise InputError(
+            f"The labels go from {labels.min()} to {labels.max()}, but there are {len(class_names)} class names, "
+            "for the labels from 0 upwards."
+        )
+    if len(set(class_names)) < len(class_names):
+        name, count = Counter(class_names).most_common(1)[0]
+        raise InputError(f"The class name {name!r} appears {count} times; each class needs its own.")
+
+
+def _as_image(picture: Picture) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing("pillow", "vision") from error
+    return Image.fromarray(picture)

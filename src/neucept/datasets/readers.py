@@ -1,0 +1,306 @@
+"""The formats: a folder a class, IDX files, .npz and parquet."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from neucept.datasets.pictures import Encoded, Picture, decode
+from neucept.errors import InputError, closest, missing
+
+_SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+_SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])
+_IDX_SPLITS = {"train": "train", "t10k": "test", "test": "test"}
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What a file holds, before any sample is drawn.
+
+    Parameters
+    ----------
+    pictures : array of uint8, (n, H, W) or (n, H, W, 3), or Encoded
+        The pictures.
+    labels : array of int64, (n,)
+        Their classes.
+    class_names : tuple of str, optional
+        The names of the classes, where the file says them.
+    """
+
+    pictures: Picture | Encoded
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.pictures) != len(self.labels):
+            raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
+
+
+def read_folder(path: Path, split: str | None) -> Table:
+    """Read a folder with one folder a class, or one a split that holds one a class.
+
+    Parameters
+    ----------
+    path : Path
+        The folder. Classes are numbered in the order of their names; folders in them are searched too.
+    split : str, optional
+        Takes one of the folders "train", "val", "test" and the like; None takes all.
+    """
+    folders = _folders(path)
+    if folders and all(folder.name.lower() in _SPLITS for folder in folders):
+        chosen = set(choose_split([folder.name for folder in folders], split, path))
+        roots = [folder for folder in folders if folder.name in chosen]
+        names = sorted({entry.name for folder in folders for entry in _folders(folder)})
+    else:
+        choose_split([], split, path)
+        roots = [path]
+        names = [folder.name for folder in folders]
+    found = [
+        (file, label)
+        for root in roots
+        for label, name in enumerate(names)
+        for file in sorted((root / name).rglob("*"))
+        if file.suffix.lower() in _SUFFIXES
+    ]
+    if not found:
+        raise InputError(
+            f"The folder {path} holds no images. Expected one folder a class with {' '.join(sorted(_SUFFIXES))} files, "
+            "the four IDX files of MNIST, or parquet files."
+        )
+    files, labels = zip(*found, strict=True)
+    return Table(Encoded(files, [str(file) for file in files]), np.array(labels, dtype=np.int64), tuple(names))
+
+
+def find_idx(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Find IDX files, {split: (images, labels)}; empty where the folder has none."""
+    found: dict[str, tuple[Path, Path]] = {}
+    for images in sorted(path.glob("*-images[-.]idx3-ubyte*")):
+        prefix = images.name.split("-images")[0]
+        for labels in sorted(path.glob(f"{prefix}-labels[-.]idx1-ubyte*")):
+            found[_IDX_SPLITS.get(prefix, prefix)] = (images, labels)
+    return found
+
+
+def read_idx(path: Path, split: str | None) -> Table:
+    """Read MNIST's IDX files, packed with gzip or not; split is "train", "test" or None for both.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that holds them.
+    split : str, optional
+        Takes one of the two.
+    """
+    files = find_idx(path)
+    chosen = [files[name] for name in choose_split(list(files), split, path)]
+    pictures = np.concatenate([_idx_array(images, 3) for images, _ in chosen])
+    labels = np.concatenate([_idx_array(labels, 1) for _, labels in chosen]).astype(np.int64)
+    return Table(pictures, labels)
+
+
+def read_npz(path: Path, split: str | None) -> Table:
+    """Read an .npz file with arrays ``x`` (or ``images``), ``y`` (or ``labels``) and perhaps ``class_names``.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Images are (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 channels, of uint8 or of floats in
+        [0, 1], which are rounded to 256 levels; labels are whole numbers from 0, or names.
+    split : str, optional
+        Takes ``x_train`` and ``y_train``, say, instead of ``x`` and ``y``.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as an .npz file of plain arrays: {error}") from error
+    splits = sorted({name.split("_", 1)[1] for name in arrays if name.startswith(("x_", "images_"))})
+    chosen: Sequence[str | None] = choose_split(splits, split, path) if splits else [None]
+    if not splits:
+        choose_split([], split, path)
+    pictures = [_array(arrays, ("x", "images"), part, path) for part in chosen]
+    labels = np.concatenate([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in chosen])
+    numbers, names = _numbers(labels, str(path))
+    if "class_names" in arrays:
+        names = tuple(str(name) for name in arrays["class_names"])
+    return Table(np.concatenate([_as_bytes(array, path) for array in pictures]), numbers, names)
+
+
+def read_parquet(paths: dict[str, Path], split: str | None, at: Path) -> Table:
+    """Read parquet files with columns ``image`` and ``label``, or ``sheet`` and ``labels``.
+
+    Parameters
+    ----------
+    paths : dict of str to Path
+        One file, or one for each split.
+    split : str, optional
+        Takes one file of several, or the rows whose column ``split`` says so; None takes all.
+    at : Path
+        What the user named.
+
+    Notes
+    -----
+    ``image`` holds encoded bytes (JPEG, PNG, WebP), or a dict whose ``bytes`` does. ``sheet`` holds pictures a
+    row packed into one square grid, row by row, and ``labels`` their labels. Class names come from ``classes.txt``
+    beside the file (one a line in label order, or an identifier, a tab and the names) or from a column ``name``.
+    """
+    chosen = choose_split(list(paths), split, at) if len(paths) > 1 else list(paths)
+    tables = [_parquet_file(paths[name], split if len(paths) == 1 else None) for name in chosen]
+    if len(tables) == 1:
+        return tables[0]
+    labels = np.concatenate([table.labels for table in tables])
+    if all(isinstance(table.pictures, np.ndarray) for table in tables):
+        return Table(np.concatenate([np.asarray(table.pictures) for table in tables]), labels, tables[0].class_names)
+    encoded = [table.pictures for table in tables if isinstance(table.pictures, Encoded)]
+    if len(encoded) < len(tables):
+        raise InputError(f"The parquet files of {at} have different columns; choose one file.")
+    contents = [content for pictures in encoded for content in pictures.contents]
+    return Table(Encoded(contents, [name for e in encoded for name in e.names]), labels, tables[0].class_names)
+
+
+def choose_split(available: Sequence[str], split: str | None, path: Path) -> list[str]:
+    """Take the splits that were asked for: all for None.
+
+    Raises
+    ------
+    InputError
+        There is no such split.
+    """
+    if split is None:
+        return list(available)
+    if split in available:
+        return [split]
+    has = f"the splits {', '.join(map(repr, available))}" if available else "no splits"
+    raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(split, available)}")
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read one IDX file: two zero bytes, the type (8 for bytes), the number of dimensions, sizes, data."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path} cannot be unpacked: {error}") from error
+    header = 4 + 4 * dimensions
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
+        raise InputError(f"{path} is no IDX file of bytes with {dimensions} dimensions.")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if len(content) - header != int(np.prod(shape)):
+        raise InputError(f"{path} is cut short: its header promises {shape}, it holds {len(content) - header} bytes.")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _array(arrays: dict[str, NDArray[Any]], names: Iterable[str], split: str | None, path: Path) -> NDArray[Any]:
+    wanted = [name if split is None else f"{name}_{split}" for name in names]
+    for name in wanted:
+        if name in arrays:
+            return arrays[name]
+    raise InputError(f"{path} has no array {' or '.join(map(repr, wanted))}; it has {', '.join(arrays) or 'none'}.")
+
+
+def _as_bytes(images: NDArray[Any], path: Path) -> Picture:
+    """Bring images to uint8, (n, H, W) or (n, H, W, 3)."""
+    if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
+        images = images.transpose(0, 2, 3, 1)
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
+        raise InputError(
+            f"The images in {path} have shape {images.shape}; expected (n, H, W), (n, H, W, C) or (n, C, H, W) "
+            "with 1 or 3 channels."
+        )
+    if images.dtype == np.uint8:
+        return images
+    low, high = (images.min(), images.max()) if images.size else (0, 0)
+    if np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
+        rounded: Picture = np.rint(images * 255).astype(np.uint8)
+        return rounded
+    raise InputError(
+        f"The images in {path} are {images.dtype} from {low} to {high}; expected uint8, or floats in [0, 1]. "
+        "Store pixels, and give mean and deviation as options."
+    )
+
+
+def _numbers(labels: NDArray[Any], source: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Turn labels into numbers from 0, and names where they were names."""
+    if labels.dtype.kind in "OUS":
+        names, numbers = np.unique(labels.astype(str), return_inverse=True)
+        return numbers.astype(np.int64), tuple(names.tolist())
+    if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.rint(labels)):
+        raise InputError(f"The labels of {source} are not whole numbers: {labels[labels != np.rint(labels)][0]}, say.")
+    return labels.astype(np.int64), None
+
+
+def _parquet_file(path: Path, split: str | None) -> Table:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise missing("pyarrow", "vision") from error
+    try:
+        columns = pyarrow.parquet.read_schema(path).names
+        known = [name for name in ("image", "label", "sheet", "labels", "split", "file", "name") if name in columns]
+        rows = pd.read_parquet(path, columns=known)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a parquet file: {error}") from error
+    sheets = {"sheet", "labels"} <= set(columns)
+    if not sheets and not {"image", "label"} <= set(columns):
+        raise InputError(f"{path} has the columns {', '.join(columns)}; expected 'image' (encoded bytes) and 'label'.")
+    class_names = _class_names(path, rows)
+    if "split" in columns:
+        chosen = choose_split(list(rows["split"].unique()), split, path)
+        rows = rows[rows["split"].isin(chosen)]
+    else:
+        choose_split([], split, path)
+    names = [f"in row {row} of {path}" for row in rows.index]
+    if sheets:
+        labels = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows["labels"]])
+        return Table(_cut(rows, names), labels, class_names)
+    if "file" in columns:
+        names = [f"{file} ({name})" for file, name in zip(rows["file"], names, strict=True)]
+    contents = [value["bytes"] if isinstance(value, dict) else value for value in rows["image"]]
+    if rows["label"].isna().any():
+        raise InputError(f"{path} has {int(rows['label'].isna().sum())} rows without a label.")
+    numbers, label_names = _numbers(rows["label"].to_numpy(), str(path))
+    return Table(Encoded(contents, names), numbers, class_names or label_names)
+
+
+def _cut(rows: pd.DataFrame, names: Sequence[str]) -> Picture:
+    """Cut sheets, square grids of pictures, into the pictures."""
+    pieces = []
+    for content, labels, name in zip(rows["sheet"], rows["labels"], names, strict=True):
+        sheet = decode(content, name)
+        side = int(np.ceil(np.sqrt(len(labels))))
+        height, width = sheet.shape[0] // side, sheet.shape[1] // side
+        grid = sheet.reshape(side, height, side, width, *sheet.shape[2:]).swapaxes(1, 2)
+        pieces.append(grid.reshape(side * side, height, width, *sheet.shape[2:])[: len(labels)])
+    return np.concatenate(pieces)
+
+
+def _class_names(path: Path, rows: pd.DataFrame) -> tuple[str, ...] | None:
+    """Find class names in classes.txt or in the column ``name``."""
+    beside = path.with_name("classes.txt")
+    if beside.is_file():
+        lines = [line.split("\t") for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return _unique([line[-1].split(",")[0].strip() if len(line) > 1 else line[0].strip() for line in lines])
+    if "name" in rows and "label" in rows and pd.api.types.is_integer_dtype(rows["label"]):
+        by_label = rows.drop_duplicates("label").set_index("label")["name"]
+        return _unique([str(by_label.get(label, label)) for label in range(int(by_label.index.max()) + 1)])
+    return None
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """Tell classes of one name apart by their numbers."""
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({label})" for label, name in enumerate(names))

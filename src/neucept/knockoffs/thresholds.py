@@ -1,0 +1,118 @@
+"""From statistics to a selection: equation (9) for one draw, e-values for many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def threshold(W: np.ndarray, q: float) -> float:
+    """Find the threshold of equation (9), whose printed text lost a minus sign.
+
+    The smallest t > 0 among the |W_j| with ``(1 + #{W <= -t}) / max(1, #{W >= t}) <= q``. Equal values are in or out
+    together.
+
+    Parameters
+    ----------
+    W : array
+        (p,) statistics.
+    q : float
+        Level of the false discovery rate, 1 - precision.
+
+    Returns
+    -------
+    float
+        Infinity when no t will do.
+
+    Examples
+    --------
+    >>> threshold(np.array([5.0, 4.0, 3.0, 2.0, -1.0]), q=0.25)
+    2.0
+    >>> threshold(np.array([5.0, 4.0, 3.0, 2.0, -1.0]), q=0.2)
+    inf
+    """
+    levels = np.unique(np.abs(W[W != 0]))
+    if not len(levels):
+        return math.inf
+    ordered = np.sort(W)
+    above = len(W) - np.searchsorted(ordered, levels, side="left")
+    below = np.searchsorted(ordered, -levels, side="right")
+    allowed = (1 + below) <= q * np.maximum(above, 1) * (1 + 1e-12)
+    return float(levels[allowed.argmax()]) if allowed.any() else math.inf
+
+
+def select(W: np.ndarray, q: float) -> np.ndarray:
+    """Mask of what one draw selects at level q, (p,): ``W >= threshold(W, q)``."""
+    return np.asarray(threshold(W, q) <= W)
+
+
+def smallest_selection(q: float) -> int:
+    """Fewest neurons that one draw can select at level q: the ceiling of 1/q.
+
+    >>> smallest_selection(0.1)
+    10
+    """
+    return math.ceil(1 / q - 1e-9)
+
+
+def frequency(W: np.ndarray, q: float) -> np.ndarray:
+    """Share of draws that select each neuron, (p,), from (draws, p) statistics; it guarantees nothing."""
+    return np.asarray(np.mean([select(w, q) for w in W], axis=0))
+
+
+def evalues(W: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """E-values of many draws (Ren and Barber, 2023), averaged over draws and levels.
+
+    ``e_j = mean of p 1{W_j >= T} / (1 + #{W <= -T})`` with T the threshold of a draw at a level. Their sum over null
+    neurons has an expectation of at most p for each draw and level, hence for the mean.
+
+    Parameters
+    ----------
+    W : array
+        (draws, p) statistics.
+    levels : sequence of float
+        Fixed before looking at W.
+
+    Returns
+    -------
+    array
+        (p,), not negative.
+
+    Examples
+    --------
+    >>> evalues(np.array([[5.0, 4.0, 3.0, 2.0, -1.0]]), levels=[0.25])
+    array([5., 5., 5., 5., 0.])
+    """
+    draws, p = W.shape
+    total = np.zeros(p)
+    for w in W:
+        for level in levels:
+            T = threshold(w, level)
+            total += p * (w >= T) / (1 + np.sum(w <= -T))
+    return total / (draws * len(levels))
+
+
+def levels_for(q: float, p: int) -> tuple[float, ...]:
+    """Levels of the e-values for a final level q among p groups of neurons.
+
+    Half of q serves layers with many critical neurons, q itself those with few; half of q is left out where the layer
+    is too small for it to select anything.
+
+    >>> levels_for(0.1, p=120), levels_for(0.1, p=12)
+    ((0.05, 0.1), (0.1,))
+    """
+    return (q / 2, q) if smallest_selection(q / 2) <= p else (q,)
+
+
+def e_bh(e: np.ndarray, q: float) -> np.ndarray:
+    """Mask of the e-BH procedure at level q: the k largest, k the largest with ``e_(k) >= p / (q k)``.
+
+    >>> e_bh(np.array([50.0, 40.0, 0.5, 0.0]), q=0.1)
+    array([ True,  True, False, False])
+    """
+    p = len(e)
+    ordered = np.sort(e)[::-1]
+    enough = np.flatnonzero(ordered * q * np.arange(1, p + 1) >= p * (1 - 1e-12))
+    return np.asarray(e >= ordered[enough[-1]]) if len(enough) else np.zeros(p, bool)

@@ -1,0 +1,182 @@
+"""How many mechanisms are there, and is there more than one at all?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diptest
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.mixture import GaussianMixture
+
+from neucept.mechanisms.clustering import cluster
+from neucept.progress import progress as show_progress
+
+ALPHA = 0.05  # level of the test against one single mechanism
+STABLE = 0.6  # mean adjusted Rand index from which clusters are called stable
+MOST_INPUTS = 3000  # silhouettes grow with the square of the inputs
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A guide to the number of mechanisms.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a number K: ``mechanisms``, ``stability`` (mean adjusted Rand index of two clusterings, each found on
+        another half of the inputs), ``stability_low`` and ``stability_high`` (the middle 90% over the halvings),
+        ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better).
+    p_one : float
+        P-value of the hypothesis that there is one single mechanism, see `one_mechanism`.
+    suggested : int
+        1 where one mechanism cannot be refuted at 5%; otherwise, of the numbers that are stable, the one with the best
+        silhouette (2 where none is stable).
+    """
+
+    table: pd.DataFrame
+    p_one: float
+    suggested: int
+
+    def __str__(self) -> str:
+        if self.suggested == 1:
+            return f"One single mechanism cannot be refuted (p = {self.p_one:.2g}): there may be only one way."
+        row = self.table.set_index("mechanisms").loc[self.suggested]
+        shaky = "" if row["stability"] >= STABLE else " No number of clusters is stable."
+        return (
+            f"More than one mechanism (p = {self.p_one:.2g}); {self.suggested} suggested (stability"
+            f" {row['stability']:.2f}, silhouette {row['silhouette']:.2f}).{shaky}"
+        )
+
+
+def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
+    """Test the hypothesis that inputs form one single cloud.
+
+    Along every direction a single cloud has one mode. Candidate directions, those that best separate the clusters
+    found by K-means with 2 to ``most`` centres (linear discriminants of every two), come from one half of the inputs;
+    the other half is projected on them and Hartigan's dip test judges whether it has one mode. Both ways, corrected for
+    the number of directions and for the two halves.
+
+    Parameters
+    ----------
+    V : array
+        (n, f) scaled neurons.
+    seed : int
+        Of the halves.
+    most : int
+        Most centres.
+
+    Returns
+    -------
+    float
+        P-value; 1 where there are too few inputs to say (fewer than 20).
+
+    References
+    ----------
+    Hartigan and Hartigan, "The dip test of unimodality", 1985.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> cloud = rng.normal(size=(300, 4))
+    >>> one_mechanism(cloud) > 0.05, one_mechanism(cloud + 5 * (np.arange(300)[:, None] % 2)) < 0.001
+    (True, True)
+    """
+    if len(V) < 20:
+        return 1.0
+    order = np.random.default_rng(seed).permutation(len(V))
+    halves = order[: len(V) // 2], order[len(V) // 2 :]
+    best = 1.0
+    for found_on, judged_on in (halves, halves[::-1]):
+        directions = _directions(V[found_on], most, seed)
+        for direction in directions:
+            _, p = diptest.diptest(np.sort(V[judged_on] @ direction))
+            best = min(best, 2 * len(directions) * float(p))
+    return min(best, 1.0)
+
+
+def choose(
+    V: np.ndarray, numbers: Sequence[int], method: Any, seed: int = 0, halvings: int = 10, progress: bool = True
+) -> Choice:
+    """Compare numbers of mechanisms.
+
+    Parameters
+    ----------
+    V : array
+        (n, f) scaled neurons.
+    numbers : sequence of int
+        The K to compare; those that leave fewer than ten inputs a cluster in a half are left out.
+    method : str or clusterer
+        As in `neucept.learn`.
+    seed : int
+        Of halvings and clusterings.
+    halvings : int
+        How many times the inputs are halved for the stability.
+    progress : bool
+        Show progress when it takes more than two seconds.
+    """
+    rng = np.random.default_rng(seed)
+    if len(V) > MOST_INPUTS:
+        V = V[rng.permutation(len(V))[:MOST_INPUTS]]
+    numbers = [K for K in numbers if 2 <= K and 20 * K <= len(V)]
+    rows = []
+    with show_progress("comparing numbers of mechanisms", len(numbers), progress) as advance:
+        for K in numbers:
+            agreement = []
+            for _ in range(halvings):
+                order = rng.permutation(len(V))
+                parts = [cluster(V[half], K, method, seed)[1].labels(V) for half in np.array_split(order, 2)]
+                agreement.append(adjusted_rand_score(*parts))
+            labels, _ = cluster(V, K, method, seed)
+            rows.append(
+                {
+                    "mechanisms": K,
+                    "stability": float(np.mean(agreement)),
+                    "stability_low": float(np.quantile(agreement, 0.05)),
+                    "stability_high": float(np.quantile(agreement, 0.95)),
+                    "silhouette": float(silhouette_score(V, labels)) if len(np.unique(labels)) > 1 else 0.0,
+                    "bic": _bic(V, K, seed),
+                }
+            )
+            advance(1)
+    columns = ["mechanisms", "stability", "stability_low", "stability_high", "silhouette", "bic"]
+    one = {"mechanisms": 1, "stability": 1.0, "stability_low": 1.0, "stability_high": 1.0, "silhouette": np.nan}
+    table = pd.DataFrame([{**one, "bic": _bic(V, 1, seed)}, *rows], columns=columns)
+    p = one_mechanism(V, seed)
+    several = table[table["mechanisms"] > 1]
+    stable = several[several["stability"] >= STABLE]
+    if p > ALPHA or several.empty:
+        suggested = 1
+    elif stable.empty:
+        suggested = 2
+    else:
+        suggested = int(stable.loc[stable["silhouette"].idxmax(), "mechanisms"])
+    return Choice(table, p, suggested)
+
+
+def _directions(V: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
+    directions = []
+    for K in range(2, most + 1):
+        if len(V) < 5 * K:
+            break
+        kmeans = KMeans(K, n_init=3, random_state=seed).fit(V)
+        within = V - kmeans.cluster_centers_[kmeans.labels_]
+        covariance = within.T @ within / len(V) + 1e-3 * np.eye(V.shape[1])
+        for a in range(K):
+            for b in range(a):
+                direction = np.linalg.solve(covariance, kmeans.cluster_centers_[a] - kmeans.cluster_centers_[b])
+                directions.append(direction / max(float(np.linalg.norm(direction)), 1e-12))
+    return directions
+
+
+def _bic(V: np.ndarray, K: int, seed: int) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kind = "full" if V.shape[1] <= 30 else "diag"
+        return float(GaussianMixture(K, covariance_type=kind, reg_covar=1e-4, random_state=seed).fit(V).bic(V))

@@ -1,0 +1,310 @@
+"""The noun: the different ways in which a network reaches one prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from neucept import storage
+from neucept.errors import InputError
+from neucept.mechanisms.assigners import ASSIGNERS, Assigner
+from neucept.recording import Recording, record
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A representative neuron: one neuron of a layer, or the mean of several that were joined.
+
+    Attributes
+    ----------
+    layer : str
+        Where.
+    neurons : tuple of int
+        Its members.
+    selected : bool
+        Whether all of them are critical neurons at the precision asked.
+
+    Examples
+    --------
+    >>> Feature("conv3", (7, 21), True).name
+    'conv3:7+21'
+    """
+
+    layer: str
+    neurons: tuple[int, ...]
+    selected: bool
+
+    @property
+    def name(self) -> str:
+        """Layer and neurons, as in tables."""
+        return f"{self.layer}:{'+'.join(map(str, self.neurons))}"
+
+
+@dataclass(frozen=True, repr=False)
+class Mechanisms:
+    """Mechanisms of one target; made by `neucept.learn` (Algorithm 2).
+
+    Attributes
+    ----------
+    target : int or None
+        The class number; None for an array response or neurons given by hand.
+    target_name : str
+        Its name.
+    samples : array
+        (m,) rows of the recording that were clustered.
+    labels : array
+        (m,) mechanism C of each, 0 the largest; -1 where a clusterer assigned none.
+    cross_fitted : array
+        (m,) mechanism of each by clusters found on the half of the inputs that it is not in; what reliability judges.
+    features : tuple of Feature
+        The f representative neurons.
+    values : array
+        (m, f) their activations.
+    mean, scale : array
+        (f,) what was subtracted and divided by before clustering.
+    assigner : Assigner
+        Assigns further inputs.
+    pooling : mapping of str to str
+        How the layers' neurons were recorded.
+    reliability : DataFrame or None
+        See `neucept.reliability`; None where the recording has no labels.
+    settings : mapping
+        What the result depends on.
+    """
+
+    target: int | None
+    target_name: str
+    samples: np.ndarray
+    labels: np.ndarray
+    cross_fitted: np.ndarray
+    features: tuple[Feature, ...]
+    values: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    assigner: Assigner
+    pooling: Mapping[str, str] = field(default_factory=dict)
+    reliability: pd.DataFrame | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.labels.max()) + 1
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{share:.0%}" for share in self.shares)
+        return f"Mechanisms({len(self)} of {self.target_name!r} by {len(self.features)} neurons; {shares})"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of the representative neurons."""
+        return tuple(dict.fromkeys(feature.layer for feature in self.features))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Inputs of each mechanism, (K,)."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self))
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share of the inputs in each mechanism, (K,)."""
+        return np.asarray(self.sizes / len(self.labels))
+
+    @cached_property
+    def scaled(self) -> np.ndarray:
+        """Values as they were clustered, (m, f)."""
+        return np.asarray((self.values - self.mean) / self.scale)
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """Distance of each input to each mechanism, (m, K)."""
+        return self.assigner.distances(self.scaled)
+
+    @cached_property
+    def representation(self) -> np.ndarray:
+        """Explained representation E, (m, K): distances (K-means), posteriors (mixture) or memberships (others)."""
+        return self.assigner.representation(self.scaled)
+
+    @cached_property
+    def typicality(self) -> np.ndarray:
+        """Share of its mechanism's inputs that lie at least as far out, (m,): 1 most typical, near 0 an outlier."""
+        return self._typicality(self.distances, self.labels)
+
+    @cached_property
+    def doubt(self) -> np.ndarray:
+        """Distance to its own mechanism over that to the nearest other, (m,): near 1 borderline; 0 with one mechanism."""
+        if len(self) < 2:
+            return np.zeros(len(self.labels))
+        own = np.take_along_axis(self.distances, np.maximum(self.labels, 0)[:, None], axis=1)[:, 0]
+        others = self.distances.copy()
+        np.put_along_axis(others, np.maximum(self.labels, 0)[:, None], np.inf, axis=1)
+        return np.asarray(own / np.maximum(others.min(axis=1), 1e-12))
+
+    def typical(self, mechanism: int, count: int = 8) -> np.ndarray:
+        """Positions (in `samples`) of the most typical inputs of a mechanism, most typical first."""
+        mine = np.flatnonzero(self.labels == mechanism)
+        return mine[np.argsort(self.distances[mine, mechanism], kind="stable")[:count]]
+
+    def borderline(self, mechanism: int, count: int = 8) -> np.ndarray:
+        """Positions (in `samples`) of the inputs of a mechanism nearest to another one, the nearest first."""
+        mine = np.flatnonzero(self.labels == mechanism)
+        return mine[np.argsort(-self.doubt[mine], kind="stable")[:count]]
+
+    def separation(self) -> pd.DataFrame:
+        """How each representative neuron sets each mechanism apart: (f, K), mean inside minus mean outside, in deviations."""
+        deviation = np.maximum(self.values.std(axis=0), 1e-12)
+        columns = {}
+        for mechanism in range(len(self)):
+            inside = self.labels == mechanism
+            outside = self.values[~inside].mean(axis=0) if (~inside).any() else self.values.mean(axis=0)
+            columns[mechanism] = (self.values[inside].mean(axis=0) - outside) / deviation
+        return pd.DataFrame(columns, index=[feature.name for feature in self.features])
+
+    def table(self) -> pd.DataFrame:
+        """One row a mechanism: inputs, share, the neurons that set it apart, and its reliability where labels are known."""
+        apart = self.separation()
+        table = pd.DataFrame({"mechanism": range(len(self)), "inputs": self.sizes, "share": self.shares})
+        table["set apart by"] = [_deciding(apart[mechanism]) for mechanism in range(len(self))]
+        if self.reliability is not None:
+            table = table.merge(self.reliability.drop(columns=["share"]), on="mechanism", how="left")
+        return table
+
+    def read(self, recording: Recording, rows: np.ndarray | None = None) -> np.ndarray:
+        """Representative neurons of a recording's inputs, (n, f)."""
+        return representatives(recording, self.features, rows)
+
+    def assign(self, recording: Recording, samples: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Assign inputs to the mechanisms found.
+
+        Parameters
+        ----------
+        recording : Recording
+            With the same layers, of any inputs. Those that are not predicted as the target are assigned too; ask for
+            ``samples=recording.samples(target)`` to leave them out.
+        samples : mask or row numbers, optional
+            Which inputs; all by default.
+
+        Returns
+        -------
+        labels : array
+            (n,) mechanism of each.
+        typicality : array
+            (n,) share of the mechanism's known inputs that lie at least as far out.
+        """
+        rows = recording.samples(np.zeros(len(recording)), samples)
+        scaled = (self.read(recording, rows) - self.mean) / self.scale
+        labels = self.assigner.labels(scaled)
+        return labels, self._typicality(self.assigner.distances(scaled), labels)
+
+    def explain(self, inputs: Any, model: nn.Module | None = None) -> pd.DataFrame:
+        """Explain single inputs: the mechanism, how typical it is, the neurons that decide, how reliable it is.
+
+        Parameters
+        ----------
+        inputs : Recording, or whatever `neucept.record` takes as data
+            A recording of the inputs, or the inputs themselves together with the model.
+        model : Module, optional
+            Needed where inputs are not recorded yet.
+
+        Returns
+        -------
+        DataFrame
+            One row an input: prediction, mechanism, typicality (1 most typical), runner_up (the next mechanism, -1 if
+            none), doubt (near 1: between the two), deciding (the neurons that most set this mechanism apart, with the
+            input's values in deviations), and precision, low and high of the mechanism where labels were known.
+        """
+        if not isinstance(inputs, Recording):
+            if model is None:
+                raise InputError("explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model).")
+            if "callable" in self.pooling.values():
+                raise InputError("The neurons were recorded by a callable; record the inputs with it and give the Recording.")
+            layers = list(self.pooling)
+            inputs = record(model, inputs, layers=layers, neurons=dict(self.pooling), progress=False)
+        labels, typicality = self.assign(inputs)
+        scaled = (self.read(inputs) - self.values.mean(axis=0)) / np.maximum(self.values.std(axis=0), 1e-12)
+        distances = self.assigner.distances((self.read(inputs) - self.mean) / self.scale)
+        apart = self.separation()
+        names = self._class_names(inputs)
+        rows = []
+        for i, label in enumerate(labels):
+            others = np.where(np.arange(len(self)) == label, np.inf, distances[i])
+            runner_up = int(others.argmin()) if len(self) > 1 else -1
+            strongest = apart[label].abs().to_numpy().argsort()[::-1][:5]
+            row: dict[str, Any] = {
+                "prediction": names[i],
+                "mechanism": int(label),
+                "typicality": float(typicality[i]),
+                "runner_up": runner_up,
+                "doubt": float(distances[i, label] / max(others.min(), 1e-12)) if len(self) > 1 else 0.0,
+                "deciding": ", ".join(f"{apart.index[f]} ({scaled[i, f]:+.1f})" for f in strongest),
+            }
+            if self.reliability is not None:
+                known = self.reliability.set_index("mechanism").loc[int(label)]
+                row |= {name: float(known[name]) for name in ("precision", "low", "high")}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a folder; `Mechanisms.open` reads it. A clusterer of the user's is kept as the clusters it found."""
+        kind = next(name for name, cls in ASSIGNERS.items() if isinstance(self.assigner, cls))
+        facts = {
+            "assigner": kind,
+            "features": [[f.layer, list(f.neurons), f.selected] for f in self.features],
+            "reliability": None if self.reliability is None else self.reliability.to_dict("list"),
+            **{name: getattr(self, name) for name in ("target", "target_name")},
+            **{name: dict(getattr(self, name)) for name in ("pooling", "settings")},
+        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {f"assigner/{name}": array for name, array in self.assigner.arrays().items()}
+        return storage.save(path, "Mechanisms", facts, arrays)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Mechanisms:
+        """Open what `save` wrote."""
+        facts, arrays = storage.open_folder(path, "Mechanisms")
+        parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
+        known = facts.pop("reliability")
+        return cls(
+            assigner=ASSIGNERS[facts.pop("assigner")](**parts),
+            features=tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features")),
+            reliability=None if known is None else pd.DataFrame(known),
+            **{name: arrays[name] for name in _ARRAYS},
+            **facts,
+        )
+
+    def _class_names(self, recording: Recording) -> list[str]:
+        return [recording.class_names[number] for number in recording.predictions]
+
+    def _typicality(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        result = np.zeros(len(labels))
+        for mechanism in range(len(self)):
+            known = np.sort(self.distances[self.labels == mechanism, mechanism])
+            mine = labels == mechanism
+            nearer = np.searchsorted(known, distances[mine, mechanism] * (1 - 1e-9), side="left")
+            result[mine] = (len(known) - nearer) / max(len(known), 1)
+        return result
+
+
+_ARRAYS = ("samples", "labels", "cross_fitted", "values", "mean", "scale")
+
+
+def representatives(recording: Recording, features: tuple[Feature, ...], rows: np.ndarray | None = None) -> np.ndarray:
+    """Activations of representative neurons, (n, f): the mean of the members of each."""
+    columns = []
+    for feature in features:
+        Z = recording.activations(feature.layer)
+        if max(feature.neurons) >= Z.shape[1]:
+            raise InputError(f"Layer '{feature.layer}' has {Z.shape[1]} neurons here, but neuron {max(feature.neurons)} is needed.")
+        members = Z[:, list(feature.neurons)] if rows is None else Z[np.ix_(rows, feature.neurons)]
+        columns.append(members.mean(axis=1, dtype=np.float64))
+    return np.stack(columns, axis=1)
+
+
+def _deciding(column: pd.Series, count: int = 3) -> str:
+    strongest = column.abs().sort_values(ascending=False).index[:count]
+    return ", ".join(f"{name} ({'high' if column[name] > 0 else 'low'})" for name in strongest)

@@ -1,0 +1,64 @@
+"""From what a model returns to logits, one column a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neucept.errors import InputError
+from neucept.recording.neurons import first_tensor
+
+Output = str | int | Callable[[Any], Tensor] | None
+
+
+def logits_of(returned: Any, output: Output = None) -> Tensor:
+    """Pick the logits out of what a model returned.
+
+    Parameters
+    ----------
+    returned : tensor, tuple, list, mapping or an object with attributes
+        What the model gave for one batch.
+    output : None, str, int or callable
+        None: the tensor itself, what is called ``logits``, or the first tensor. A name is a key or an attribute, a
+        number a position, and a callable maps what was returned to the logits.
+
+    Returns
+    -------
+    Tensor
+        (batch, C), float32. A single logit z (a binary classifier with one output) becomes (-z/2, z/2), whose softmax
+        is the sigmoid of z.
+
+    Raises
+    ------
+    InputError
+        When the output cannot be found or is not (batch, C).
+    """
+    try:
+        if callable(output):
+            logits: Any = output(returned)
+        elif isinstance(output, str):
+            logits = returned[output] if isinstance(returned, Mapping) else getattr(returned, output)
+        elif output is not None:
+            logits = returned[output]
+        elif isinstance(returned, Mapping) and "logits" in returned:
+            logits = returned["logits"]
+        elif not isinstance(returned, Tensor) and isinstance(getattr(returned, "logits", None), Tensor):
+            logits = returned.logits
+        else:
+            logits = first_tensor(returned)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        names = list(returned) if isinstance(returned, Mapping) else type(returned).__name__
+        raise InputError(
+            f"No logits found by output={output!r} in what the model returned ({names}): {error}."
+            " Give output= a key, a position or a callable."
+        ) from None
+    if not isinstance(logits, Tensor) or logits.ndim not in (1, 2) or logits.numel() == 0:
+        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"The logits must be (batch, classes); output={output!r} gave {got}.")
+    logits = logits.detach().float()
+    if logits.ndim == 1:
+        logits = logits[:, None]
+    return torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits

@@ -1,0 +1,305 @@
+"""Training of a classifier, reproducible by its seed and resumable after an interruption."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+
+from neucept.errors import InputError, closest
+from neucept.progress import progress as show_progress
+
+Augment = Callable[[Tensor], Tensor]
+
+_WARM_UP = 0.3  # share of the steps in which the one-cycle rate rises
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset[tuple[Tensor, int]],
+    *,
+    epochs: int,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    optimizer: Literal["adam", "sgd"] = "adam",
+    weight_decay: float = 0.0,
+    augment: Augment | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    checkpoint: str | Path | None = None,
+    frozen_prefix: str | Sequence[str] = (),
+    progress: bool = True,
+    description: str = "Training",
+) -> list[float]:
+    """Train a classifier, in place.
+
+    Parameters
+    ----------
+    model : Module
+        From inputs (n, ...) to logits (n, C).
+    dataset : Dataset
+        Of (input, label), with a length.
+    epochs : int
+        Passes over the data.
+    lr : float
+        Learning rate; the highest, for "sgd".
+    batch_size : int
+        Inputs a step.
+    optimizer : {"adam", "sgd"}
+        Adam at a constant rate, or gradient descent with Nesterov momentum 0.9 and a one-cycle rate: up in the first
+        30% of the steps, then down to 0 along a cosine.
+    weight_decay : float
+        L2 penalty.
+    augment : callable, optional
+        From a batch of inputs to one of the same shape, such as :func:`flip_and_shift`.
+    seed : int
+        For order, augmentation and dropout. Two runs with one seed on one device give the same weights.
+    device : str or torch.device, optional
+        Where to train; where the model is, by default. The model goes back where it was.
+    checkpoint : str or Path, optional
+        A file written after each epoch, whole or not at all. Where it exists, training goes on from it.
+    frozen_prefix : str or sequence of str
+        Names of modules, normally the first ones, whose parameters and batch statistics stay fixed, with all in them.
+    progress : bool
+        Whether to show progress.
+    description : str
+        What the progress says is being done.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each epoch. The model is left in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        A setting is not possible, a frozen module does not exist, or the checkpoint is of another training.
+
+    Examples
+    --------
+    >>> from torch.utils.data import TensorDataset
+    >>> inputs = torch.linspace(-1, 1, 64)[:, None]
+    >>> losses = train(nn.Linear(1, 2), TensorDataset(inputs, (inputs[:, 0] > 0).long()), epochs=30, lr=0.1)
+    >>> losses[-1] < losses[0] / 2
+    True
+    """
+    if epochs < 1 or batch_size < 1 or not lr > 0:
+        raise InputError(f"epochs={epochs}, batch_size={batch_size} and lr={lr} must be positive.")
+    if optimizer not in ("adam", "sgd"):
+        raise InputError(f"optimizer={optimizer!r} is not possible; expected 'adam' or 'sgd'.")
+    frozen = _modules(model, frozen_prefix)
+    home = next(model.parameters()).device
+    place = torch.device(device) if device is not None else home
+    with own_randomness(place), _fixed(frozen):
+        model.to(place)
+        run = _Run(model, optimizer, lr, weight_decay, place)
+        settings = {
+            "epochs": epochs,
+            "lr": lr,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "weight_decay": weight_decay,
+            "seed": seed,
+            "inputs": _length(dataset),
+        }
+        losses = run.resume(Path(checkpoint), settings) if checkpoint is not None else []
+        steps = math.ceil(_length(dataset) / batch_size)
+        with show_progress(description, (epochs - len(losses)) * steps, progress) as advance:
+            for epoch in range(len(losses), epochs):
+                order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+                torch.manual_seed(_epoch_seed(seed, epoch))
+                batches = DataLoader(dataset, batch_size, shuffle=True, generator=order)
+                model.train()
+                for module in frozen:
+                    module.eval()
+                total = torch.zeros((), device=place)
+                for step, (inputs, labels) in enumerate(batches, epoch * steps):
+                    total += run.step(inputs, labels, augment, step / (epochs * steps)) * len(labels)
+                    advance(1)
+                losses.append(float(total) / _length(dataset))
+                if checkpoint is not None:
+                    run.save(Path(checkpoint), settings, losses)
+        model.eval()
+        model.to(home)
+    return losses
+
+
+def accuracy(
+    model: nn.Module,
+    dataset: Dataset[tuple[Tensor, int]],
+    *,
+    batch_size: int = 256,
+    device: str | torch.device | None = None,
+) -> float:
+    """Share of inputs whose largest logit is that of their label; the model is left as found.
+
+    Parameters
+    ----------
+    model : Module
+        From inputs (n, ...) to logits (n, C).
+    dataset : Dataset
+        Of (input, label).
+    batch_size : int
+        Inputs at once.
+    device : str or torch.device, optional
+        Where to compute; where the model is, by default.
+
+    Examples
+    --------
+    >>> from torch.utils.data import TensorDataset
+    >>> logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+    >>> accuracy(nn.Flatten(), TensorDataset(logits, torch.tensor([0, 1, 1, 1])))
+    0.75
+    """
+    training = model.training
+    home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    place = torch.device(device) if device is not None else home
+    right = 0
+    try:
+        model.to(place).eval()
+        with torch.inference_mode():
+            for inputs, labels in DataLoader(dataset, batch_size):
+                right += int((model(inputs.to(place)).argmax(1).cpu() == labels).sum())
+    finally:
+        model.to(home).train(training)
+    return right / _length(dataset)
+
+
+def flip_and_shift(pixels: int = 4, flip: bool = True) -> Augment:
+    """Give an augmentation for small images: each is flipped sideways by the toss of a coin and shifted.
+
+    Parameters
+    ----------
+    pixels : int
+        The largest shift each way; the border that comes in is 0.
+    flip : bool
+        Whether to flip.
+
+    Returns
+    -------
+    callable
+        From a batch (n, C, H, W) to one of the same shape.
+    """
+
+    def augment(images: Tensor) -> Tensor:
+        n, _, height, width = images.shape
+        padded = nn.functional.pad(images, (pixels,) * 4)
+        down, right = torch.randint(0, 2 * pixels + 1, (2, n, 1))
+        columns = right + torch.arange(width)
+        if flip:
+            columns = torch.where(torch.rand(n, 1) < 0.5, columns, columns.flip(1))
+        rows = down + torch.arange(height)
+        index = torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[None, :, None, None]
+        return padded[(*index, rows[:, None, :, None], columns[:, None, None, :])]
+
+    return augment
+
+
+class _Run:
+    """A network in training: its optimiser, one step, and what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, name: str, lr: float, weight_decay: float, device: torch.device) -> None:
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise InputError("There is nothing to train: every parameter is frozen.")
+        self.model, self.device, self.lr, self.one_cycle = model, device, lr, name == "sgd"
+        self.optimizer: torch.optim.Optimizer
+        if self.one_cycle:
+            self.optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+        else:
+            self.optimizer = torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
+
+    def step(self, inputs: Tensor, labels: Tensor, augment: Augment | None, done: float) -> Tensor:
+        if self.one_cycle:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr * _one_cycle(done)
+        inputs = augment(inputs) if augment is not None else inputs
+        loss = cross_entropy(self.model(inputs.to(self.device)), labels.to(self.device))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def save(self, path: Path, settings: dict[str, Any], losses: list[float]) -> None:
+        state = {
+            "settings": settings,
+            "losses": losses,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = path.with_name(path.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def resume(self, path: Path, settings: dict[str, Any]) -> list[float]:
+        if not path.exists():
+            return []
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            found, losses, weights, optimizer = (state[key] for key in ("settings", "losses", "model", "optimizer"))
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is no checkpoint of a training ({type(error).__name__}); remove it.") from error
+        changed = [key for key, value in settings.items() if found.get(key) != value]
+        other = [f"{key} {found.get(key)} there, {settings[key]} now" for key in changed]
+        if other:
+            raise InputError(f"The checkpoint {path} is of another training: {'; '.join(other)}. Remove or rename it.")
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(optimizer)
+        return list(losses)
+
+
+def _one_cycle(done: float) -> float:
+    """Give the share of the highest rate after a share of the steps."""
+    if done < _WARM_UP:
+        return 0.04 + 0.96 * done / _WARM_UP
+    return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
+
+
+def _modules(model: nn.Module, names: str | Sequence[str]) -> list[nn.Module]:
+    known = dict(model.named_modules())
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"There is no module {name!r} to freeze.{closest(name, known)}")
+    return [known[name] for name in wanted]
+
+
+@contextmanager
+def _fixed(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Take no gradients for the parameters of some modules."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Let random numbers be drawn without a trace in the global generators."""
+    devices = (
+        [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else []
+    )
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _length(dataset: Dataset[tuple[Tensor, int]]) -> int:
+    return len(dataset)  # type: ignore[arg-type]

@@ -1,0 +1,147 @@
+"""Training from prior knowledge (PKT of the NeuCEPT paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from neucept.errors import InputError
+from neucept.training.loop import own_randomness, train
+
+
+def transfer(prior: nn.Module, model: nn.Module) -> list[str]:
+    """Copy all parameters and buffers that fit in name and shape from one network to another, in place.
+
+    Parameters
+    ----------
+    prior : Module
+        Where they come from.
+    model : Module
+        Where they go.
+
+    Returns
+    -------
+    list of str
+        The names copied.
+
+    Examples
+    --------
+    >>> transfer(nn.Linear(3, 4), nn.Linear(3, 4)), transfer(nn.Linear(3, 4), nn.Linear(2, 4))
+    (['weight', 'bias'], ['bias'])
+    """
+    own = model.state_dict()
+    fitting = {
+        name: value for name, value in prior.state_dict().items() if name in own and own[name].shape == value.shape
+    }
+    model.load_state_dict(fitting, strict=False)
+    return list(fitting)
+
+
+@dataclass(frozen=True)
+class PriorTraining:
+    """What :func:`train_with_prior` gives.
+
+    Parameters
+    ----------
+    prior : Module
+        Trained on the prior task.
+    pkt : Module
+        Trained on the posterior task, from the prior's parameters.
+    normal : Module or None
+        Trained on the posterior task from a fresh start.
+    transferred : tuple of str
+        Names of the parameters and buffers that went from `prior` to `pkt`.
+    """
+
+    prior: nn.Module
+    pkt: nn.Module
+    normal: nn.Module | None
+    transferred: tuple[str, ...]
+
+
+def train_with_prior(
+    factory: Callable[[int], nn.Module],
+    prior_data: Dataset[tuple[Tensor, int]],
+    posterior_data: Dataset[tuple[Tensor, int]],
+    *,
+    n_classes: tuple[int, int] | None = None,
+    epochs: int | tuple[int, int] = 6,
+    normal: bool = True,
+    frozen_prefix: str | Sequence[str] = (),
+    checkpoints: str | Path | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> PriorTraining:
+    """Train on a task with known fine labels, then, from its parameters, on the task to be explained.
+
+    Parameters
+    ----------
+    factory : callable
+        From a number of classes to a fresh network.
+    prior_data, posterior_data : Dataset
+        Of (input, label): the prior task (ten digits, say) and the posterior one (even or odd).
+    n_classes : (int, int), optional
+        Numbers of classes of the two tasks; by default the lengths of the data sets' ``class_names``.
+    epochs : int or (int, int)
+        Of the two tasks.
+    normal : bool
+        Whether to train a third network on the posterior task alone, for comparison.
+    frozen_prefix : str or sequence of str
+        Modules of the posterior network that keep what the prior task taught them, batch statistics included.
+    checkpoints : str or Path, optional
+        Folder for checkpoints, with which training goes on after an interruption.
+    seed : int
+        For initial weights and all else.
+    **settings
+        Further arguments of :func:`train`, for all the trainings.
+
+    Returns
+    -------
+    PriorTraining
+        The networks, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        The number of classes is not known, or a setting is not possible.
+    """
+    width_prior, width_posterior = n_classes or (_width(prior_data), _width(posterior_data))
+    epochs_prior, epochs_posterior = (epochs, epochs) if isinstance(epochs, int) else epochs
+    folder = Path(checkpoints) if checkpoints is not None else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fresh(width: int) -> nn.Module:
+        with own_randomness(torch.device("cpu")):
+            torch.manual_seed(seed)
+            return factory(width)
+
+    def fit(model: nn.Module, data: Dataset[tuple[Tensor, int]], name: str, passes: int, **more: Any) -> None:
+        file = folder / f"{name}.pt" if folder is not None else None
+        train(
+            model, data, epochs=passes, seed=seed, checkpoint=file, description=f"Training {name}", **settings, **more
+        )
+
+    prior = fresh(width_prior)
+    fit(prior, prior_data, "prior", epochs_prior)
+    pkt = fresh(width_posterior)
+    transferred = transfer(prior, pkt)
+    fit(pkt, posterior_data, "pkt", epochs_posterior, frozen_prefix=frozen_prefix)
+    plain = None
+    if normal:
+        plain = fresh(width_posterior)
+        fit(plain, posterior_data, "normal", epochs_posterior)
+    return PriorTraining(prior, pkt, plain, tuple(transferred))
+
+
+def _width(dataset: Dataset[tuple[Tensor, int]]) -> int:
+    names = getattr(dataset, "class_names", None)
+    if names is None:
+        raise InputError("The data set has no class_names; say how many classes the two tasks have: n_classes=(10, 2).")
+    return len(names)

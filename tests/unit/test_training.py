@@ -1,0 +1,188 @@
+"""Training: reproducible, resumable, and with a prior whose frozen part does not move."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from neucept.datasets import load_data
+from neucept.errors import InputError
+from neucept.models import VGG11, LeNet, load_model
+from neucept.training import PriorTraining, accuracy, flip_and_shift, train, train_with_prior, transfer
+
+
+def blobs(n: int = 96, classes: int = 3) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(n) % classes
+    return TensorDataset(torch.randn(n, 4, generator=generator) + 3 * torch.eye(4)[labels], labels)
+
+
+def network(classes: int = 3) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, classes))
+
+
+def jitter(inputs: Tensor) -> Tensor:
+    return inputs + 0.1 * torch.randn_like(inputs)
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_training_learns(optimizer: str) -> None:
+    model = network()
+    losses = train(model, blobs(), epochs=15, lr=0.02, batch_size=16, optimizer=optimizer)
+    assert len(losses) == 15
+    assert losses[-1] < 0.4 * losses[0]
+    assert accuracy(model, blobs()) > 0.95
+    assert not model.training
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_seed_gives_the_same_weights_and_leaves_no_trace(optimizer: str) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    results = []
+    for seed in (3, 3, 4):
+        model = network()
+        train(model, blobs(), epochs=2, optimizer=optimizer, augment=jitter, seed=seed)
+        results.append(model)
+        torch.rand(7)
+        torch.set_rng_state(state)
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+    train(network(), blobs(), epochs=1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_going_on_after_an_interruption_gives_the_same_weights(tmp_path: Path, optimizer: str) -> None:
+    settings = {"epochs": 4, "batch_size": 16, "optimizer": optimizer, "seed": 2}
+    whole = network()
+    losses = train(whole, blobs(), augment=jitter, **settings)
+    file = tmp_path / "run.pt"
+    seen = 0
+
+    def interrupted(inputs: Tensor) -> Tensor:
+        nonlocal seen
+        seen += 1
+        if seen > 15:  # in the third of four epochs of six batches
+            raise KeyboardInterrupt
+        return jitter(inputs)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), blobs(), augment=interrupted, checkpoint=file, **settings)
+    resumed = network()
+    assert train(resumed, blobs(), augment=jitter, checkpoint=file, **settings) == losses
+    assert same(whole, resumed)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+    with pytest.raises(InputError, match=r"of another training: lr 0.001 there, 0.01 now"):
+        train(network(), blobs(), checkpoint=file, lr=0.01, **settings)
+    file.write_bytes(b"noise")
+    with pytest.raises(InputError, match="is no checkpoint"):
+        train(network(), blobs(), checkpoint=file, **settings)
+
+
+def test_frozen_modules_do_not_move() -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model, blobs(), epochs=2, frozen_prefix=["0", "1"])
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"4.weight", "4.bias"}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(InputError, match=r"no module '10' to freeze"):
+        train(model, blobs(), epochs=1, frozen_prefix="10")
+
+
+def test_the_frozen_part_of_the_papers_vgg() -> None:
+    model = VGG11(2)
+    frozen = {p for i in range(21) for p in model.features[i].parameters()}  # convolutions 1 to 6
+    assert sum(p.numel() for p in model.parameters() if p not in frozen) == 1_772_290
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": 0}, "must be positive"),
+        ({"epochs": 1, "optimizer": "adamw"}, "expected 'adam' or 'sgd'"),
+        ({"epochs": 1, "frozen_prefix": ["0", "1", "4"]}, "every parameter is frozen"),
+    ],
+)
+def test_settings_that_are_not_possible(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        train(network(), blobs(), **settings)
+
+
+def test_transfer_copies_what_fits() -> None:
+    prior, model = LeNet(10), LeNet(2)
+    copied = transfer(prior, model)
+    assert len(copied) == 8
+    assert set(model.state_dict()) - set(copied) == {"classifier.2.weight", "classifier.2.bias"}
+    assert torch.equal(prior.classifier[0].weight, model.classifier[0].weight)
+
+
+def test_prior_knowledge_training(tmp_path: Path) -> None:
+    inputs, labels = blobs().tensors
+    prior, posterior = TensorDataset(inputs, labels), TensorDataset(inputs, labels % 2)
+
+    def run(**more: Any) -> PriorTraining:
+        return train_with_prior(
+            network, prior, posterior, n_classes=(3, 2), epochs=(3, 2), lr=0.01, progress=False, **more
+        )
+
+    trained = run(frozen_prefix=["0", "1"], checkpoints=tmp_path / "runs")
+    assert set(trained.transferred) == {name for name in network().state_dict() if not name.startswith("4.")}
+    for name in ("0", "1"):  # batch statistics too
+        assert same(trained.prior.get_submodule(name), trained.pkt.get_submodule(name))
+    assert not same(trained.pkt[0], trained.normal[0])
+    assert {file.name for file in (tmp_path / "runs").iterdir()} == {"prior.pt", "pkt.pt", "normal.pt"}
+    assert run(normal=False).normal is None
+    with pytest.raises(InputError, match="no class_names; say how many classes"):
+        train_with_prior(network, prior, posterior)
+
+
+def test_accuracy_leaves_the_model_as_found() -> None:
+    model = network().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = accuracy(model, blobs())
+    assert model.training
+    assert accuracy(model, blobs(), batch_size=7) == first  # no dropout, no batch statistics
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_flips_and_shifts() -> None:
+    images = torch.arange(1, 301, dtype=torch.float32).reshape(4, 3, 5, 5)
+    torch.manual_seed(0)
+    changed = flip_and_shift(2)(images)
+    assert changed.shape == images.shape
+    padded = nn.functional.pad(images, (2,) * 4)
+    for i in range(4):
+        found = [
+            (down, right, flipped)
+            for down in range(5)
+            for right in range(5)
+            for flipped in (False, True)
+            if torch.equal(
+                changed[i],
+                (lambda x, flipped=flipped: x.flip(-1) if flipped else x)(
+                    padded[i, :, down : down + 5, right : right + 5]
+                ),
+            )
+        ]
+        assert len(found) == 1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "low", "high"), [("lenet-pkt-0", 0.990, 0.998), ("lenet-normal-0", 0.986, 0.994)])
+def test_accuracy_of_trained_networks(shared: Path, name: str, low: float, high: float) -> None:
+    digits = load_data(shared / "data" / "MNIST" / "raw", split="test", size=32)
+    model = load_model("neucept.models:LeNet", shared / "models" / f"{name}.safetensors", n_classes=2)
+    assert low <= accuracy(model, digits.relabel(digits.labels % 2, ("even", "odd"))) <= high
