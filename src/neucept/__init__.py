@@ -5,6 +5,9 @@ from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, 
 from neucept.errors import InputError
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
 from neucept.recording import Recording, record
+from neucept.report import report
+from neucept.sufficiency import sufficiency
+from neucept.training import PriorTraining, train_with_prior
 
 __version__ = "0.1.0"
 
@@ -14,6 +17,7 @@ __all__ = [
     "InputError",
     "Mechanisms",
     "NothingSelectedWarning",
+    "PriorTraining",
     "Promise",
     "Recording",
     "Selection",
@@ -24,4 +28,7 @@ __all__ = [
     "one_mechanism",
     "record",
     "reliability",
+    "report",
+    "sufficiency",
+    "train_with_prior",
 ]

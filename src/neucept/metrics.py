@@ -39,7 +39,9 @@ def cluster_entropy(prior_labels: npt.ArrayLike, labels: npt.ArrayLike) -> float
     """
     prior, clusters = np.asarray(prior_labels).ravel(), np.asarray(labels).ravel()
     if len(prior) != len(clusters) or not len(prior):
-        raise InputError(f"{len(prior)} prior labels and {len(clusters)} clusters; expected as many of both, at least one.")
+        raise InputError(
+            f"{len(prior)} prior labels and {len(clusters)} clusters; expected as many of both, at least one."
+        )
     _, y = np.unique(prior, return_inverse=True)
     _, c = np.unique(clusters, return_inverse=True)
     joint = np.zeros((c.max() + 1, y.max() + 1))

@@ -76,14 +76,23 @@ def write(folder: Path, kind: str, facts: Mapping[str, Any], arrays: Mapping[str
     names = {}
     for number, (name, array) in enumerate((n, a) for n, a in arrays.items() if a is not None):
         file = f"{number:03d}.npy"
-        if isinstance(array, np.memmap) and array.filename is not None and Path(array.filename).parent == folder:
+        # Resolved: behind a relative path or a link, the array's own file would be written over.
+        lies = Path(array.filename).resolve().parent if isinstance(array, np.memmap) and array.filename else None
+        if isinstance(array, np.memmap) and array.filename and lies == folder.resolve():
             array.flush()
             file = Path(array.filename).name
         else:
             np.save(folder / file, np.asarray(array), allow_pickle=False)
         names[name] = file
-    text = json.dumps({"kind": kind, "format": 1, "facts": dict(facts), "arrays": names}, indent=1)
+    text = json.dumps({"kind": kind, "format": 1, "facts": dict(facts), "arrays": names}, indent=1, default=_plain)
     (folder / _FACTS).write_text(text)
+
+
+def _plain(value: Any) -> Any:
+    """Write NumPy's numbers and small arrays as JSON's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 def open_folder(path: str | Path, kind: str, lazy: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

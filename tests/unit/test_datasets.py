@@ -77,7 +77,9 @@ def test_folders_of_splits(folder: tuple[Path, dict[str, np.ndarray]], tmp_path:
     Image.fromarray(pixels(1, 6, 8)[0]).save(tmp_path / "root" / "test" / "dog" / "9.png")
     test = load_data(tmp_path / "root", split="test")
     assert (len(test), test.labels.tolist(), test.class_names) == (1, [1], ("cat", "dog"))
-    assert len(load_data(tmp_path / "root")) == 7
+    assert len(load_data(tmp_path / "root", split="all")) == 7
+    with pytest.warns(UserWarning, match="has the splits test, train, and all are taken"):
+        assert len(load_data(tmp_path / "root")) == 7
     with pytest.raises(InputError, match=r"no split 'tset'; it has the splits 'test', 'train'. Did you mean 'test'"):
         load_data(tmp_path / "root", split="tset")
 
@@ -90,7 +92,7 @@ def test_idx_files(tmp_path: Path, packed: bool) -> None:
     data = load_data(tmp_path, split="test")
     assert data.labels.tolist() == [1, 0, 1]
     assert np.array_equal(np.stack([data.picture(i) for i in range(3)]), test)
-    assert len(load_data(tmp_path)) == 10
+    assert len(load_data(tmp_path, split="all")) == 10
     assert data.class_names == ("0", "1")
 
 
@@ -151,11 +153,11 @@ def test_parquet(tmp_path: Path) -> None:
     assert data.class_names == ("goldfish", "lion")
     assert data.labels.tolist() == [0, 1]
     assert np.array_equal(data.picture(1), images[5])
-    assert load_data(tmp_path / "d.parquet", class_names=["x", "y"]).class_names == ("x", "y")
+    assert load_data(tmp_path / "d.parquet", split="all", class_names=["x", "y"]).class_names == ("x", "y")
     with pytest.raises(InputError, match="no split 'test'; it has the splits 'train', 'val'"):
         load_data(tmp_path / "d.parquet", split="test")
     with pytest.raises(InputError, match="labels go from 0 to 1, but there are 1 class names"):
-        load_data(tmp_path / "d.parquet", class_names=["x"])
+        load_data(tmp_path / "d.parquet", split="all", class_names=["x"])
 
 
 def test_parquet_names_by_column_and_bytes_in_dicts(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_parquet_sheets(tmp_path: Path) -> None:
     data = load_data(tmp_path / "cifar", split="test")
     assert data.labels.tolist() == [0, 1, 0, 1, 1, 1, 0, 0]
     assert np.array_equal(np.stack([data.picture(i) for i in range(8)]), images)
-    assert len(load_data(tmp_path / "cifar")) == 12
+    assert len(load_data(tmp_path / "cifar", split="all")) == 12
 
 
 def test_an_unreadable_image_is_named(folder: tuple[Path, dict[str, np.ndarray]]) -> None:

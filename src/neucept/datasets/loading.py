@@ -10,8 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from neucept.datasets.images import ImageDataset, Scaling, check_labels, numbered
+from neucept.datasets.parquet import read_parquet
 from neucept.datasets.pictures import Encoded, Mixed, Pictures, Stored, in_channels, read_pictures
-from neucept.datasets.readers import Table, find_idx, read_folder, read_idx, read_npz, read_parquet
+from neucept.datasets.readers import Table, find_idx, read_folder, read_idx, read_npz
 from neucept.datasets.sampling import stratified_sample
 from neucept.errors import InputError, closest
 
@@ -45,7 +46,7 @@ def load_data(
         IDX files, packed or not; an ``.npz`` file with ``x`` and ``y``; a ``.parquet`` file with encoded bytes in
         ``image`` and classes in ``label``, or a folder with one such file a split.
     split : str, optional
-        "train" or "test", say, where the data say which is which. None takes all.
+        "train" or "test", say, where the data say which is which; "all" takes all, and so does None, with a warning.
     limit : int, optional
         Take a random sample of so many, each class in its share.
     size : int or (int, int), optional

@@ -1,26 +1,36 @@
 """Model-X knockoffs: samplers, statistics, thresholds. Knows arrays, no networks."""
 
+from neucept.knockoffs.engine import knockoff_statistics
+from neucept.knockoffs.gram import GramDraws
 from neucept.knockoffs.hygiene import prepare
-from neucept.knockoffs.rows import row_statistics
-from neucept.knockoffs.samplers import SAMPLERS, GaussianSampler, Sampler
-from neucept.knockoffs.smatrix import mvr
-from neucept.knockoffs.statistics import STATISTICS, Statistic, lasso
+from neucept.knockoffs.moments import Moments
+from neucept.knockoffs.rows import Statistic, lasso, row_statistics
+from neucept.knockoffs.samplers import SAMPLERS, ConditionalSampler, GaussianSampler, MixtureSampler, Sampler
+from neucept.knockoffs.smatrix import mvr, s_matrix
+from neucept.knockoffs.statistics import STATISTICS, GramStatistic
 from neucept.knockoffs.thresholds import e_bh, evalues, frequency, levels_for, select, smallest_selection, threshold
 
 __all__ = [
     "SAMPLERS",
     "STATISTICS",
+    "ConditionalSampler",
     "GaussianSampler",
+    "GramDraws",
+    "GramStatistic",
+    "MixtureSampler",
+    "Moments",
     "Sampler",
     "Statistic",
     "e_bh",
     "evalues",
     "frequency",
+    "knockoff_statistics",
     "lasso",
     "levels_for",
     "mvr",
     "prepare",
     "row_statistics",
+    "s_matrix",
     "select",
     "smallest_selection",
     "threshold",

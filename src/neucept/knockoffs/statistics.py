@@ -1,48 +1,336 @@
-"""Statistics: how much more a response needs a neuron than its knockoff."""
+"""Statistics: how much more a response needs a neuron than its knockoffs, from Gram matrices alone.
+
+Exchanging a neuron and its knockoff exchanges their importances and changes nothing else, in distribution: columns are
+scaled by their own deviations, lambda and the noise estimate look at all columns alike, and the solver visits them in
+a random order, so that one which stops early favours none.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LassoCV
-from sklearn.model_selection import KFold
+
+from neucept.knockoffs import kernels
+from neucept.knockoffs.moments import Moments
+
+SMALLEST_NOISE = 0.1  # of a response's deviation: a lasso without noise would have no penalty, and keep all columns
 
 
-class Statistic(Protocol):
-    """What compares neurons with their knockoffs."""
+@dataclass(frozen=True)
+class Grams:
+    """Gram matrices of several draws, neurons and knockoffs (m columns) and responses scaled to variance 1.
 
-    def __call__(self, Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give W, (p,), from (n, p) neurons, (n, p) knockoffs and an (n,) response.
+    Attributes
+    ----------
+    n : int
+        Rows of data.
+    G : array
+        (draws, m, m) correlations of the columns; zero where a column is constant.
+    c : array
+        (draws, L, m) correlations of the responses with them.
+    orders : array
+        (draws, m) a random order of the columns.
+    folds : sequence of Fold
+        For cross-validation; empty without.
+    """
 
-        Exchanging Z_j and Zk_j must change the sign of W_j and nothing else, in distribution.
-        """
-        ...
+    n: int
+    G: np.ndarray
+    c: np.ndarray
+    orders: np.ndarray
+    folds: Sequence[Fold] = field(default=())
 
 
-def lasso(Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lasso coefficient difference ``W_j = |b_j| - |b_{j+p}|``, lambda by 5-fold cross-validation.
+@dataclass(frozen=True)
+class Fold:
+    """One fold left out: second moments, in the units of the whole, of the rest (about its mean) and of the fold.
+
+    Attributes
+    ----------
+    G, c, y : array
+        (draws, m, m), (draws, L, m) and (draws, L) of the rows that are fitted.
+    left_G, left_c, left_y : array
+        The same of those left out, about the mean of the others.
+    """
+
+    G: np.ndarray
+    c: np.ndarray
+    y: np.ndarray
+    left_G: np.ndarray
+    left_c: np.ndarray
+    left_y: np.ndarray
+
+
+def grams(drawn: Sequence[Sequence[Moments]], p: int, orders: np.ndarray) -> Grams:
+    """Scale and stack the moments of several draws.
 
     Parameters
     ----------
-    Z, Zk : array
-        (n, p) standardised neurons and their knockoffs.
-    y : array
-        (n,) standardised response.
-    rng : Generator
-        Shuffles the folds, and decides for each pair which of the two comes first, so that a solver that stops early
-        cannot favour originals.
+    drawn : sequence of sequence of Moments
+        Of ``[Z, Zk, Y]`` with all but Y as neurons: for each draw, for each fold.
+    p : int
+        Neurons without their knockoffs; one that is constant has no knockoffs either.
+    orders : array
+        (draws, m) orders of the columns.
     """
-    n, p = Z.shape
-    swap = rng.random(p) < 0.5
-    X = np.hstack([np.where(swap, Zk, Z), np.where(swap, Z, Zk)])
-    folds = KFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
-    with warnings.catch_warnings():  # at the smallest lambdas of the grid; cross-validation judges them as they are
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        b = np.abs(LassoCV(alphas=30, cv=folds, precompute=n > 2 * p).fit(X, y).coef_)
-    return np.where(swap, -1.0, 1.0) * (b[:p] - b[p:])
+    wholes = [_sum(folds) for folds in drawn]
+    scales = np.stack([_inverse_deviation(whole, p) for whole in wholes])
+    m, n = wholes[0].p, wholes[0].n
+    second = np.stack([whole.scatter for whole in wholes]) * (scales[:, :, None] * scales[:, None, :] / max(n, 1))
+    folds = []
+    for f in range(len(drawn[0]) if len(drawn[0]) > 1 else 0):
+        fitted, left = [], []
+        for draw, scale in zip(drawn, scales, strict=True):
+            rest = _sum([*draw[:f], *draw[f + 1 :]])
+            shift = draw[f].mean - rest.mean
+            outer = np.outer(scale, scale)
+            fitted.append(rest.scatter * outer / max(rest.n, 1))
+            left.append((draw[f].scatter + draw[f].n * np.outer(shift, shift)) * outer / max(draw[f].n, 1))
+        folds.append(Fold(*_split(np.stack(fitted), m), *_split(np.stack(left), m)))
+    G, c, _ = _split(second, m)
+    return Grams(n, G, c, orders, folds)
 
 
-STATISTICS: dict[str, Statistic] = {"lasso": lasso}
+def _sum(moments: Sequence[Moments]) -> Moments:
+    total = moments[0]
+    for other in moments[1:]:
+        total = total + other
+    return total
+
+
+def _inverse_deviation(moments: Moments, p: int) -> np.ndarray:
+    deviation = moments.deviation
+    size = np.maximum(np.abs(moments.mean), deviation)
+    alive = deviation > 1e-7 * np.maximum(size, 1e-30)
+    m = moments.p
+    alive[:m] &= np.tile(alive[:p], m // max(p, 1))
+    return np.where(alive, 1 / np.maximum(deviation, 1e-300), 0.0)
+
+
+def _split(second: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns' products, (draws, m, m), products with responses, (draws, L, m), and squares of responses, (draws, L)."""
+    squares = np.diagonal(second, axis1=1, axis2=2)[:, m:]
+    return np.ascontiguousarray(second[:, :m, :m]), np.ascontiguousarray(second[:, m:, :m]), squares
+
+
+def contrast(importance: np.ndarray) -> np.ndarray:
+    """W from the importances of neurons and their knockoffs.
+
+    The difference between the largest importance and the median of the others (Gimenez and Zou, 2019), positive when
+    the neuron has the largest, negative when a knockoff has, 0 when the largest is not unique. With one copy this is
+    ``W_j = |b_j| - |b_{j+p}|``.
+
+    Parameters
+    ----------
+    importance : array
+        (..., 1 + copies, g), neurons first.
+
+    Returns
+    -------
+    array
+        (..., g)
+
+    Examples
+    --------
+    >>> contrast(np.array([[3.0, 1.0], [2.0, 4.0]])).tolist()
+    [1.0, -3.0]
+    >>> contrast(np.array([[3.0, 1.0], [2.0, 4.0], [0.0, 1.0]])).tolist()
+    [2.0, -3.0]
+    """
+    ordered = np.sort(importance, axis=-2)
+    size = ordered[..., -1, :] - np.median(ordered[..., :-1, :], axis=-2)
+    unique = ordered[..., -1, :] > ordered[..., -2, :]
+    wins = importance[..., 0, :] == ordered[..., -1, :]
+    return np.where(unique, np.where(wins, size, -size), 0.0)
+
+
+def signed_maximum(importance: np.ndarray) -> np.ndarray:
+    """W as the largest importance of all, with the sign as in `contrast`; same shapes."""
+    return np.asarray(np.sign(contrast(importance)) * importance.max(axis=-2))
+
+
+class GramStatistic:
+    """A statistic that looks at the data only through Gram matrices.
+
+    Attributes
+    ----------
+    folds : int
+        Folds for cross-validation; 1 for none.
+    join : ufunc
+        Makes the importance of a group from those of its members.
+    compare : callable
+        Makes W of importances, `contrast` or `signed_maximum`.
+    """
+
+    folds: int = 1
+    join: np.ufunc = np.add
+    compare: Callable[[np.ndarray], np.ndarray] = staticmethod(contrast)
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """Importance of every column for every response, (draws, L, m), not negative."""
+        raise NotImplementedError
+
+
+class Lasso(GramStatistic):
+    """Size of the lasso's coefficients at ``lambda = factor * sigma * sqrt(2 log(m) / n)`` for m columns.
+
+    Parameters
+    ----------
+    factor : float
+        1 is the universal penalty; less lets more columns in.
+    gap : float
+        Duality gap that the solver stops at, in units of the response's variance.
+    sweeps : int
+        Most rounds over the columns.
+    """
+
+    def __init__(self, factor: float = 0.6, gap: float = 1e-4, sweeps: int = 5000):
+        self.factor, self.gap, self.sweeps = factor, gap, sweeps
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        penalties = self.factor * noise(grams) * universal(grams)
+        B = np.zeros(grams.c.shape)
+        kernels.lasso_many(grams.G, grams.c, grams.orders, penalties, B, self.gap, self.sweeps)
+        return np.abs(B)
+
+
+class LassoCV(GramStatistic):
+    """Size of the lasso's coefficients at the lambda of least cross-validated error, as in the literature.
+
+    Parameters
+    ----------
+    folds : int
+        Folds, of rows chosen at random.
+    lambdas : int
+        Length of the grid, from the smallest lambda without any column down.
+    ratio : float
+        Smallest lambda over largest.
+    gap, sweeps
+        As for `Lasso`.
+    """
+
+    def __init__(
+        self, folds: int = 5, lambdas: int = 30, ratio: float = 1e-3, gap: float = 1e-4, sweeps: int = 1000
+    ):
+        self.folds, self.lambdas, self.ratio, self.gap, self.sweeps = folds, lambdas, ratio, gap, sweeps
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        grid = _grid(grams, self.lambdas, self.ratio)
+        errors = np.zeros(grid.shape)
+        for fold in grams.folds:
+            deviation = np.sqrt(fold.y.clip(1e-300))
+            c = fold.c / deviation[:, :, None]
+            B = np.zeros(c.shape)
+            for k, penalties in enumerate(grid):
+                kernels.lasso_many(fold.G, c, grams.orders, penalties / deviation, B, self.gap, self.sweeps)
+                b = B * deviation[:, :, None]
+                quadratic = np.sum((b @ fold.left_G) * b, axis=2)
+                errors[k] += fold.left_y - 2 * np.sum(b * fold.left_c, axis=2) + quadratic
+        best = errors.argmin(axis=0)
+        B = np.zeros(grams.c.shape)
+        result = np.zeros(grams.c.shape)
+        for k in range(best.max(initial=0) + 1):  # down the path, for warm starts
+            kernels.lasso_many(grams.G, grams.c, grams.orders, grid[k], B, self.gap, self.sweeps)
+            result[best == k] = np.abs(B[best == k])
+        return result
+
+
+class LassoMax(GramStatistic):
+    """The largest lambda at which a column has a coefficient in the lasso, on a grid; see `LassoCV` for parameters.
+
+    The statistic is the signed maximum: the larger of the two lambdas, with the sign of the winner.
+    """
+
+    join = np.maximum
+    compare = staticmethod(signed_maximum)
+
+    def __init__(self, lambdas: int = 100, ratio: float = 1e-2, gap: float = 1e-4, sweeps: int = 1000):
+        self.lambdas, self.ratio, self.gap, self.sweeps = lambdas, ratio, gap, sweeps
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        B = np.zeros(grams.c.shape)
+        entry = np.zeros(grams.c.shape)
+        for penalties in _grid(grams, self.lambdas, self.ratio):
+            kernels.lasso_many(grams.G, grams.c, grams.orders, penalties, B, self.gap, self.sweeps)
+            entry = np.where((entry == 0) & (B != 0), penalties[:, :, None], entry)
+        return entry
+
+
+class Ridge(GramStatistic):
+    """Size of ridge coefficients; the penalty is the ratio of noise to the mean signal of a column."""
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        variance = noise(grams) ** 2
+        m = grams.G.shape[-1]
+        penalties = m * variance / (grams.n * np.maximum(1 - variance, 0.01))
+        values, vectors = np.linalg.eigh(grams.G)
+        along = grams.c @ vectors
+        return np.asarray(np.abs((along / (values.clip(0)[:, None] + penalties[:, :, None])) @ vectors.transpose(0, 2, 1)))
+
+
+class LeastSquares(GramStatistic):
+    """Size of least squares coefficients, those of smallest norm where they are not unique."""
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        return np.asarray(np.abs(grams.c @ np.linalg.pinv(grams.G, rcond=1e-9, hermitian=True)))
+
+
+class Marginal(GramStatistic):
+    """Size of the correlation with the response."""
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        return np.abs(grams.c)
+
+
+def universal(grams: Grams) -> float:
+    """Expected size, about, of the largest correlation of noise with m columns: ``sqrt(2 log(m) / n)``."""
+    return float(np.sqrt(2 * np.log(max(grams.G.shape[-1], 2)) / max(grams.n, 1)))
+
+
+def noise(grams: Grams) -> np.ndarray:
+    """Deviation of the noise of each response as a share of its own, (draws, L), at least `SMALLEST_NOISE`.
+
+    From the residuals of least squares on all columns where at least 50 degrees of freedom are left, otherwise from the
+    scaled lasso (Sun and Zhang, 2012).
+    """
+    m = grams.G.shape[-1]
+    degrees = grams.n - 1 - m
+    if degrees >= 50:
+        b = np.linalg.solve(grams.G + 1e-9 * np.eye(m), grams.c.transpose(0, 2, 1))
+        left = 1 - np.sum(b.transpose(0, 2, 1) * grams.c, axis=2)
+        sigma = np.sqrt(left.clip(0) * (grams.n / degrees))
+    else:
+        sigma = np.ones(grams.c.shape[:2])
+        B = np.zeros(grams.c.shape)
+        for _ in range(20):
+            penalties = np.maximum(sigma, SMALLEST_NOISE) * universal(grams)
+            kernels.lasso_many(grams.G, grams.c, grams.orders, penalties, B, 1e-4, 1000)
+            left = 1 - 2 * np.sum(B * grams.c, axis=2) + np.sum((B @ grams.G) * B, axis=2)
+            before, sigma = sigma, np.sqrt(left.clip(0))
+            if np.abs(sigma - before).max(initial=0.0) < 1e-3:
+                break
+    return np.asarray(sigma.clip(SMALLEST_NOISE, 1.0))
+
+
+def _grid(grams: Grams, lambdas: int, ratio: float) -> np.ndarray:
+    """Penalties, (lambdas, draws, L), from the smallest that leaves no column in, down."""
+    largest = np.abs(grams.c).max(axis=2, initial=1e-12)
+    return np.asarray(np.geomspace(1.0, ratio, lambdas)[:, None, None] * largest)
+
+
+STATISTICS: dict[str, Callable[[], GramStatistic]] = {
+    "lasso": Lasso,
+    "lasso_cv": LassoCV,
+    "lasso_max": LassoMax,
+    "ridge": Ridge,
+    "least_squares": LeastSquares,
+    "marginal": Marginal,
+}

@@ -104,10 +104,9 @@ class Neighbours:
         columns = []
         for tree in self._trees:
             distance, _ = tree.query(V, k=list(range(1, min(self.nearest + 1, tree.n) + 1)))
-            itself = distance[:, :1] < 1e-12
-            most = distance.shape[1] - (distance.shape[1] > self.nearest)
-            without = np.where(itself, np.roll(distance, -1, axis=1), distance)[:, : max(most, 1)]
-            columns.append(without.mean(axis=1) if tree.n > 1 else distance[:, 0])
+            itself = distance[:, 0] < 1e-12
+            others = distance[:, 1:].mean(axis=1) if tree.n > 1 else distance[:, 0]
+            columns.append(np.where(itself, others, distance[:, : self.nearest].mean(axis=1)))
         return np.stack(columns, axis=1)
 
     def representation(self, V: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How many mechanisms are there, and is there more than one at all?"""
+"""A guide to the number of mechanisms, and a test whether there is more than one at all."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def choose(
     rng = np.random.default_rng(seed)
     if len(V) > MOST_INPUTS:
         V = V[rng.permutation(len(V))[:MOST_INPUTS]]
-    numbers = [K for K in numbers if 2 <= K and 20 * K <= len(V)]
+    numbers = [K for K in numbers if K >= 2 and len(V) >= 20 * K]
     rows = []
     with show_progress("comparing numbers of mechanisms", len(numbers), progress) as advance:
         for K in numbers:
@@ -156,7 +156,7 @@ def choose(
     elif stable.empty:
         suggested = 2
     else:
-        suggested = int(stable.loc[stable["silhouette"].idxmax(), "mechanisms"])
+        suggested = int(stable["mechanisms"].to_numpy()[stable["silhouette"].to_numpy().argmax()])
     return Choice(table, p, suggested)
 
 

@@ -50,7 +50,7 @@ def cluster(V: np.ndarray, n_mechanisms: int, method: Any, seed: int) -> tuple[n
             gmm = GaussianMixture(
                 n_mechanisms, covariance_type=kind, n_init=3, max_iter=300, reg_covar=1e-4, random_state=seed
             ).fit(V)
-        labels, order = _by_size(gmm.predict(V), n_mechanisms)
+        labels, order = _by_size(gmm.predict(V))  # a component that is nobody's largest posterior is no mechanism
         covariances = gmm.covariances_ if kind == "full" else np.stack([np.diag(c) for c in gmm.covariances_])
         return labels, Gaussians(gmm.weights_[order], gmm.means_[order], covariances[order])
     if method == "agglomerative":
@@ -61,9 +61,11 @@ def cluster(V: np.ndarray, n_mechanisms: int, method: Any, seed: int) -> tuple[n
             )
         labels, _ = _by_size(AgglomerativeClustering(n_mechanisms).fit_predict(V))
         return labels, Neighbours(V, labels)
-    found = np.asarray(clone(method).fit_predict(V))
+    found = np.asarray(clone(method, safe=False).fit_predict(V))
     if found.shape != (len(V),) or not (found >= 0).any():
-        raise InputError(f"{type(method).__name__} assigned none of the {len(V)} inputs to a cluster; change its settings.")
+        raise InputError(
+            f"{type(method).__name__} assigned none of the {len(V)} inputs to a cluster; change its settings."
+        )
     labels, _ = _by_size(found)
     known = labels >= 0
     return labels, Neighbours(V[known], labels[known])
@@ -71,16 +73,17 @@ def cluster(V: np.ndarray, n_mechanisms: int, method: Any, seed: int) -> tuple[n
 
 def check_method(method: Any) -> None:
     """Raise an InputError unless `cluster` can use the method."""
-    if not (isinstance(method, str) and method in METHODS) and (isinstance(method, str) or not hasattr(method, "fit_predict")):
+    usable = method in METHODS if isinstance(method, str) else hasattr(method, "fit_predict")
+    if not usable or isinstance(method, type):
         raise InputError(
             f"method={method!r}: expected one of {', '.join(map(repr, METHODS))} or a scikit-learn clusterer with"
             " fit_predict."
         )
 
 
-def _by_size(found: np.ndarray, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _by_size(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Renumber clusters from the largest to the smallest; also the old number of each new one."""
-    names = np.arange(number) if number is not None else np.unique(found[found >= 0])
+    names = np.unique(found[found >= 0])
     sizes = np.array([np.sum(found == name) for name in names])
     order = names[np.argsort(-sizes, kind="stable")]
     new = np.full(order.max(initial=0) + 1, -1)

@@ -82,7 +82,9 @@ def learn(
     check_method(method)
     if reduce not in REDUCTIONS:
         raise InputError(f"reduce={reduce!r}: expected one of {', '.join(map(repr, REDUCTIONS))}.")
-    if n_mechanisms != "auto" and (isinstance(n_mechanisms, str | bool) or int(n_mechanisms) != n_mechanisms or n_mechanisms < 1):
+    if n_mechanisms != "auto" and (
+        isinstance(n_mechanisms, str | bool) or int(n_mechanisms) != n_mechanisms or n_mechanisms < 1
+    ):
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a number from 1 on, or 'auto'.")
     number, name = _target(recording, critical, target)
     rows = _rows(recording, critical, samples, number)
@@ -104,7 +106,8 @@ def learn(
     values = representatives(recording, features, rows)
     mean = values.mean(axis=0)
     deviation = values.std(axis=0)
-    divisor = np.where(deviation > 1e-9, deviation, 1.0) if scale else np.ones(len(mean))
+    varies = deviation > 1e-9 * np.abs(values).max(axis=0)
+    divisor = np.where(varies, deviation, 1.0) if scale else np.ones(len(mean))
     scaled = (values - mean) / divisor
     if n_mechanisms == "auto":
         K = choose(scaled, range(1, 11), method, seed).suggested
@@ -135,13 +138,17 @@ def learn(
         },
     )
     known = recording.labels
-    if known is not None and number is not None and 0 <= known.min() and known.max() < len(recording.class_names):
+    if known is not None and number is not None and known.min() >= 0 and known.max() < len(recording.class_names):
         mechanisms = replace(mechanisms, reliability=reliability(recording, mechanisms))
     return mechanisms
 
 
 def choose_n_mechanisms(
-    mechanisms: Mechanisms, numbers: Sequence[int] = range(1, 11), method: Any = None, seed: int = 0, progress: bool = True
+    mechanisms: Mechanisms,
+    numbers: Sequence[int] = range(1, 11),
+    method: Any = None,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Choice:
     """Guide to the number of mechanisms, on the neurons and inputs that some mechanisms were learnt on.
 
@@ -189,7 +196,9 @@ def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str,
     if isinstance(given, Mapping):
         for layer in given:
             if layer not in layers:
-                raise InputError(f"compactness= names layer '{layer}', which has no critical neurons.{closest(layer, layers)}")
+                raise InputError(
+                    f"compactness= names layer '{layer}', which has no critical neurons.{closest(layer, layers)}"
+                )
         sizes = {layer: given.get(layer, 10) for layer in layers}
     else:
         sizes = dict.fromkeys(layers, given)
@@ -204,25 +213,34 @@ def _reduce(recording: Recording, found: Any, layer: str, reduce: str, size: int
         selected = set(critical_neurons.tolist())
         ordered = found.ranking[: len(found.representatives)] if reduce == "top" else critical_neurons
     else:
-        ordered = np.asarray(found, dtype=np.intp).ravel()
+        ordered = _by_hand(found, layer, recording.activations(layer).shape[1])
         selected = set(ordered.tolist())
-        width = recording.activations(layer).shape[1]
-        if len(ordered) and (ordered.min() < 0 or ordered.max() >= width):
-            raise InputError(f"Layer '{layer}' has {width} neurons, 0 to {width - 1}; neuron {ordered.max()} was given.")
     if reduce == "top":
         chosen = ordered[:size]
         beyond = [neuron for neuron in chosen.tolist() if neuron not in selected]
         if beyond:
             warnings.warn(
-                f"{len(beyond)} of the {len(chosen)} neurons used at layer '{layer}' are beyond the selection, which has"
-                f" {len(selected)}: the precision asked does not cover them.",
-                stacklevel=3,
+                f"{len(beyond)} of the {len(chosen)} neurons used at layer '{layer}' are beyond the selection, which"
+                f" has {len(selected)}: the precision asked does not cover them.",
+                stacklevel=4,
             )
         return [Feature(layer, (int(neuron),), int(neuron) in selected) for neuron in chosen]
     if len(ordered) <= size or len(ordered) < 2:
         return [Feature(layer, (int(neuron),), True) for neuron in ordered]
     Z = recording.activations(layer)[np.ix_(rows, ordered)].astype(np.float64)
-    Z = (Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9)
+    Z = (Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9 * np.abs(Z).max(axis=0) + 1e-300)
     groups = FeatureAgglomeration(n_clusters=size).fit(Z).labels_
     firsts = list(dict.fromkeys(groups.tolist()))  # groups in the order of their most important neuron
     return [Feature(layer, tuple(int(n) for n in ordered[groups == group]), True) for group in firsts]
+
+
+def _by_hand(given: Any, layer: str, width: int) -> np.ndarray:
+    """Read neuron numbers, or a mask, that a person gave."""
+    neurons = np.asarray(given).ravel()
+    if neurons.dtype == bool and len(neurons) == width:
+        return np.flatnonzero(neurons)
+    wrong = neurons[(neurons < 0) | (neurons >= width) | (neurons != np.floor(neurons))]
+    if len(wrong) or neurons.dtype == bool:
+        got = f"neuron {wrong[0]} was given" if len(wrong) else f"a mask of {len(neurons)} was given"
+        raise InputError(f"Layer '{layer}' has {width} neurons, 0 to {width - 1}; {got}.")
+    return neurons.astype(np.intp)

@@ -16,6 +16,7 @@ from neucept import storage
 from neucept.errors import InputError
 from neucept.mechanisms.assigners import ASSIGNERS, Assigner
 from neucept.recording import Recording, record
+from neucept.recording.outputs import Output
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Feature:
         return f"{self.layer}:{'+'.join(map(str, self.neurons))}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Mechanisms:
     """Mechanisms of one target; made by `neucept.learn` (Algorithm 2).
 
@@ -127,23 +128,33 @@ class Mechanisms:
 
     @cached_property
     def representation(self) -> np.ndarray:
-        """Explained representation E, (m, K): distances (K-means), posteriors (mixture) or memberships (others)."""
-        return self.assigner.representation(self.scaled)
+        """Explained representation E, (m, K): distances (K-means), posteriors (mixture) or memberships (others).
+
+        Memberships are all zero for an input that the clusterer assigned to none.
+        """
+        E = self.assigner.representation(self.scaled)
+        return np.where(self.labels[:, None] < 0, 0.0, E)
 
     @cached_property
     def typicality(self) -> np.ndarray:
-        """Share of its mechanism's inputs that lie at least as far out, (m,): 1 most typical, near 0 an outlier."""
+        """Share of its mechanism's inputs that lie at least as far out, (m,): 1 most typical, near 0 an outlier.
+
+        0 for an input that belongs to none.
+        """
         return self._typicality(self.distances, self.labels)
 
     @cached_property
     def doubt(self) -> np.ndarray:
-        """Distance to its own mechanism over that to the nearest other, (m,): near 1 borderline; 0 with one mechanism."""
+        """Distance to its own mechanism over that to the nearest other, (m,): near 1 borderline; 0 with one mechanism.
+
+        1 for an input that belongs to none.
+        """
         if len(self) < 2:
-            return np.zeros(len(self.labels))
+            return np.where(self.labels < 0, 1.0, 0.0)
         own = np.take_along_axis(self.distances, np.maximum(self.labels, 0)[:, None], axis=1)[:, 0]
         others = self.distances.copy()
         np.put_along_axis(others, np.maximum(self.labels, 0)[:, None], np.inf, axis=1)
-        return np.asarray(own / np.maximum(others.min(axis=1), 1e-12))
+        return np.where(self.labels < 0, 1.0, own / np.maximum(others.min(axis=1), 1e-12))
 
     def typical(self, mechanism: int, count: int = 8) -> np.ndarray:
         """Positions (in `samples`) of the most typical inputs of a mechanism, most typical first."""
@@ -156,7 +167,7 @@ class Mechanisms:
         return mine[np.argsort(-self.doubt[mine], kind="stable")[:count]]
 
     def separation(self) -> pd.DataFrame:
-        """How each representative neuron sets each mechanism apart: (f, K), mean inside minus mean outside, in deviations."""
+        """How far each neuron sets each mechanism apart, (f, K): mean inside minus mean outside, in deviations."""
         deviation = np.maximum(self.values.std(axis=0), 1e-12)
         columns = {}
         for mechanism in range(len(self)):
@@ -166,7 +177,7 @@ class Mechanisms:
         return pd.DataFrame(columns, index=[feature.name for feature in self.features])
 
     def table(self) -> pd.DataFrame:
-        """One row a mechanism: inputs, share, the neurons that set it apart, and its reliability where labels are known."""
+        """One row a mechanism: inputs, share, the neurons that set it apart, its reliability where labels are known."""
         apart = self.separation()
         table = pd.DataFrame({"mechanism": range(len(self)), "inputs": self.sizes, "share": self.shares})
         table["set apart by"] = [_deciding(apart[mechanism]) for mechanism in range(len(self))]
@@ -175,7 +186,7 @@ class Mechanisms:
         return table
 
     def read(self, recording: Recording, rows: np.ndarray | None = None) -> np.ndarray:
-        """Representative neurons of a recording's inputs, (n, f)."""
+        """Give the representative neurons of a recording's inputs, (n, f)."""
         return representatives(recording, self.features, rows)
 
     def assign(self, recording: Recording, samples: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +212,7 @@ class Mechanisms:
         labels = self.assigner.labels(scaled)
         return labels, self._typicality(self.assigner.distances(scaled), labels)
 
-    def explain(self, inputs: Any, model: nn.Module | None = None) -> pd.DataFrame:
+    def explain(self, inputs: Any, model: nn.Module | None = None, output: Output = None) -> pd.DataFrame:
         """Explain single inputs: the mechanism, how typical it is, the neurons that decide, how reliable it is.
 
         Parameters
@@ -210,6 +221,8 @@ class Mechanisms:
             A recording of the inputs, or the inputs themselves together with the model.
         model : Module, optional
             Needed where inputs are not recorded yet.
+        output : None, str, int or callable
+            As in `neucept.record`, for inputs that are not recorded yet.
 
         Returns
         -------
@@ -220,11 +233,15 @@ class Mechanisms:
         """
         if not isinstance(inputs, Recording):
             if model is None:
-                raise InputError("explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model).")
+                raise InputError(
+                    "explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model)."
+                )
             if "callable" in self.pooling.values():
-                raise InputError("The neurons were recorded by a callable; record the inputs with it and give the Recording.")
+                raise InputError(
+                    "The neurons were recorded by a callable; record the inputs with it and give the Recording."
+                )
             layers = list(self.pooling)
-            inputs = record(model, inputs, layers=layers, neurons=dict(self.pooling), progress=False)
+            inputs = record(model, inputs, layers, neurons=dict(self.pooling), output=output, progress=False)
         labels, typicality = self.assign(inputs)
         scaled = (self.read(inputs) - self.values.mean(axis=0)) / np.maximum(self.values.std(axis=0), 1e-12)
         distances = self.assigner.distances((self.read(inputs) - self.mean) / self.scale)
@@ -244,8 +261,8 @@ class Mechanisms:
                 "deciding": ", ".join(f"{apart.index[f]} ({scaled[i, f]:+.1f})" for f in strongest),
             }
             if self.reliability is not None:
-                known = self.reliability.set_index("mechanism").loc[int(label)]
-                row |= {name: float(known[name]) for name in ("precision", "low", "high")}
+                known = self.reliability[self.reliability["mechanism"] == label]
+                row |= {name: float(known[name].iloc[0]) for name in ("precision", "low", "high")}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -268,13 +285,15 @@ class Mechanisms:
         """Open what `save` wrote."""
         facts, arrays = storage.open_folder(path, "Mechanisms")
         parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
+        assigner = ASSIGNERS[facts.pop("assigner")](**parts)
+        features = tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features"))
         known = facts.pop("reliability")
+        fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
         return cls(
-            assigner=ASSIGNERS[facts.pop("assigner")](**parts),
-            features=tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features")),
+            assigner=assigner,
+            features=features,
             reliability=None if known is None else pd.DataFrame(known),
-            **{name: arrays[name] for name in _ARRAYS},
-            **facts,
+            **fields,
         )
 
     def _class_names(self, recording: Recording) -> list[str]:
@@ -299,8 +318,10 @@ def representatives(recording: Recording, features: tuple[Feature, ...], rows: n
     for feature in features:
         Z = recording.activations(feature.layer)
         if max(feature.neurons) >= Z.shape[1]:
-            raise InputError(f"Layer '{feature.layer}' has {Z.shape[1]} neurons here, but neuron {max(feature.neurons)} is needed.")
-        members = Z[:, list(feature.neurons)] if rows is None else Z[np.ix_(rows, feature.neurons)]
+            raise InputError(
+                f"Layer '{feature.layer}' has {Z.shape[1]} neurons here, but neuron {max(feature.neurons)} is needed."
+            )
+        members = Z[:, list(feature.neurons)] if rows is None else Z[np.ix_(rows, np.array(feature.neurons))]
         columns.append(members.mean(axis=1, dtype=np.float64))
     return np.stack(columns, axis=1)
 

@@ -48,14 +48,19 @@ def cross_fitted_labels(V: np.ndarray, labels: np.ndarray, n_mechanisms: int, me
     Returns
     -------
     array
-        (m,) mechanism of each input; -1 where none matches.
+        (m,) mechanism of each input; -1 where none matches, and where nothing was found on the other half.
     """
     result = np.full(len(V), -1)
     order = np.random.default_rng(seed).permutation(len(V))
     halves = order[: len(V) // 2], order[len(V) // 2 :]
     K = int(labels.max()) + 1
     for found_on, judged_on in (halves, halves[::-1]):
-        found, assigner = cluster(V[found_on], min(n_mechanisms, len(found_on)), method, seed)
+        if len(found_on) < 2:
+            continue
+        try:
+            found, assigner = cluster(V[found_on], min(n_mechanisms, len(found_on)), method, seed)
+        except InputError:  # a clusterer of the user's may assign none of a half
+            continue
         known = (found >= 0) & (labels[found_on] >= 0)
         overlap = np.zeros((int(found.max()) + 1, K))
         np.add.at(overlap, (found[known], labels[found_on][known]), 1)
@@ -137,6 +142,19 @@ def reliability(
     frame = pd.DataFrame(rows)
     frame["p_corrected"] = np.minimum(frame["p_value"] * K, 1.0)
     sure = frame["p_corrected"] < 0.05
-    frame["verdict"] = np.where(sure, np.where(frame["precision"] < frame["rest"], "less reliable", "more reliable"), "")
-    columns = ["mechanism", "share", "judged", "precision", "low", "high", "p_value", "p_corrected", "verdict", "agreement"]
+    frame["verdict"] = np.where(
+        sure, np.where(frame["precision"] < frame["rest"], "less reliable", "more reliable"), ""
+    )
+    columns = [
+        "mechanism",
+        "share",
+        "judged",
+        "precision",
+        "low",
+        "high",
+        "p_value",
+        "p_corrected",
+        "verdict",
+        "agreement",
+    ]
     return frame[columns]

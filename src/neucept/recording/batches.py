@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler
 
 from neucept.errors import InputError
 
@@ -16,9 +17,9 @@ from neucept.errors import InputError
 def count(data: Any) -> int | None:
     """How many inputs there are; None where the data does not say."""
     if isinstance(data, DataLoader):
-        data = data.dataset
-    if _is_labelled_pair(data):
-        return len(data[1])
+        return _count_of_loader(data)
+    if (whole := _in_memory(data)) is not None:
+        return _length(whole[0])
     return len(data) if isinstance(data, Sized) else None
 
 
@@ -27,45 +28,91 @@ def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Tensor | None]]:
 
     Parameters
     ----------
-    data : Dataset, DataLoader, tensor, array or (inputs, labels)
+    data : Dataset, DataLoader, tensor, tuple or mapping of tensors, or (inputs, labels)
         A Dataset or DataLoader gives inputs or pairs (input, label): a pair is one when its second part is one whole
-        number for each input. Inputs are tensors, tuples (positional) or dicts (keywords).
+        number for each input. Inputs are tensors, tuples (positional) or dicts (keywords), and so may be those given
+        as a whole.
     batch_size : int
         Inputs in a batch; a DataLoader has its own.
 
     Raises
     ------
     InputError
-        For data of another kind.
+        For data of another kind, or labels that are not as many as the inputs, or not whole.
     """
-    if isinstance(data, np.ndarray):
-        data = torch.from_numpy(data)
-    if isinstance(data, Tensor):
-        yield from ((part, None) for part in data.split(batch_size))
-    elif _is_labelled_pair(data):
-        inputs, labels = (torch.as_tensor(part) for part in data)
-        if len(inputs) != len(labels):
-            raise InputError(f"{len(inputs)} inputs but {len(labels)} labels were given.")
-        yield from zip(inputs.split(batch_size), labels.split(batch_size), strict=True)
-    elif isinstance(data, DataLoader):
+    if isinstance(data, DataLoader):
+        if isinstance(data.sampler, RandomSampler):
+            warnings.warn(
+                "The DataLoader shuffles: row i of the recording is not input i of its dataset. Use shuffle=False where"
+                " inputs are to be found again, as for the pictures of a report.",
+                stacklevel=3,
+            )
         yield from map(_split, data)
+    elif (whole := _in_memory(data)) is not None:
+        inputs, labels = whole
+        for start in range(0, _length(inputs), batch_size):
+            rows = slice(start, start + batch_size)
+            yield _part(inputs, rows), None if labels is None else labels[rows]
     elif isinstance(data, Dataset) or (hasattr(data, "__getitem__") and isinstance(data, Sized)):
-        loader: DataLoader[Any] = DataLoader(data, batch_size=batch_size, shuffle=False)  # type: ignore[arg-type]
+        # A generator of its own: a DataLoader draws a number from the global one, even where it does not shuffle.
+        loader: DataLoader[Any] = DataLoader(data, batch_size, shuffle=False, generator=torch.Generator())  # type: ignore[arg-type]
         yield from map(_split, loader)
     else:
         raise InputError(
-            f"data is a {type(data).__name__}; expected a Dataset, a DataLoader, a tensor (n, ...) or a pair of tensors"
+            f"data is a {type(data).__name__}; expected a Dataset, a DataLoader, a tensor (n, ...), or a pair"
             " (inputs, labels)."
         )
 
 
-def _is_labelled_pair(data: Any) -> bool:
-    return (
-        isinstance(data, tuple | list)
-        and len(data) == 2
-        and all(isinstance(part, Tensor | np.ndarray) for part in data)
-        and np.ndim(data[1]) == 1
-    )
+def _in_memory(data: Any) -> tuple[Any, Tensor | None] | None:
+    """Find inputs and labels that are given as tensors or arrays of all inputs; None for other data."""
+    pair = isinstance(data, tuple | list) and len(data) == 2 and _is_tensor(data[1]) and np.ndim(data[1]) == 1
+    if pair and (_is_tensor(data[0]) or isinstance(data[0], tuple | Mapping)):
+        labels = torch.as_tensor(data[1])
+        if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+            raise InputError("The labels of the pair (inputs, labels) must be class numbers, but they are not whole.")
+        inputs, n = data[0], _length(data[0])
+        if n != len(labels):
+            raise InputError(f"{n} inputs but {len(labels)} labels were given.")
+        return inputs, labels.long()
+    if _is_tensor(data) or (isinstance(data, tuple) and data and all(map(_is_tensor, data))):
+        return data, None
+    if isinstance(data, Mapping) and data and all(map(_is_tensor, data.values())):
+        return data, None
+    return None
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
+
+
+def _length(inputs: Any) -> int:
+    """Count the inputs in a tensor, or in each of a tuple or mapping of tensors."""
+    if _is_tensor(inputs):
+        return len(inputs)
+    parts = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
+    lengths = sorted({_length(part) for part in parts})
+    if len(lengths) != 1:
+        raise InputError(f"The parts of the inputs differ in length: {', '.join(map(str, lengths))}.")
+    return lengths[0]
+
+
+def _part(inputs: Any, rows: slice) -> Any:
+    if _is_tensor(inputs):
+        return torch.as_tensor(inputs[rows])
+    if isinstance(inputs, Mapping):
+        return {name: _part(value, rows) for name, value in inputs.items()}
+    return tuple(_part(value, rows) for value in inputs)
+
+
+def _count_of_loader(loader: DataLoader[Any]) -> int | None:
+    """Count the inputs that a DataLoader gives, which its sampler decides on; None where it does not say."""
+    if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    source = loader.dataset if isinstance(loader.dataset, IterableDataset) else loader.sampler
+    if not isinstance(source, Sized):
+        return None
+    return len(source) - len(source) % loader.batch_size if loader.drop_last else len(source)
 
 
 def _split(batch: Any) -> tuple[Any, Tensor | None]:

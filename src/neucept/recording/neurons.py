@@ -13,12 +13,14 @@ from neucept.errors import InputError
 Pooling = str | Callable[[Tensor], Tensor]
 POOLINGS = ("auto", "channel", "element")
 
-_CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
+_CHANNELS_LAST = (nn.Linear, nn.Embedding, nn.MultiheadAttention)
 _CHANNELS_FIRST = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.LPPool1d, nn.LPPool2d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
 
 
@@ -43,6 +45,8 @@ def channel_axis(module: nn.Module | None, output: Tensor) -> int:
     """
     if output.ndim <= 2 or isinstance(module, _CHANNELS_FIRST):
         return 1
+    if isinstance(module, nn.LayerNorm):  # the LayerNorm2d of ConvNeXt is one that permutes: what it normalises tells
+        return output.ndim - 1 if output.shape[-1] == module.normalized_shape[-1] else 1
     if isinstance(module, _CHANNELS_LAST) or output.ndim == 3:
         return output.ndim - 1
     return 1

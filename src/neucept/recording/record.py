@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from neucept import storage
 from neucept.errors import InputError
 from neucept.progress import progress as show_progress
 from neucept.recording.batches import batches, count, forward, to_device
-from neucept.recording.hooks import Watch, left_as_found, modules_by_name, poolings
+from neucept.recording.hooks import Watch, left_as_found, modules_by_name, poolings, split_call
 from neucept.recording.neurons import Pooling, first_tensor, pool
 from neucept.recording.outputs import Output, logits_of
 from neucept.recording.recording import Recording
@@ -80,6 +81,7 @@ def record(
     Recording(10 inputs, 3 classes; 1 (8 neurons))
     """
     watch = Watch(model, layers, neurons)
+    chosen = poolings(layers, neurons)
     total = count(data)
     names = _class_names(data, class_names)
     if batch_size < 1:
@@ -104,7 +106,9 @@ def record(
             size = len(parts["logits"])
             if labels is not None:
                 parts["labels"] = labels
-            if done and parts.keys() != columns.keys():
+            if not done:
+                names = _fit(names, parts["logits"].shape[1], class_names is not None)
+            elif parts.keys() != columns.keys():
                 changed = ", ".join(sorted(parts.keys() ^ columns.keys()))
                 raise InputError(f"From input {done} on other things are recorded than before ({changed}).")
             for name, values in parts.items():
@@ -119,25 +123,28 @@ def record(
         if not done:
             raise InputError("The data holds no inputs.")
         arrays = {name: column.array(done) for name, column in columns.items()}
-        logits = np.asarray(arrays["logits"])
-        chosen = poolings(layers, neurons)
-        facts = {
-            "layers": [name.removeprefix("neurons/") for name in arrays if name.startswith("neurons/")],
-            "class_names": list(_fit(names, logits.shape[1], class_names is not None)),
-            "pooling": {layer: "callable" if callable(how) else how for layer, how in chosen.items()},
-            "facts": {"model": type(model).__name__, "inputs": done, "output": repr(output) if output is not None else ""},
+        recorded = [name.removeprefix("neurons/") for name in arrays if name.startswith("neurons/")]
+        # A call name#0 that was not asked for by that name is pooled as name is.
+        ways = {layer: chosen[layer if layer in chosen else split_call(layer)[0]] for layer in recorded}
+        pooling = {layer: "callable" if callable(how) else how for layer, how in ways.items()}
+        class_names = names or ()
+        settings = {
+            "model": type(model).__name__,
+            "inputs": done,
+            "output": repr(output) if output is not None else "",
         }
         if draft is not None:
+            facts = {"layers": recorded, "class_names": class_names, "pooling": pooling, "facts": settings}
             storage.write(draft, "Recording", facts, arrays)
     if store is not None:
         return Recording.open(store)
     return Recording(
-        neurons={layer: arrays[f"neurons/{layer}"] for layer in facts["layers"]},
-        logits=logits,
+        neurons={layer: arrays[f"neurons/{layer}"] for layer in recorded},
+        logits=arrays["logits"],
         labels=arrays.get("labels"),
-        class_names=tuple(facts["class_names"]),
-        pooling=facts["pooling"],
-        facts=facts["facts"],
+        class_names=class_names,
+        pooling=pooling,
+        facts=settings,
     )
 
 
@@ -210,9 +217,12 @@ class _Column:
                 self._array = np.empty(shape, rows.dtype)
             else:
                 file = self._folder / f"{self._number:03d}.npy"
-                self._array = np.lib.format.open_memmap(file, "w+", rows.dtype, shape)  # type: ignore[no-untyped-call]
+                self._array = np.lib.format.open_memmap(file, "w+", rows.dtype, shape)
         if rows.shape[1:] != self._array.shape[1:]:
-            raise InputError(f"From input {self._done} on there are {rows.shape[1:]} values an input, before {self._array.shape[1:]}.")
+            raise InputError(
+                f"From input {self._done} on there are {rows.shape[1:]} values an input,"
+                f" before {self._array.shape[1:]}."
+            )
         if self._done + len(rows) > self._total:
             raise InputError(f"The data says that it holds {self._total} inputs, but gives more.")
         self._array[self._done : self._done + len(rows)] = rows
@@ -229,7 +239,8 @@ class _Column:
 
 
 def _check_finite(name: str, values: Tensor, done: int) -> None:
-    if bool(torch.isfinite(values).all()):
+    # A finite sum has finite terms and is several times faster to find; a sum that overflows is looked at term by term.
+    if not values.is_floating_point() or math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all()):
         return
     row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
     what = f"neuron {column} of layer '{name.removeprefix('neurons/')}'" if name != "logits" else f"logit {column}"

@@ -17,7 +17,7 @@ RESPONSES = ("logit", "margin", "log_prob")
 Target = int | str | np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """Neurons, logits and labels of n inputs; made by `neucept.record`.
 
@@ -107,12 +107,16 @@ class Recording:
         if isinstance(target, str):
             if target in self.class_names:
                 return self.class_names.index(target)
-            if not target.isdigit():
+            if not target.isdecimal():
                 known = ", ".join(self.class_names[:20]) + (", ..." if len(self.class_names) > 20 else "")
-                raise InputError(f"No class is called '{target}'.{closest(target, self.class_names)} There are: {known}.")
+                raise InputError(
+                    f"No class is called '{target}'.{closest(target, self.class_names)} There are: {known}."
+                )
         number = int(target)
         if not 0 <= number < len(self.class_names):
-            raise InputError(f"target={target}: the model has {len(self.class_names)} classes, 0 to {len(self.class_names) - 1}.")
+            raise InputError(
+                f"target={target}: the model has {len(self.class_names)} classes, 0 to {len(self.class_names) - 1}."
+            )
         return number
 
     def response(self, target: Target, kind: str = "logit") -> np.ndarray:
@@ -127,9 +131,13 @@ class Recording:
         """
         if isinstance(target, np.ndarray):
             if target.shape != (len(self),):
-                raise InputError(f"The target array has shape {target.shape}; expected ({len(self)},), one number an input.")
+                raise InputError(
+                    f"The target array has shape {target.shape}; expected ({len(self)},), one number an input."
+                )
             if not np.isfinite(target).all():
-                raise InputError(f"The target array is not finite at input {int(np.flatnonzero(~np.isfinite(target))[0])}.")
+                raise InputError(
+                    f"The target array is not finite at input {int(np.flatnonzero(~np.isfinite(target))[0])}."
+                )
             return target.astype(np.float64)
         if kind not in RESPONSES:
             raise InputError(f"response={kind!r}: expected one of {', '.join(map(repr, RESPONSES))}.")
@@ -164,9 +172,12 @@ class Recording:
             return np.flatnonzero(chosen)
         if chosen.ndim == 1 and np.issubdtype(chosen.dtype, np.integer):
             if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
-                raise InputError(f"samples= names row {chosen.max()}, but there are {len(self)} inputs.")
+                wrong = chosen[(chosen < 0) | (chosen >= len(self))][0]
+                raise InputError(f"samples= names row {wrong}, but there are {len(self)} inputs, 0 to {len(self) - 1}.")
             return np.unique(chosen)
-        raise InputError(f"samples= has shape {chosen.shape} and type {chosen.dtype}; expected a mask ({len(self)},) or row numbers.")
+        raise InputError(
+            f"samples= has shape {chosen.shape} and type {chosen.dtype}; expected a mask ({len(self)},) or row numbers."
+        )
 
     def subset(self, rows: np.ndarray) -> Recording:
         """Keep the inputs of a mask or of row numbers, in that order."""

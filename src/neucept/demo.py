@@ -1,0 +1,191 @@
+"""The main job on real handwritten digits: from training to pages about mechanisms.
+
+The experiment of the NeuCEPT paper: two networks answer one question, "even or odd?". One of them learned the ten
+digits first (prior-knowledge training, PKT), the other did not. Mechanisms of the first should be the digits, which
+the clusters' entropy (CE, in bits; 0 where each mechanism is one digit) measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+import neucept
+from neucept.datasets import ImageDataset, load_digits
+from neucept.models import LeNet
+from neucept.progress import progress as show_progress
+from neucept.training import accuracy, train_with_prior
+
+LAYERS = {"feature_extractor.7": "third convolution", "classifier.1": "first linear layer"}
+NUMBERS = (1, 2, 3, 5, 8, 12)  # of mechanisms, K
+NEURONS = 10  # of a layer
+REPETITIONS = 20  # of ten random neurons
+CLASSES = ("even", "odd")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration found.
+
+    Parameters
+    ----------
+    entropies : DataFrame
+        CE in bits by network ("PKT", "normal"), layer, target ("even", "odd"), neurons ("critical", "random",
+        "variance") and K.
+    accuracies : dict of str to float
+        Test accuracy of the networks "prior", "PKT" and "normal".
+    pages : tuple of Path
+        The reports.
+    table : Path
+        The entropies as CSV.
+    """
+
+    entropies: pd.DataFrame
+    accuracies: dict[str, float]
+    pages: tuple[Path, ...]
+    table: Path
+
+
+def run_demo(
+    out: str | Path, digits: str | Path | None = None, seed: int = 0, progress: bool = True, epochs: int | None = None
+) -> Demo:
+    """Train LeNet on digits and on even or odd, find the neurons that decide and their mechanisms.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder for the pages and the table.
+    digits : str or Path, optional
+        Folder with MNIST's IDX files; 5,000 digits that a package carries by default.
+    seed : int
+        For the split, the trainings, the knockoffs and the clusters.
+    progress : bool
+        Whether to show progress.
+    epochs : int, optional
+        Passes over the digits in each of the three trainings; 20, or 4 where all of MNIST is given.
+
+    Returns
+    -------
+    Demo
+        What was found; it is printed too.
+
+    Raises
+    ------
+    InputError
+        There are no digits, or `out` is not writable.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    train, test = load_digits(digits, seed=seed)
+    console.print(f"{len(train):,} digits to train on, {len(test):,} held out.")
+    trained = train_with_prior(
+        LeNet, train, _parity(train), epochs=epochs or (4 if digits else 20), seed=seed, progress=progress
+    )
+    assert trained.normal is not None  # asked for
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (trained.prior, trained.pkt, trained.normal)]
+    assert sizes == [61_706, 61_026, 61_026], sizes
+    networks = {"PKT": trained.pkt, "normal": trained.normal}
+    accuracies = {"prior": accuracy(trained.prior, test)}
+    accuracies |= {name: accuracy(model, _parity(test)) for name, model in networks.items()}
+    console.print(
+        "Three LeNets: ten digits {prior:.1%} right; even or odd {PKT:.1%} after the digits (PKT), {normal:.1%} from a "
+        "fresh start (normal).".format(**accuracies)
+    )
+    frames, pages = [], []
+    for name, model in networks.items():
+        console.print(f"Looking for what decides in the {name} network.")
+        page = out / f"{name.lower()}.html"
+        frames.append(_examine(model, test, page, seed, progress).assign(network=name))
+        pages.append(page)
+    entropies = pd.concat(frames, ignore_index=True)
+    table = out / "entropies.csv"
+    entropies.to_csv(table, index=False)
+    _print_entropies(console, entropies)
+    console.print("Written (pages open in any browser):")
+    for path in (*pages, table):
+        console.print(f"  {path.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    return Demo(entropies, accuracies, tuple(pages), table)
+
+
+def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, progress: bool) -> pd.DataFrame:
+    """Record, discover, learn and report for one network; measure CE for both classes."""
+    data = _parity(digits)
+    recording = neucept.record(model, data, layers=list(LAYERS), progress=progress)
+    critical = neucept.discover(recording, target=list(CLASSES), seed=seed, progress=progress)
+    total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * (REPETITIONS + 2)
+    with show_progress("measuring the entropy of clusters", total, progress) as advance:
+        frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
+    even = critical["even"]
+    mechanisms = neucept.learn(recording, even, n_mechanisms=5, seed=seed)
+    neucept.report(recording, even, mechanisms, data=data, model=model, path=page)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _entropies(
+    recording: neucept.Recording,
+    critical: Mapping[str, neucept.Selection],
+    target: str,
+    digits: NDArray[np.int64],
+    seed: int,
+    advance: Callable[[int], None],
+) -> pd.DataFrame:
+    """Measure CE of mechanisms by the ten most critical neurons, ten random ones and the ten of most variance."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for layer, selection in critical.items():
+        values = recording.activations(layer)[recording.samples(target)]
+        chosen = {
+            "critical": [selection.ranking[:NEURONS]],
+            "variance": [np.argsort(-values.var(axis=0))[:NEURONS]],
+            "random": [generator.permutation(values.shape[1])[:NEURONS] for _ in range(REPETITIONS)],
+        }
+        for number in NUMBERS:
+            for kind, choices in chosen.items():
+                measured = [_entropy(recording, {layer: neurons}, target, digits, number, seed) for neurons in choices]
+                advance(len(choices))
+                rows.append((layer, target, kind, number, float(np.mean(measured))))
+    return pd.DataFrame(rows, columns=["layer", "target", "neurons", "K", "CE"])
+
+
+def _entropy(
+    recording: neucept.Recording,
+    neurons: Mapping[str, NDArray[np.intp]],
+    target: str,
+    digits: NDArray[np.int64],
+    number: int,
+    seed: int,
+) -> float:
+    found = neucept.learn(recording, neurons, n_mechanisms=number, target=target, seed=seed)
+    return neucept.metrics.cluster_entropy(digits[found.samples], found.labels)
+
+
+def _parity(digits: ImageDataset) -> ImageDataset:
+    return digits.relabel(digits.labels % 2, CLASSES)
+
+
+def _print_entropies(console: Console, entropies: pd.DataFrame) -> None:
+    by_cell = entropies.set_index(["layer", "target", "K", "network", "neurons"])["CE"].sort_index()
+    kinds = ("critical", "random", "variance")
+    for layer, what in LAYERS.items():
+        for target in CLASSES:
+            title = f"CE (bits) of the mechanisms of {target!r}, {what} ({layer})"
+            columns = [f"{network}\n{kind}" for network in ("PKT", "normal") for kind in kinds]
+            table = Table("K", *columns, title=title, title_justify="left")
+            for number in NUMBERS:
+                row = by_cell[layer, target, number]
+                cells = [row[network, kind] for network in ("PKT", "normal") for kind in kinds]
+                table.add_row(str(number), *(f"{cell:.2f}" for cell in cells))
+            console.print(table)
+    console.print(
+        f"Lower is nearer to the digits; compare along a row. {NEURONS} neurons each: the most critical, random ones "
+        f"(mean of {REPETITIONS}), those of the largest variance."
+    )

@@ -1,0 +1,261 @@
+"""The figures of the page: functions of results that return Plotly figures, to be used on their own too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neucept.discovery import Selection
+from neucept.errors import missing
+from neucept.mechanisms import Choice, Mechanisms
+from neucept.mechanisms.choice import STABLE
+from neucept.report.palette import ACCENT, GRID, MUTED, TEXT, colour, symbol
+
+try:
+    import plotly.graph_objects as go
+except ImportError as error:
+    raise missing("plotly", "report") from error
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+MOST_RANKED = 40  # neurons in a ranking
+CURVES = {"stability": "stability", "silhouette": "silhouette", "bic": "BIC"}
+
+
+def input_map(
+    coordinates: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str],
+    hover: np.ndarray | None = None,
+    axes: tuple[str, str] = ("", ""),
+    height: int = 460,
+) -> go.Figure:
+    """Draw inputs in the plane, coloured by group.
+
+    Parameters
+    ----------
+    coordinates : array
+        (m, 2).
+    groups : array
+        (m,) mechanism or label of each; -1 is none.
+    names : sequence of str
+        Of the groups.
+    hover : array, optional
+        (m,) text shown at each point.
+    axes : (str, str)
+        Titles of the axes.
+    height : int
+        Pixels.
+
+    Examples
+    --------
+    >>> figure = input_map(np.zeros((3, 2)), np.array([0, 1, -1]), ["mechanism 0", "mechanism 1"])
+    >>> [trace.name for trace in figure.data]
+    ['mechanism 0', 'mechanism 1', 'none']
+    """
+    figure = _figure(height, legend=True)
+    named = [*((number, name) for number, name in enumerate(names)), (-1, "none")]
+    for number, name in named:
+        rows = np.flatnonzero(groups == number)
+        if not len(rows):
+            continue
+        figure.add_scatter(
+            x=coordinates[rows, 0].astype(np.float32),
+            y=coordinates[rows, 1].astype(np.float32),
+            mode="markers",
+            name=name,
+            marker={
+                "color": colour(number),
+                "symbol": symbol(number),
+                "size": 6,
+                "opacity": 0.75,
+                "line": {"width": 0},
+            },
+            customdata=rows,
+            text=None if hover is None else hover[rows],
+            hovertemplate="%{text}<extra></extra>" if hover is not None else name + "<extra></extra>",
+        )
+    figure.update_xaxes(title=axes[0], showticklabels=False, zeroline=False)
+    figure.update_yaxes(title=axes[1], showticklabels=False, zeroline=False)
+    return figure
+
+
+def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int = 330) -> go.Figure:
+    """Draw the mean statistic W of the first neurons of a layer, with the middle 90% over the draws.
+
+    Selected neurons are filled; where all of them are shown, a dotted line marks the smallest.
+    """
+    order = selection.ranking[: min(most, len(selection.representatives))]
+    draws = selection.statistics[:, order]
+    mean = selection.mean_statistic[order]
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    selected = np.isin(order, selection.neurons)
+    figure = _figure(height, legend=True)
+    for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
+        at = np.flatnonzero(selected == chosen)
+        if not len(at):
+            continue
+        spread = {"type": "data", "symmetric": False, "array": high[at] - mean[at], "arrayminus": mean[at] - low[at]}
+        figure.add_scatter(
+            x=[str(neuron) for neuron in order[at]],
+            y=mean[at],
+            error_y={**spread, "thickness": 1.2, "width": 0, "color": fill} if len(draws) > 1 else None,
+            mode="markers",
+            name=name,
+            marker={"color": fill, "size": 7, "symbol": "circle" if chosen else "circle-open"},
+            customdata=np.stack([at + 1, selection.evalues[order[at]], selection.frequency[order[at]]], axis=1),
+            hovertemplate="neuron %{x}, rank %{customdata[0]:.0f}<br>mean W %{y:.3g}<br>e-value %{customdata[1]:.3g}"
+            "<br>selected in %{customdata[2]:.0%} of the draws<extra></extra>",
+        )
+    if 0 < len(selection.neurons) == selected.sum():
+        figure.add_hline(y=float(mean[selected].min()), line={"color": ACCENT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="neuron, most important first", type="category", categoryorder="array", showgrid=False)
+    figure.update_xaxes(categoryarray=[str(neuron) for neuron in order], tickangle=-90, tickfont={"size": 10})
+    figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
+    return figure
+
+
+def separating_neurons(mechanisms: Mechanisms, most: int = 6) -> list[tuple[int, int, int, float]]:
+    """Find the representative neurons that separate two mechanisms best, as many at each layer.
+
+    Returns
+    -------
+    list of (feature, mechanism, mechanism, separation)
+        One pair for each neuron, the best first; the separation is the difference of the means over the pooled
+        standard deviation.
+    """
+    K = len(mechanisms)
+    groups = [mechanisms.values[mechanisms.labels == number] for number in range(K)]
+    pairs = [(a, b) for a in range(K) for b in range(a + 1, K) if min(len(groups[a]), len(groups[b])) > 1]
+    best: dict[str, list[tuple[int, int, int, float]]] = {layer: [] for layer in mechanisms.layers}
+    for number, feature in enumerate(mechanisms.features):
+        distances = [_separation(groups[a][:, number], groups[b][:, number]) for a, b in pairs]
+        if distances:
+            pair = int(np.argmax(distances))
+            best[feature.layer].append((number, *pairs[pair], distances[pair]))
+    each = -(-most // len(best))
+    found = [item for layer in best.values() for item in sorted(layer, key=lambda item: -item[3])[:each]]
+    return sorted(found, key=lambda item: -item[3])[:most]
+
+
+def neuron_histogram(
+    everything: np.ndarray, one: np.ndarray, other: np.ndarray, pair: tuple[int, int], bins: int = 24, height: int = 250
+) -> go.Figure:
+    """Draw the activation of a neuron in two mechanisms and in all inputs (Figure 12).
+
+    Parameters
+    ----------
+    everything, one, other : array
+        Activations of all recorded inputs and of those of the two mechanisms.
+    pair : (int, int)
+        Their numbers.
+    bins, height : int
+        Bars, pixels.
+    """
+    low, high = np.quantile(np.concatenate([everything, one, other]), [0.001, 0.999])
+    edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
+    middle = (edges[:-1] + edges[1:]) / 2
+    figure = _figure(height, legend=True)
+    for number, values in zip(pair, (one, other), strict=True):
+        figure.add_bar(
+            x=middle,
+            y=_shares(values, edges),
+            name=f"mechanism {number}",
+            marker={"color": colour(number), "opacity": 0.7, "line": {"width": 0}},
+            hovertemplate="%{y:.1%} near %{x:.3g}<extra></extra>",
+        )
+    step = edges[1] - edges[0]
+    figure.add_scatter(
+        x=[middle[0] - step, *middle, middle[-1] + step],
+        y=[0, *_shares(everything, edges), 0],
+        mode="lines",
+        name="all inputs",
+        line={"shape": "hvh", "width": 1.5, "color": MUTED},
+        hovertemplate="all inputs: %{y:.1%} near %{x:.3g}<extra></extra>",
+    )
+    figure.update_layout(barmode="overlay", bargap=0)
+    figure.update_xaxes(title="activation", showgrid=False, zeroline=False)
+    figure.update_yaxes(title="share of inputs", nticks=4, zeroline=False, rangemode="tozero", tickformat=".0%")
+    return figure
+
+
+def guide_curve(choice: Choice, column: str, used: int, height: int = 250) -> go.Figure:
+    """Draw stability, silhouette or BIC over the number of mechanisms; the number used is ringed.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of `neucept.choose_n_mechanisms`.
+    column : {"stability", "silhouette", "bic"}
+        What to draw.
+    used : int
+        The number of mechanisms that the page shows.
+    height : int
+        Pixels.
+    """
+    table = choice.table.dropna(subset=[column])
+    if column != "bic":
+        table = table[table["mechanisms"] > 1]
+    K, values = table["mechanisms"].to_numpy(), table[column].to_numpy()
+    figure = _figure(height, legend=False)
+    if column == "stability" and len(table):
+        band = np.concatenate([table["stability_high"], table["stability_low"][::-1]])
+        ends = np.concatenate([K, K[::-1]])
+        fill = _transparent(ACCENT, "0.18")
+        figure.add_scatter(
+            x=ends, y=band, mode="lines", fill="toself", fillcolor=fill, line={"width": 0}, hoverinfo="skip"
+        )
+        figure.add_hline(y=STABLE, line={"color": MUTED, "width": 1, "dash": "dot"})
+    figure.add_scatter(
+        x=K,
+        y=values,
+        mode="lines+markers",
+        line={"color": ACCENT, "width": 2},
+        marker={"size": 6},
+        hovertemplate=f"%{{x}} mechanisms: {CURVES[column]} %{{y:.3g}}<extra></extra>",
+    )
+    here = K == used
+    ring = {"size": 15, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": colour(1)}}
+    figure.add_scatter(x=K[here], y=values[here], mode="markers", marker=ring, hoverinfo="skip")
+    figure.update_xaxes(title="number of mechanisms", dtick=1, showgrid=False, zeroline=False)
+    figure.update_yaxes(title=CURVES[column], nticks=5, zeroline=False)
+    return figure
+
+
+def _figure(height: int, legend: bool) -> go.Figure:
+    axis = {"gridcolor": GRID, "linecolor": GRID, "automargin": True, "title": {"standoff": 8}}
+    return go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": _FONT, "size": 12, "color": TEXT},
+            "margin": {"l": 48, "r": 8, "t": 34 if legend else 10, "b": 44},
+            "xaxis": axis,
+            "yaxis": axis,
+            "showlegend": legend,
+            "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemsizing": "constant"},
+            "hoverlabel": {
+                "bgcolor": "#20262E",
+                "bordercolor": "#20262E",
+                "font": {"color": "#F4F6F8", "family": _FONT},
+            },
+            "hovermode": "closest",
+        }
+    )
+
+
+def _separation(one: np.ndarray, other: np.ndarray) -> float:
+    pooled = np.sqrt((one.var() + other.var()) / 2)
+    return float(abs(one.mean() - other.mean()) / max(pooled, 1e-12))
+
+
+def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    inside = np.clip(values, edges[0], edges[-1])
+    return np.histogram(inside, edges)[0] / max(len(values), 1)
+
+
+def _transparent(colour: str, opacity: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,199 @@
+"""The summary, the map of the inputs, the neurons that separate mechanisms, and the guide to their number."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from neucept.mechanisms.choice import ALPHA
+from neucept.report import figures, words
+from neucept.report.embedding import embed
+from neucept.report.markup import Html, table, tag
+from neucept.report.material import Material
+from neucept.report.pieces import mechanism_name, plot, section
+
+_USE = " Drag to zoom in, double-click to see all again; names in the legend switch groups off and on."
+_LABELS = 12  # colours of the map by label; the others are joined
+
+
+def summary(material: Material) -> Html:
+    """The page's head: what a person takes away in twenty seconds."""
+    worst = words.least_reliable(material)
+    lead = [words.about_inputs(material), words.about_number(material)]
+    reliability = words.about_reliability(material)
+    caution = words.about_stability(material)
+    return tag(
+        "header",
+        tag("p", "NeuCEPT: critical neurons and mechanisms", class_="brand"),
+        tag("h1", words.title(material)),
+        tag("p", " ".join(lead), class_="lead"),
+        tag("p", reliability, class_="finding bad" if worst else "finding") if reliability else None,
+        _tiles(material),
+        tag(
+            "p",
+            " ".join(filter(None, (caution, words.about_neurons(material), words.about_use(material)))),
+            class_="note",
+        ),
+        id="summary",
+    )
+
+
+def _tiles(material: Material) -> Html:
+    mechanisms, guide = material.mechanisms, material.guide
+    selections = material.critical.values()
+    chosen, total = sum(len(s.neurons) for s in selections), sum(len(s.groups) for s in selections)
+    layers = "one layer" if len(selections) == 1 else f"{len(selections)} layers"
+    one = f"one is {'not ' if guide.p_one > ALPHA else ''}ruled out, {words.p_value(guide.p_one)}"
+    tiles = [
+        ("inputs looked at", words.number(len(material.rows)), f"of {words.number(len(material.recording))} recorded"),
+        ("mechanisms", str(len(mechanisms)), one),
+        ("critical neurons", words.number(chosen), f"of {words.number(total)}, at {layers}"),
+    ]
+    if material.overall is not None:
+        share, low, high = material.overall
+        name = "precision" if material.are_predictions else "labelled as the target"
+        tiles.insert(1, (name, words.percent(share), f"{low:.1%} to {high:.1%}"))
+    worst = words.least_reliable(material)
+    if worst is not None:
+        tiles.append(
+            (
+                f"in mechanism {worst[0]}",
+                words.percent(worst[1]["precision"]),
+                f"{worst[1]['low']:.1%} to {worst[1]['high']:.1%}",
+            )
+        )
+    return tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats")
+
+
+def map_section(material: Material, seed: int = 0) -> Html:
+    """The inputs in the plane, by mechanism and by label."""
+    mechanisms = material.mechanisms
+    embedding = embed(mechanisms.scaled, seed)
+    positions = embedding.positions
+    rows = material.rows[positions]
+    labels = mechanisms.labels[positions]
+    names = material.label_names(rows)
+    predicted = [material.recording.class_names[p] for p in material.recording.predictions[rows]]
+    hover = np.array(
+        [
+            f"input {row}<br>mechanism {label}<br>predicted {_safe(guess)}"
+            + (f"<br>labelled {_safe(name)}" if name else "")
+            + f"<br>typicality {typicality:.2f}"
+            for row, label, guess, name, typicality in zip(
+                rows, labels, predicted, names, mechanisms.typicality[positions], strict=True
+            )
+        ]
+    )
+    kinds = [f"mechanism {number}" for number in range(len(mechanisms))]
+    maps = [("by mechanism", labels, kinds)]
+    if any(names):
+        common = [name for name, _ in Counter(names).most_common(_LABELS)]
+        groups = np.array([common.index(name) if name in common else -1 for name in names])
+        maps.append(("by label", groups, [_safe(name) for name in common]))
+    panels = [
+        tag(
+            "div",
+            tag("h3", f"Coloured {title}"),
+            plot(
+                figures.input_map(embedding.coordinates, groups, names, hover, embedding.axes),
+                f"Map of {len(rows)} inputs coloured {title}",
+                "map",
+            ),
+        )
+        for title, groups, names in maps
+    ]
+    sprite = _sprite(material, rows)
+    return section(
+        "map",
+        "Map of the inputs",
+        tag("p", embedding.words + _USE, class_="note"),
+        tag("div", *panels, class_="panels"),
+        sprite,
+    )
+
+
+def _sprite(material: Material, rows: np.ndarray) -> Html | None:
+    """Thumbnails for the map, shown by the page's script beside the pointer."""
+    if material.pictures is None:
+        return None
+    uri, line = material.pictures.sprite([int(row) for row in rows])
+    return tag("div", id="sprite", hidden=True, data_line=line, style=f"background-image:url({uri})")
+
+
+def separation_section(material: Material) -> Html | None:
+    """Histograms of the neurons that separate mechanisms best (Figure 12); None with one mechanism."""
+    found = figures.separating_neurons(material.mechanisms)
+    if not found:
+        return None
+    mechanisms = material.mechanisms
+    everything = mechanisms.read(material.recording)
+    panels = []
+    for feature, a, b, distance in found:
+        one, other = (mechanisms.values[mechanisms.labels == n, feature] for n in (a, b))
+        figure = figures.neuron_histogram(everything[:, feature], one, other, (a, b))
+        figure.update_layout(showlegend=False, margin={"t": 10})
+        name = mechanisms.features[feature].name
+        panels.append(
+            tag(
+                "div",
+                tag("h3", name),
+                plot(figure, f"Activation of {name} in mechanisms {a} and {b} and in all inputs"),
+                tag(
+                    "p", mechanism_name(a), mechanism_name(b), f"{distance:.1f} deviations apart", class_="small legend"
+                ),
+            )
+        )
+    note = (
+        "Each neuron with the two mechanisms that it separates best (bars), and all recorded inputs, whatever they are"
+        " predicted as (line)."
+    )
+    return section(
+        "separation",
+        "Neurons that separate mechanisms",
+        tag("p", note, class_="note"),
+        tag("div", *panels, class_="panels three"),
+    )
+
+
+def guide_section(material: Material) -> Html:
+    """The guide to the number of mechanisms."""
+    guide, used = material.guide, len(material.mechanisms)
+    test = (
+        "The test looks for a direction along which the inputs have more than one mode (Hartigan's dip test, directions"
+        " found on one half and judged on the other)."
+    )
+    read = {
+        "stability": "Agreement of clusters found on two halves, 1 at best; the band is the middle 90%, the line 0.6.",
+        "silhouette": "How much nearer inputs are to their own cluster than to the next; higher is better.",
+        "bic": "Of a Gaussian mixture; lower is better.",
+    }
+    panels = [
+        tag(
+            "div",
+            tag("h3", figures.CURVES[column].capitalize() if column != "bic" else "BIC"),
+            plot(figures.guide_curve(guide, column, used), f"{figures.CURVES[column]} over the number of mechanisms"),
+            tag("p", why, class_="small"),
+        )
+        for column, why in read.items()
+    ]
+    cells = [
+        [
+            int(row["mechanisms"]),
+            *(f"{row[c]:.2f}" if row[c] == row[c] else "–" for c in ("stability", "silhouette")),
+            f"{row['bic']:,.0f}",
+        ]
+        for _, row in guide.table.iterrows()
+    ]
+    numbers = tag(
+        "details",
+        tag("summary", "The numbers"),
+        table(["mechanisms", "stability", "silhouette", "BIC"], cells, "Guide to the number of mechanisms", range(4)),
+    )
+    verdict = tag("p", tag("strong", str(guide)), f" The page shows {used} (ringed). {test}")
+    return section("number", "How many mechanisms?", verdict, tag("div", *panels, class_="panels three"), numbers)
+
+
+def _safe(name: str) -> str:
+    """Plotly reads a little HTML in its texts: what the user named must not be read so."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,129 @@
+"""What is needed to run it again, and the words that the page uses."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from neucept.report.markup import Html, table, tag
+from neucept.report.material import Material
+from neucept.report.pieces import section
+
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
+
+GLOSSARY = {
+    "neuron": "One number that a layer gives for an input: the mean of a channel, or an element of a vector.",
+    "target": "What is explained: the output of the network for one class, or another response.",
+    "critical neuron": "A neuron that tells something about the target that the others of its layer do not.",
+    "knockoff": "A random stand-in for a neuron that relates to the others in the same way, but not to the target.",
+    "W": "How much more a neuron helps to predict the response than its knockoff does; around zero where it does not matter.",
+    "precision of a selection": "Share of the selected neurons that matter; the level asked bounds its expectation.",
+    "mechanism": "A cluster of inputs in which the critical neurons act alike; 0 is the largest.",
+    "precision of a mechanism": "Share of its inputs whose label is the target.",
+    "typicality": "Share of a mechanism's inputs that lie at least as far from its middle: 1 most typical, near 0 an outlier.",
+    "deviation": "Standard deviation of a neuron over the inputs looked at; +1 is well above the mean.",
+    "stability": "How alike results are that were found on other draws or halves of the data; 1 is the same.",
+}
+
+
+def settings_section(material: Material) -> Html:
+    """Settings of every step, versions and date, and the calls that make the page again."""
+    recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
+    recorded = {
+        **recording.facts,
+        "layers": ", ".join(recording.layers),
+        "neurons": ", ".join(f"{layer}: {how}" for layer, how in recording.pooling.items()) or "not said",
+        "class names": ", ".join(recording.class_names[:20]) + (", …" if len(recording.class_names) > 20 else ""),
+        "labels": "yes" if recording.labels is not None else "no",
+    }
+    discovered = {
+        "target": critical.target_name + (f" (class {critical.target})" if critical.target is not None else ""),
+        "response": critical.response,
+        "inputs": len(critical.samples),
+        "precision": ", ".join(f"{layer}: {s.precision:g}" for layer, s in critical.items()),
+        **critical.settings,
+    }
+    learnt = {"inputs": len(mechanisms.samples), **mechanisms.settings}
+    learnt["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
+    from neucept import __version__
+
+    made = {
+        "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "neucept": __version__,
+        "Python": platform.python_version(),
+    }
+    made |= {package: found for package in _PACKAGES if (found := _version(package))}
+    blocks = [
+        tag("div", tag("h3", name), table(["setting", "value"], _rows(facts.items()), name))
+        for name, facts in (
+            ("Recording", recorded),
+            ("Discovery", discovered),
+            ("Mechanisms", learnt),
+            ("Made with", made),
+        )
+    ]
+    code = tag("pre", tag("code", _calls(material)), tabindex=0)
+    again = tag("div", tag("h3", "The calls that make this page"), code)
+    return section("settings", "Settings", tag("div", *blocks, class_="panels"), again)
+
+
+def glossary_section() -> Html:
+    """How to read the page."""
+    steps = (
+        "Read the summary, then the mechanisms: one that is marked less reliable is a group of inputs that the network"
+        " treats alike and is more often wrong about. Its pictures and the neurons that set it apart say what the group"
+        " is; the borderline pictures say where it ends. Critical neurons and mechanisms are found without labels;"
+        " labels serve only to judge."
+    )
+    listed = tag(
+        "dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in GLOSSARY.items()), class_="words"
+    )
+    return section("words", "How to read this page", tag("p", steps), listed)
+
+
+def _rows(facts: Iterable[tuple[str, Any]]) -> list[list[str]]:
+    return [[name.replace("_", " "), _value(value)] for name, value in facts if value not in ("", None)]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {one}" for key, one in value.items())
+    return str(value)
+
+
+def _calls(material: Material) -> str:
+    """Write the calls with their settings; model and data are the user's."""
+    recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
+    target = "response" if critical.target is None else repr(critical.target_name)
+    precision = {layer: selection.precision for layer, selection in critical.items()}
+    discovery = {"response": critical.response if critical.target is not None else None}
+    discovery |= {name: value for name, value in critical.settings.items() if name != "samples"}
+    learning = {
+        name: mechanisms.settings[name]
+        for name in ("n_mechanisms", "reduce", "compactness", "scale", "seed", "method")
+        if name in mechanisms.settings
+    }
+    samples = critical.settings.get("samples", "default")
+    given = {"default": "", "chosen": ", samples=samples"}.get(samples, f", samples={samples!r}")
+    return "\n".join(
+        [
+            f"recording = neucept.record(model, data, layers={list(recording.pooling) or list(recording.layers)!r}, neurons={dict(recording.pooling)!r})",
+            f"critical = neucept.discover(recording, {target}, layers={list(critical)!r}, precision={precision!r}{given}, {_arguments(discovery)})",
+            f"mechanisms = neucept.learn(recording, critical, {_arguments(learning)})",
+            "neucept.report(recording, critical, mechanisms, data=data, model=model)",
+        ]
+    )
+
+
+def _arguments(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

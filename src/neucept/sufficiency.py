@@ -1,0 +1,125 @@
+"""How much of the response do the selected neurons carry? The companion of precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from neucept.discovery import CriticalNeurons
+from neucept.errors import InputError
+from neucept.recording import Recording
+from neucept.recording.outputs import Output
+from neucept.recording.replacing import agreement, replaceable
+
+MOST_INPUTS = 2000  # for agreement, and for the fits
+
+
+def held_out_r2(Z: np.ndarray, y: np.ndarray, nonlinear: bool, seed: int = 0) -> float:
+    """Share of the variance of y that neurons predict on inputs not fitted on (five folds).
+
+    Parameters
+    ----------
+    Z : array
+        (n, k) neurons; with k = 0 the answer is 0.
+    y : array
+        (n,) response; NaN for a constant one.
+    nonlinear : bool
+        Ridge regression on 300 Gaussian kernel features instead of on the neurons themselves.
+    seed : int
+        Of the folds.
+    """
+    if not y.std() > 0:
+        return float("nan")
+    if Z.shape[1] == 0:
+        return 0.0
+    steps = [StandardScaler(), RidgeCV(np.logspace(-4, 4, 9))]
+    if nonlinear:
+        most = min(300, len(Z) // 2)
+        steps.insert(1, Nystroem(gamma=0.5 / Z.shape[1], n_components=most, random_state=seed))
+    regressor = make_pipeline(*steps)
+    predicted = cross_val_predict(regressor, Z, y, cv=KFold(5, shuffle=True, random_state=seed))
+    return float(1 - np.mean((y - predicted) ** 2) / y.var())
+
+
+def sufficiency(
+    recording: Recording,
+    critical: CriticalNeurons,
+    model: nn.Module | None = None,
+    data: Any = None,
+    top: int = 10,
+    output: Output = None,
+    target: np.ndarray | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure how much of the response the selected neurons carry, beside others.
+
+    Precision says little where a network computes its response from nearly all neurons: beside it stands how far the
+    selection alone goes.
+
+    Parameters
+    ----------
+    recording, critical : Recording, CriticalNeurons
+        Of `neucept.record` and `neucept.discover`.
+    model, data : Module and Dataset, optional
+        The recorded ones. With both, the network also predicts with the other neurons replaced.
+    top : int
+        Size of the set of first-ranked neurons, and of the random ones.
+    output : None, str, int or callable
+        As in `neucept.record`.
+    target : array, optional
+        (n,) the response, where neurons were discovered for an array.
+    seed : int
+        Of folds, random neurons and replacements.
+
+    Returns
+    -------
+    DataFrame
+        For each layer the rows ``selected``, ``top 10``, ``10 random`` (not among the top) and ``all alive``:
+        ``layer``, ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance
+        over the inputs looked at), ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN
+        without model and data, or where neurons cannot be replaced).
+    """
+    response = target if target is not None else critical.target
+    if response is None:
+        raise InputError("The neurons were discovered for an array; give it as target=.")
+    kind = critical.response if critical.response != "array" else "logit"
+    rng = np.random.default_rng(seed)
+    rows = critical.samples
+    if len(rows) > MOST_INPUTS:
+        rows = np.sort(rng.choice(rows, MOST_INPUTS, replace=False))
+    y = recording.response(response, kind)[rows]
+    table = []
+    for layer, selection in critical.items():
+        Z = np.asarray(recording.activations(layer)[rows])
+        ranked = selection.ranking[: len(selection.representatives)]
+        rest = ranked[top:] if len(ranked) >= 2 * top else ranked
+        sets = {
+            "selected": selection.neurons,
+            f"top {top}": ranked[:top],
+            f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
+            "all alive": np.flatnonzero(selection.groups >= 0),
+        }
+        agreed = dict.fromkeys(sets, (np.nan, np.nan))
+        if model is not None and data is not None and replaceable(recording, layer):
+            agreed |= agreement(model, data, recording, layer, sets, rows, output, seed=seed)
+        for name, neurons in sets.items():
+            table.append(
+                {
+                    "layer": layer,
+                    "neurons": name,
+                    "count": len(neurons),
+                    "r2_linear": held_out_r2(Z[:, neurons], y, nonlinear=False, seed=seed),
+                    "r2_nonlinear": held_out_r2(Z[:, neurons], y, nonlinear=True, seed=seed),
+                    "agreement_mean": agreed[name][0],
+                    "agreement_resampled": agreed[name][1],
+                }
+            )
+    return pd.DataFrame(table)

@@ -1,0 +1,228 @@
+"""The commands, as a person types them: what they write, what they print, and what they say of bad input."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from typer.testing import CliRunner, Result
+
+from neucept import demo
+from neucept.cli import app
+from neucept.datasets import load_data, load_digits
+from neucept.training import accuracy, train
+
+NET = """
+import torch
+from torch import nn
+
+def build(n_classes=2):
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12 * 16, 16), nn.ReLU(),
+        nn.Linear(16, n_classes),
+    )
+
+def broken():
+    model = build()
+    model[4].bias.data[3] = float("nan")
+    return model
+
+def to_tensor(image):
+    import numpy as np
+    return torch.from_numpy(np.array(image)).float()[None] / 255
+"""
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network trained on bars (upright or lying: "bar") and blobs ("blob"), with its data and weights."""
+    folder = tmp_path_factory.mktemp("workshop")
+    rng = np.random.default_rng(0)
+    n = 600
+    labels = np.arange(n) % 2
+    images = rng.normal(40, 15, (n, 12, 12))
+    for i, (row, column) in enumerate(rng.integers(1, 8, (n, 2))):
+        if labels[i]:
+            images[i, row : row + 4, column : column + 4] += 120
+        elif i % 4:
+            images[i, :, column : column + 2] += 120
+        else:
+            images[i, row : row + 2, :] += 120
+    np.savez(folder / "shapes.npz", x=images.clip(0, 255).astype(np.uint8), y=labels, class_names=["bar", "blob"])
+    (folder / "net.py").write_text(NET)
+    scope: dict[str, object] = {}
+    exec(NET, scope)
+    torch.manual_seed(0)
+    model: nn.Module = scope["build"]()  # type: ignore[operator]
+    data = load_data(folder / "shapes.npz")
+    train(model, data, epochs=6, lr=3e-3, progress=False)
+    assert accuracy(model, data) > 0.9
+    save_file(model.state_dict(), folder / "net.safetensors")
+    return folder
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def run(folder: Path, *more: object) -> Result:
+    fixed = ["run", "--model", f"{folder}/net.py:build", "--weights", folder / "net.safetensors"]
+    data = [] if "--data" in more else ["--data", folder / "shapes.npz"]
+    return call(*fixed, *data, *more)
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + (result.stderr if result.stderr_bytes is not None else "")).split())
+
+
+def test_run_writes_a_page_and_its_tables(workshop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    result = run(workshop, "--out", out, "--target", "bar", "--mechanisms", 2, "--draws", 5, "--precision", 0.5)
+    assert result.exit_code == 0, said(result)
+    assert {path.name for path in out.iterdir()} == {"report.html", "critical.csv", "mechanisms.csv"}
+    text = said(result)
+    for name in ("report.html", "critical.csv", "mechanisms.csv"):
+        assert str(out / name) in result.stdout
+    assert "Layers: 1, 5 (chosen" in text
+    assert "Neurons that decide 'bar'" in text
+    critical = pd.read_csv(out / "critical.csv")
+    assert critical.groupby("layer").size().to_dict() == {1: 12, 5: 16}
+    assert len(pd.read_csv(out / "mechanisms.csv")) == 2
+    assert "<html" in (out / "report.html").read_text().lower()
+
+
+def test_run_says_which_target_it_took_and_takes_a_page_by_name(workshop: Path, tmp_path: Path) -> None:
+    options = ["--layers", "5", "--mechanisms", 2, "--draws", 2, "--precision", 0.5, "--limit", 300]
+    result = run(workshop, "--out", tmp_path / "a.html", *options)
+    assert result.exit_code == 0, said(result)
+    assert "Target: 'b" in said(result)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.html", "a-critical.csv", "a-mechanisms.csv"}
+
+
+def test_run_says_how_many_mechanisms_it_suggests_and_why(workshop: Path, tmp_path: Path) -> None:
+    options = ["--layers", "5", "--mechanisms", "auto", "--draws", 2, "--precision", 0.5, "--target", "bar"]
+    result = run(workshop, "--out", tmp_path, *options)
+    assert result.exit_code == 0, said(result)
+    number = len(pd.read_csv(tmp_path / "mechanisms.csv"))
+    sentence = "One single mechanism cannot be refuted" if number == 1 else f"{number} suggested (stability"
+    assert sentence in said(result)
+
+
+def test_run_on_a_folder_of_images_with_a_transform(workshop: Path, tmp_path: Path) -> None:
+    data = load_data(workshop / "shapes.npz", limit=200)
+    for i, label in enumerate(data.labels):
+        (tmp_path / "images" / data.class_names[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.picture(i)).save(tmp_path / "images" / data.class_names[label] / f"{i}.png")
+    (tmp_path / "images" / "bar" / "broken.png").write_bytes(b"no picture")
+    options = ["--data", tmp_path / "images", "--transform", f"{workshop}/net.py:to_tensor", "--layers", "5"]
+    options += ["--draws", 2, "--mechanisms", 2, "--precision", 0.5, "--target", "blob", "--out", tmp_path / "out"]
+    result = run(workshop, *options)
+    assert result.exit_code == 2
+    assert "bar/broken.png cannot be read" in said(result)
+    assert "--skip-unreadable" in said(result)
+    result = run(workshop, *options, "--skip-unreadable")
+    assert result.exit_code == 0, said(result)
+    assert "1 of 201 images cannot be read, left out" in said(result)
+
+
+def test_layers_lists_modules(workshop: Path) -> None:
+    for more in (["--data", workshop / "shapes.npz"], ["--shape", "1,12,12"]):
+        result = call("layers", "--model", f"{workshop}/net.py:build", *more)
+        assert result.exit_code == 0, said(result)
+        row = next(line for line in result.stdout.splitlines() if "Conv2d" in line)
+        assert [cell.strip() for cell in row.strip("│").split("│")] == ["0", "Conv2d", "1", "12 x 8 x 8", "12"]
+    assert "--data PATH, or --shape" in said(call("layers", "--model", f"{workshop}/net.py:build"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--layers", "4,features.1"], "features.1"),
+        (["--target", "bra"], "Did you mean 'bar'"),
+        (["--target", "2"], "2 classes, 0 to 1"),
+        (["--precision", "1"], "--precision 1: expected a number between 0 and 1"),
+        (["--mechanisms", "601"], "601 mechanisms were asked of 600 inputs"),
+        (["--mechanisms", "0"], "--mechanisms 0: expected a number from 1 on, or auto"),
+        (["--layers", "5", "--draws", "1", "--mechanisms", "500"], "500 mechanisms were asked of"),
+        (["--draws", "0"], "--draws 0"),
+        (["--response", "logits"], "Did you mean 'logit'"),
+        (["--device", "gpu"], "--device gpu cannot be used"),
+        (["--device", "cuda:77"], "--device cuda:77 cannot be used"),
+        (["--limit", "40", "--layers", "5"], "at least 30 are needed"),
+        (["--size", "20"], "does not take an input of shape (1, 20, 20)"),
+        (["--mean", "0.5;0.5"], "expected numbers with commas between"),
+        (["--mean", "0.5,0.5"], "mean has 2 numbers for pictures of 1 channels"),
+        (["--split", "test"], "has no split 'test'"),
+        (["--classes", "bar"], "there are 1 class names"),
+        (["--classes", "bar,blob,cross"], "3 class names were given, but the model has 2 outputs"),
+        (["--data", "nowhere.npz"], "There are no data at nowhere.npz"),
+        (["--transform", "nowhere.py:f"], "There is no file nowhere.py"),
+        (["--n-classes", "3"], "ask for 2 classes"),
+    ],
+)
+def test_bad_input_is_one_clear_message(workshop: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    result = run(workshop, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 2, said(result)
+    assert message in said(result)
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_nan_activations_are_named(workshop: Path, tmp_path: Path) -> None:
+    options = ["--data", workshop / "shapes.npz", "--out", tmp_path, "--layers", "4"]
+    result = call("run", "--model", f"{workshop}/net.py:broken", *options)
+    assert result.exit_code == 2
+    assert "neuron 3 of layer '4' is nan" in said(result)
+
+
+def test_a_place_that_is_not_writable_is_said_before_any_work(workshop: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for command in (
+        ["run", "--model", "nowhere:net", "--data", "nowhere"],  # would fail next
+        ["demo", "--digits", "nowhere"],
+    ):
+        result = call(*command, "--out", tmp_path / "file" / "out")
+        assert result.exit_code == 2
+        assert "Cannot write to" in said(result)
+        assert "--out" in said(result)
+
+
+def test_demo_runs_from_digits_to_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "NUMBERS", (1, 5))
+    monkeypatch.setattr(demo, "REPETITIONS", 2)
+    real = demo.neucept.discover
+    monkeypatch.setattr(demo.neucept, "discover", lambda *a, **k: real(*a, **{**k, "draws": 2}))
+    train_digits, test_digits = load_digits()
+    few = train_digits.take(np.arange(0, 3000, 2)), test_digits.take(np.arange(0, 2000, 2))
+    monkeypatch.setattr(demo, "load_digits", lambda *a, **k: few)
+    result = demo.run_demo(tmp_path / "demo", seed=0, progress=False, epochs=8)
+    assert min(result.accuracies.values()) > 0.75
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"pkt.html", "normal.html", "entropies.csv"}
+    table = pd.read_csv(result.table).set_index(["network", "layer", "target", "neurons", "K"])["CE"]
+    assert len(table) == 2 * 2 * 2 * 3 * 2
+    assert table.between(0, np.log2(10)).all()
+    ones = table.xs(1, level="K")
+    assert (
+        ones.groupby(["network", "target"]).std().max() < 1e-9
+    )  # one cluster: the entropy of the digits, whatever neurons
+    five = table.xs(5, level="K").groupby(["network", "neurons"]).mean()
+    assert five["PKT", "critical"] < five["normal", "critical"]
+    assert five["PKT", "critical"] < five["PKT", "random"]
+
+
+@pytest.mark.shared
+def test_a_classifier_of_x_rays(shared: Path, tmp_path: Path) -> None:
+    weights = ["--model", "torchvision:resnet18", "--n-classes", 2]
+    data = ["--data", shared / "data" / "chest-xray" / "chest-xray-160.parquet", "--split", "test", "--size", 32]
+    result = call("layers", *weights, *data, "--channels", 3)
+    assert result.exit_code == 0, said(result)
+    assert "layer4.1" in result.stdout
+    options = ["--channels", 3, "--classes", "normal,pneumonia", "--limit", 100, "--draws", 1, "--layers", "layer1"]
+    result = call("run", *weights, *data, *options, "--mechanisms", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 0, said(result)
+    assert "this network is untrained" in said(result)
+    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
