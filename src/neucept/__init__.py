@@ -1,6 +1,7 @@
 """NeuCEPT: which neurons decide, in which different ways, and which of those ways are unreliable."""
 
 from neucept import metrics
+from neucept.calibration import Calibration, calibrate
 from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
 from neucept.errors import InputError
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
@@ -12,6 +13,7 @@ from neucept.training import PriorTraining, train_with_prior
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "Choice",
     "CriticalNeurons",
     "InputError",
@@ -21,6 +23,7 @@ __all__ = [
     "Promise",
     "Recording",
     "Selection",
+    "calibrate",
     "choose_n_mechanisms",
     "discover",
     "learn",

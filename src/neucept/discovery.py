@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
-from neucept.errors import InputError, closest
+from neucept.calibration.calibration import Calibration, cached_calibration, gather, renumbered
+from neucept.calibration.evidence import select as select_by_probability
+from neucept.errors import InputError, check_precision, closest
 from neucept.knockoffs import (
     SAMPLERS,
     STATISTICS,
     e_bh,
     evalues,
     frequency,
+    knockoff_statistics,
     levels_for,
     prepare,
-    row_statistics,
     select,
     smallest_selection,
 )
@@ -32,6 +34,8 @@ from neucept.recording import Recording
 from neucept.recording.recording import Target
 
 AGGREGATES = ("evalue", "frequency")
+OBJECTIVES = ("pairwise", "sequential", "global")
+MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
 FEWEST_INPUTS = 30
 
 
@@ -78,7 +82,13 @@ class Selection:
     representatives : array
         (g,) the neuron that stands for each group.
     aggregate : str
-        How the draws were joined: ``evalue`` or ``frequency``; one draw is equation (9) itself.
+        How the draws were joined where nothing was calibrated: ``evalue`` or ``frequency``; one draw is equation (9).
+    calibration : Calibration or None
+        What planted responses said about this layer; None for the knockoffs' own threshold.
+    importance : array or None
+        (k,) root mean square gradient of the learnt response with respect to each neuron, with a calibration.
+    null_probability : array or None
+        (k,) probability that the neuron's group is null, with a calibration; 1 for dead neurons.
     """
 
     layer: str
@@ -87,6 +97,9 @@ class Selection:
     groups: np.ndarray
     representatives: np.ndarray
     aggregate: str
+    calibration: Calibration | None = field(default=None, repr=False)
+    importance: np.ndarray | None = None
+    null_probability: np.ndarray | None = None
 
     @property
     def q(self) -> float:
@@ -100,10 +113,16 @@ class Selection:
 
     @cached_property
     def ranking(self) -> np.ndarray:
-        """All neurons, most important first: representatives by mean statistic, then the other members, then dead ones."""
+        """All neurons, most important first.
+
+        One of each group by the mean statistic (by the probability of being null, with a calibration), then the other
+        members, then dead neurons.
+        """
         kind = np.where(self.groups < 0, 2, 1)
         kind[self.representatives] = 0
-        return np.lexsort((-self.mean_statistic, kind))
+        if self.null_probability is None or self.importance is None:
+            return np.lexsort((-self.mean_statistic, kind))
+        return np.lexsort((-self.importance, self.null_probability, kind))
 
     @cached_property
     def evalues(self) -> np.ndarray:
@@ -118,7 +137,9 @@ class Selection:
     @cached_property
     def neurons(self) -> np.ndarray:
         """Selected neurons, most important first, one of each group; may be empty."""
-        if len(self.statistics) == 1:
+        if self.calibration is not None and self.null_probability is not None:
+            mask = select_by_probability(self.null_probability[self.representatives], self.calibration.level(self.q))
+        elif len(self.statistics) == 1:
             mask = select(self._W[0], self.q)
         elif self.aggregate == "evalue":
             mask = e_bh(self.evalues[self.representatives], self.q)
@@ -139,6 +160,14 @@ class Selection:
     @property
     def promise(self) -> Promise:
         """What is promised of `neurons`, and on what evidence."""
+        if self.calibration is not None:
+            unit = "neurons" if self.calibration.cut == 0 else "groups of neurons"
+            return Promise(
+                self.precision,
+                f"Of the selected {unit}, at least {self.precision:g} are not null, on average over responses like those"
+                " planted.",
+                self.calibration.evidence_for(self.precision),
+            )
         share = f"at least {self.precision:g} of the selected neurons (one a group) are not null, in expectation"
         if len(self.statistics) > 1 and self.aggregate == "frequency":
             return Promise(
@@ -157,15 +186,17 @@ class Selection:
 
         The promise is that of a precision chosen before looking; trying several and keeping one is not covered.
         """
-        return replace(self, precision=_check_precision(precision))
+        return replace(self, precision=check_precision(precision))
 
     def table(self) -> pd.DataFrame:
-        """One row a neuron, most important first: neuron, statistic, evalue, frequency, group, selected."""
+        """One row a neuron, most important first: its statistics, group, and whether it is selected."""
         order = self.ranking
+        probability = {} if self.null_probability is None else {"null_probability": self.null_probability[order]}
         return pd.DataFrame(
             {
                 "layer": self.layer,
                 "neuron": order,
+                **probability,
                 "statistic": self.mean_statistic[order],
                 "evalue": self.evalues[order],
                 "frequency": self.frequency[order],
@@ -239,28 +270,42 @@ class CriticalNeurons(Mapping[str, Selection]):
         """Write to a folder; `CriticalNeurons.open` reads it."""
         facts = {
             "layers": [[layer, s.precision, s.aggregate] for layer, s in self.items()],
+            "calibrations": {
+                layer: [c.layer, c.cut, list(c.family)] for layer, s in self.items() if (c := s.calibration) is not None
+            },
             **{name: getattr(self, name) for name in ("target", "target_name", "response")},
             "settings": dict(self.settings),
         }
         arrays: dict[str, np.ndarray | None] = {"samples": self.samples}
         for layer, s in self.items():
-            arrays.update({f"{name}/{layer}": getattr(s, name) for name in ("statistics", "groups", "representatives")})
+            arrays |= {f"{name}/{layer}": getattr(s, name) for name in _ARRAYS}
+            arrays |= {f"calibration {name}/{layer}": getattr(s.calibration, name, None) for name in Calibration.arrays}
         return storage.save(path, "CriticalNeurons", facts, arrays)
 
     @classmethod
     def open(cls, path: str | Path) -> CriticalNeurons:
         """Open what `save` wrote."""
         facts, arrays = storage.open_folder(path, "CriticalNeurons")
+        calibrations = {
+            layer: Calibration(
+                of, cut=cut, family=tuple(kinds), **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays}
+            )
+            for layer, (of, cut, kinds) in facts.pop("calibrations").items()
+        }
         selections = {
             layer: Selection(
                 layer,
                 precision,
-                *(arrays[f"{name}/{layer}"] for name in ("statistics", "groups", "representatives")),
-                aggregate,
+                aggregate=aggregate,
+                calibration=calibrations.get(layer),
+                **{name: arrays.get(f"{name}/{layer}") for name in _ARRAYS},  # type: ignore[arg-type]
             )
             for layer, precision, aggregate in facts.pop("layers")
         }
         return cls(selections=selections, samples=arrays["samples"], **facts)
+
+
+_ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability")
 
 
 @overload
@@ -276,17 +321,22 @@ def discover(
     precision: float | Mapping[str, float] = 0.9,
     samples: str | np.ndarray | None = None,
     response: str = "logit",
+    objective: str = "pairwise",
     sampler: str = "gaussian",
     statistic: str = "lasso",
     aggregate: str = "evalue",
+    groups: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    calibration: str | None = "auto",
     draws: int = 50,
     seed: int = 0,
     progress: bool = True,
 ) -> CriticalNeurons | dict[int | str, CriticalNeurons]:
     """Find the critical neurons of a target: NeuCEPT-discovery (Algorithm 1).
 
-    At each layer, the Markov blanket of the response is estimated by Model-X knockoffs, with control of the precision
-    (one minus the false discovery rate).
+    At each layer, the Markov blanket of the response is estimated with control of the precision (one minus the false
+    discovery rate). By default the layer is calibrated first (`neucept.calibrate`): what a precision is worth is learnt
+    from responses with known critical neurons, planted on the layer's own activations. ``calibration=None`` leaves the
+    decision to Model-X knockoffs alone, whose promise holds for Gaussian neurons only.
 
     Parameters
     ----------
@@ -295,19 +345,29 @@ def discover(
     target : int, str, list or array
         A class by number or name, a list of them, or an (n,) array: any response.
     layers : sequence of str, optional
-        By default all that are recorded.
+        By default all that are recorded; in the order of the network.
     precision : float or mapping
         In (0, 1), for all layers or {layer: precision}; layers not named there have 0.9.
     samples : {"predicted", "all"}, mask or row numbers
         Inputs to look at: those predicted as the class (the default for a class) or all (for an array).
     response : {"logit", "margin", "log_prob"}
         What of the class is to be explained.
-    sampler : {"gaussian"}
-        How knockoffs are drawn.
-    statistic : {"lasso"}
-        What compares a neuron with its knockoff.
+    objective : {"pairwise", "sequential", "global"}
+        ``pairwise``: every layer against the target (Algorithm 1). ``sequential``: the last layer against the target,
+        every other against the first 15 critical neurons of the next (equation (3)). ``global``: every layer against
+        all neurons of the later layers and all logits (equation (10)).
+    sampler : str
+        How knockoffs are drawn, see `neucept.knockoffs.SAMPLERS`.
+    statistic : str
+        What compares a neuron with its knockoff, see `neucept.knockoffs.STATISTICS`.
     aggregate : {"evalue", "frequency"}
-        How draws are joined. ``frequency`` (selected in more than half of them), as published, guarantees nothing.
+        How draws are joined without calibration. ``frequency`` (selected in more than half of them), as published,
+        guarantees nothing.
+    groups : array or mapping of layer to array, optional
+        (k,) group of each neuron, -1 to leave it out; precision is then over groups. By default calibration finds the
+        finest groups that can be told apart (single neurons where possible).
+    calibration : "auto" or None
+        Kept with the recording for the same layer and inputs; None skips it.
     draws : int
         Sets of knockoffs; one alone is equation (9) itself.
     seed : int
@@ -331,83 +391,232 @@ def discover(
     Vu, Nguyen and Thai, "NeuCEPT", Algorithm 1 and equation (9). Candes, Fan, Janson and Lv, "Panning for gold", 2018.
     Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
     """
-    options = dict(sampler=sampler, statistic=statistic, aggregate=aggregate)
-    for (name, given), known in zip(options.items(), (SAMPLERS, STATISTICS, AGGREGATES), strict=True):
+    options = dict(sampler=sampler, statistic=statistic, aggregate=aggregate, objective=objective)
+    for (name, given), known in zip(options.items(), (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES), strict=True):
         if given not in known:
             raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
+    if calibration not in ("auto", None):
+        raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
     if draws < 1:
         raise InputError(f"draws={draws}: expected at least 1.")
     layers = list(recording.layers if layers is None else layers)
+    if not layers:
+        raise InputError("layers=[]: expected names of recorded layers.")
     for layer in layers:
         recording.activations(layer)
     levels = _precisions(precision, layers, dict.fromkeys(layers, 0.9))
+    given_groups = {layer: _groups_of(recording, layer, groups) for layer in layers}
     targets: list[Any] = target if isinstance(target, list) else [target]
     if not targets:
         raise InputError("target=[]: expected a class, a list of classes or an array.")
-    jobs = []
-    for one in targets:
-        rows = recording.samples(one, samples)
-        y = recording.response(one, response)[rows]
+    jobs = [_Job.of(recording, one, samples, response) for one in targets]
+    for job in jobs:
+        for layer in layers:
+            _check_alive(layer, np.asarray(recording.activations(layer)[job.rows]), job.rows)
+    # Targets on the same inputs share calibration, networks and knockoffs.
+    by_rows: dict[bytes, list[_Job]] = {}
+    for job in jobs:
+        by_rows.setdefault(job.rows.tobytes(), []).append(job)
+    examiners = {
+        rows: {
+            layer: Examiner.of(recording, layer, group[0].rows, given_groups[layer], calibration is not None, progress)
+            for layer in layers
+        }
+        for rows, group in by_rows.items()
+    }
+    settings = {
+        "samples": samples if isinstance(samples, str) else "default" if samples is None else "chosen",
+        "draws": draws,
+        "seed": seed,
+        "calibration": calibration,
+        **options,
+    }
+    with show_progress("drawing knockoffs", len(jobs) * len(layers), progress) as advance:
+        for rows, group in by_rows.items():
+            for layer in reversed(layers):
+                examiner = examiners[rows][layer]
+                responses = [job.responses(recording, layers, layer, objective) for job in group]
+                found = examiner.examine(responses, sampler, statistic, draws, seed)
+                for job, parts in zip(group, found, strict=True):
+                    job.selections[layer] = Selection(
+                        layer, levels[layer], aggregate=aggregate, calibration=examiner.calibration, **parts
+                    )
+                    advance(1)
+    results = {}
+    for number, job in enumerate(jobs):
+        for layer in layers:
+            _warn_if_empty(job.selections[layer])
+        is_array = isinstance(job.target, np.ndarray)
+        results[number if is_array else job.target] = CriticalNeurons(
+            selections={layer: job.selections[layer] for layer in layers},
+            target=None if is_array else recording.class_number(job.target),
+            target_name=job.name,
+            response="array" if is_array else response,
+            samples=job.rows,
+            settings=settings,
+        )
+    return results if isinstance(target, list) else next(iter(results.values()))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One target on its inputs."""
+
+    target: Any
+    name: str
+    rows: np.ndarray
+    y: np.ndarray
+    selections: dict[str, Selection] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, recording: Recording, target: Any, samples: Any, response: str) -> _Job:
+        rows = recording.samples(target, samples)
+        y = recording.response(target, response)[rows]
+        name = "response" if isinstance(target, np.ndarray) else recording.class_names[recording.class_number(target)]
         if len(rows) < FEWEST_INPUTS:
-            which = "" if samples is not None or isinstance(one, np.ndarray) else f" predicted as '{_name(recording, one)}'"
+            which = "" if samples is not None or isinstance(target, np.ndarray) else f" predicted as '{name}'"
             raise InputError(
                 f"{len(rows)} inputs{which}, but at least {FEWEST_INPUTS} are needed (a few times the number of neurons"
                 " is better). Record more inputs, or use samples='all'."
             )
-        for layer in layers:
-            _check_alive(layer, np.asarray(recording.activations(layer)[rows]), rows)
-        jobs.append((one, rows, y))
-    found: dict[Any, CriticalNeurons] = {}
-    with show_progress("drawing knockoffs", len(jobs) * len(layers) * draws, progress) as advance:
-        for number, (one, rows, y) in enumerate(jobs):
-            selections = {}
-            for layer in layers:
-                prepared = prepare(recording.activations(layer)[rows])
-                rng = np.random.default_rng([seed, zlib.crc32(layer.encode())])
-                W = row_statistics(
-                    prepared.Z, y, SAMPLERS[sampler](), STATISTICS[statistic], draws, rng, advance=advance
-                )
-                spread = np.hstack([W, np.zeros((draws, 1))])[:, prepared.groups]
-                selections[layer] = Selection(
-                    layer, levels[layer], spread, prepared.groups, prepared.representatives, aggregate
-                )
-                _warn_if_empty(selections[layer])
-            is_array = isinstance(one, np.ndarray)
-            found[number if is_array else one] = CriticalNeurons(
-                selections=selections,
-                target=None if is_array else recording.class_number(one),
-                target_name="response" if is_array else _name(recording, one),
-                response="array" if is_array else response,
-                samples=rows,
-                settings={
-                    "samples": samples if isinstance(samples, str) else "default" if samples is None else "chosen",
-                    "draws": draws,
-                    "seed": seed,
-                    **options,
-                },
-            )
-    return found if isinstance(target, list) else next(iter(found.values()))
+        return cls(target, name, rows, y)
+
+    def responses(
+        self, recording: Recording, layers: Sequence[str], layer: str, objective: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Responses of a layer, (n, R), and their weights, (R,), for an objective."""
+        later = layers[list(layers).index(layer) + 1 :]
+        if objective == "global":
+            parts = [np.asarray(recording.activations(name)[self.rows], np.float64) for name in later]
+            Y = np.hstack([*parts, np.asarray(recording.logits[self.rows], np.float64)])
+            Y = Y[:, Y.std(axis=0) > 1e-9]
+            return Y, np.full(Y.shape[1], 1 / Y.shape[1])
+        if objective == "pairwise" or not later:
+            return self.y[:, None], np.ones(1)
+        following = self.selections[later[0]]
+        neurons = (following.neurons if len(following.neurons) else following.ranking)[:MOST_RESPONSES]
+        weights = following.importance if following.importance is not None else following.mean_statistic.clip(0)
+        chosen = weights[neurons] + 1e-12
+        return np.asarray(recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64), chosen / chosen.sum()
 
 
-def _name(recording: Recording, target: int | str) -> str:
-    return recording.class_names[recording.class_number(target)]
+@dataclass(frozen=True)
+class Examiner:
+    """One layer on some inputs, ready to be asked about any responses.
 
+    Attributes
+    ----------
+    layer : str
+        Its name.
+    Z : array
+        (n, p) standardised neurons, one of each set of collinear ones.
+    neurons : array
+        (p,) their numbers in the layer.
+    member_of : array
+        (k,) column of Z that stands for each neuron of the layer, -1 for dead ones.
+    groups : array
+        (p,) group of each column.
+    calibration : Calibration or None
+        What planted responses said.
+    """
 
-def _check_precision(precision: Any) -> float:
-    if isinstance(precision, bool) or not isinstance(precision, int | float | np.number) or not 0 < precision < 1:
-        raise InputError(f"precision={precision!r}: expected a number between 0 and 1, such as 0.9 (10% false discoveries).")
-    return float(precision)
+    layer: str
+    Z: np.ndarray
+    neurons: np.ndarray
+    member_of: np.ndarray
+    groups: np.ndarray
+    calibration: Calibration | None
+
+    @classmethod
+    def of(
+        cls, recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None, calibrated: bool, progress: bool
+    ) -> Examiner:
+        """Prepare a layer and calibrate it, or take the calibration kept with the recording."""
+        X = np.array(recording.activations(layer)[rows], np.float64)
+        if groups is not None:
+            X[:, groups < 0] = 0.0  # left out like dead neurons
+        prepared = prepare(X)
+        given = None if groups is None else renumbered(groups[prepared.representatives])
+        calibration = cached_calibration(recording, layer, rows, prepared.Z, given, progress) if calibrated else None
+        if calibration is not None:
+            given = calibration.groups
+        elif given is None:
+            given = np.arange(prepared.Z.shape[1])
+        return cls(layer, prepared.Z, prepared.representatives, prepared.groups, given, calibration)
+
+    def examine(
+        self,
+        responses: Sequence[tuple[np.ndarray, np.ndarray]],
+        sampler: str,
+        statistic: str,
+        draws: int,
+        seed: int,
+    ) -> list[dict[str, Any]]:
+        """Ask about several targets, each with (n, R) responses and (R,) weights: the fields of a `Selection` of each.
+
+        A group is null for a target when it is null for all of its responses, so that the weighted mean of the
+        responses' probabilities bounds that of the target.
+        """
+        Y = np.hstack([part for part, _ in responses])
+        rng = np.random.default_rng([seed, zlib.crc32(self.layer.encode())])
+        g = int(self.groups.max()) + 1
+        alone = g == len(self.groups)
+        W = knockoff_statistics(
+            self.Z, Y, sampler=sampler, statistic=statistic, draws=draws, rng=rng, groups=None if alone else self.groups
+        )
+        if self.calibration is not None:
+            rows = self.calibration.rows
+            evidence, single, _, _ = gather(self.Z[rows], Y[rows], self.groups, seed)
+            probability = self.calibration.model.predict(evidence)
+        found, start = [], 0
+        for part, weights in responses:
+            mine = slice(start, start + part.shape[1])
+            start += part.shape[1]
+            joined = np.tensordot(W[:, mine], weights, axes=(1, 0))  # (draws, g)
+            strength = weights @ single[mine] if self.calibration is not None else None
+            best = self._representatives(strength if strength is not None else np.abs(self.Z.T @ (part @ weights)))
+            fields: dict[str, Any] = {
+                "statistics": self._spread(joined, 0.0),
+                "groups": self._spread(np.arange(g), -1),
+                "representatives": self.neurons[best],
+            }
+            if self.calibration is not None and strength is not None:
+                fields["importance"] = np.where(self.member_of >= 0, np.append(strength, 0.0)[self.member_of], 0.0)
+                fields["null_probability"] = self._spread(weights @ probability[mine], 1.0)
+            found.append(fields)
+        return found
+
+    def _representatives(self, strength: np.ndarray) -> np.ndarray:
+        """Strongest column of each group, (g,)."""
+        order = np.lexsort((-strength, self.groups))
+        return np.asarray(order[np.unique(self.groups[order], return_index=True)[1]])
+
+    def _spread(self, of_groups: np.ndarray, dead: float) -> np.ndarray:
+        """From values of groups, (..., g), to values of the layer's neurons, (..., k)."""
+        padded = np.concatenate([of_groups, np.full_like(of_groups[..., :1], dead)], axis=-1)
+        group = np.where(self.member_of >= 0, np.append(self.groups, 0)[self.member_of], -1)
+        return np.asarray(padded[..., group])
 
 
 def _precisions(
     given: float | Mapping[str, float], layers: Sequence[str], default: Mapping[str, float]
 ) -> dict[str, float]:
     if not isinstance(given, Mapping):
-        return dict.fromkeys(layers, _check_precision(given))
+        return dict.fromkeys(layers, check_precision(given))
     for layer in given:
         if layer not in layers:
             raise InputError(f"precision= names layer '{layer}', which is not looked at.{closest(layer, layers)}")
-    return {layer: _check_precision(given.get(layer, default[layer])) for layer in layers}
+    return {layer: check_precision(given.get(layer, default[layer])) for layer in layers}
+
+
+def _groups_of(recording: Recording, layer: str, groups: Any) -> np.ndarray | None:
+    given = groups.get(layer) if isinstance(groups, Mapping) else groups
+    if given is None:
+        return None
+    given, k = np.asarray(given), recording.activations(layer).shape[1]
+    if given.shape != (k,) or not np.issubdtype(given.dtype, np.integer):
+        raise InputError(f"groups of layer '{layer}' has shape {given.shape}; expected ({k},) whole numbers.")
+    return given
 
 
 def _check_alive(layer: str, Z: np.ndarray, rows: np.ndarray) -> None:

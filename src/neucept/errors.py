@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 
 
@@ -46,3 +47,18 @@ def missing(package: str, extra: str) -> InputError:
     This needs the package timm, which is not installed: pip install 'neucept[vision]'
     """
     return InputError(f"This needs the package {package}, which is not installed: pip install 'neucept[{extra}]'")
+
+
+def check_precision(precision: object) -> float:
+    """Give a precision as a float, or raise an InputError unless it lies between 0 and 1.
+
+    Examples
+    --------
+    >>> check_precision(0.9)
+    0.9
+    """
+    if isinstance(precision, bool) or not isinstance(precision, numbers.Real) or not 0 < precision < 1:
+        raise InputError(
+            f"precision={precision!r}: expected a number between 0 and 1, such as 0.9 (10% false discoveries)."
+        )
+    return float(precision)

@@ -11,11 +11,12 @@ Theorem 1, ``M_l(Y)`` is a subset of ``S_l``
     (`Optimum.unique`); every combination of values of the layer having a positive probability is enough for that.
     That the *smallest* set is unique is not enough: with ``Z_0 = (a, b, a and b)``, ``Z_1 = (a, b)``, ``Y = a and b``
     every smallest set is unique, ``M_0(Y)`` is the third neuron and ``S_0`` the other two. Neurons of a trained layer
-    that determine each other break it in the same way, and a layer that a connection skips does so too.
-    Without any uniqueness `Optimum.shared`, the neurons on which Y depends given all others, is a subset of ``S_l``.
+    that determine each other can break it in the same way, and a connection that skips a layer too.
+    Without any uniqueness `Optimum.shared`, the neurons on which Y depends given all others, is a subset of ``S_l``
+    (on a Markov chain); it can be empty, as it is in this example.
 Corollary 1, precision with respect to ``M_l(Y)`` is precision with respect to ``S_l``
     Fails where Theorem 1 fails, but always holds (on a Markov chain) for a solver that controls its errors with respect
-    to `Optimum.shared`, as knockoffs do. It is about precision alone: ``S_l`` can be larger than ``M_l(Y)``.
+    to `Optimum.shared`, as exact knockoffs do. It is about precision alone: ``S_l`` can be larger than ``M_l(Y)``.
 Section 2.2, the Markov blanket solves (2)
     Holds without a limit on the size; within a limit the optimum and the blanket can be disjoint.
 Appendix G, the sum of the objectives (10) is not below the sum of (2)

@@ -388,6 +388,12 @@ def test_ties_change_the_sum_of_our_objective() -> None:
 # Edges
 
 
+def test_independent_columns_share_no_negative_information() -> None:
+    table = np.array(list(product(range(2), range(3))))
+    for weights in product(range(1, 5), repeat=3):
+        assert 0 <= mutual_information(table[:, 0], table[:, 1], np.tile(weights, 2)) < 1e-12
+
+
 def test_cases_without_weight_and_constant_layers() -> None:
     assert markov_blanket([[0, 0], [0, 1], [1, 1]], [0, 0, 1], [1, 0, 1]).sets == ((0,), (1,))
     assert markov_blanket(np.zeros((4, 3), bool), A).sets == ((),)

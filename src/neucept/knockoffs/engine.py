@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,8 @@ def knockoff_statistics(
     >>> W.shape, bool((W[..., :20] > 0).all())
     ((3, 1, 40), True)
     """
-    statistic = _named(statistic, STATISTICS, "statistic")
+    if isinstance(statistic, str):
+        statistic = STATISTICS[_known(statistic, STATISTICS, "statistic")]
     folds = getattr(statistic, "folds", 1)
     fold_rng, *generators = rng.spawn(draws + 1)
     if not isinstance(Z, np.ndarray):
@@ -81,7 +82,7 @@ def knockoff_statistics(
         p, L = moments[0].p, len(moments[0].mean) - moments[0].p
         groups = _checked(groups, p)
         if isinstance(sampler, str):
-            sampler = _named(sampler, SAMPLERS, "sampler", groups=groups, copies=copies, s=s)
+            sampler = SAMPLERS[_known(sampler, SAMPLERS, "sampler")](groups=groups, copies=copies, s=s)
         if not isinstance(sampler, GaussianSampler) or not isinstance(statistic, GramStatistic):
             raise InputError("Moments alone serve the Gaussian sampler and Gram statistics only; others need rows.")
         if folds > 1 and len(moments) < 2:
@@ -99,7 +100,7 @@ def knockoff_statistics(
         return np.zeros((draws, L, 0))
     if isinstance(sampler, str):
         options = {"copies": copies} if sampler == "conditional" else {"groups": groups, "copies": copies, "s": s}
-        sampler = _named(sampler, SAMPLERS, "sampler", **options)
+        sampler = SAMPLERS[_known(sampler, SAMPLERS, "sampler")](**options)
     if not isinstance(statistic, GramStatistic):
         if groups is not None or copies > 1:
             raise InputError("Statistics of rows know neither groups nor several copies.")
@@ -136,7 +137,10 @@ def _from_grams(
     for batch in _batches(generators, max(1, _BATCH // max(m * m * (2 * statistic.folds - 1), 1))):
         drawn = [draw(generator) for generator in batch]
         orders = np.stack([generator.permutation(m) for generator in batch])
-        importance = statistic.importance(grams(drawn, p, orders)).reshape(len(batch), L, copies + 1, p)
+        batch_grams = grams(drawn, p, orders)
+        alive = np.diagonal(batch_grams.G, axis1=1, axis2=2) > 0
+        importance = np.where(alive[:, None], statistic.importance(batch_grams), 0.0)
+        importance = importance.reshape(len(batch), L, copies + 1, p)
         if groups is not None:
             order = np.argsort(groups, kind="stable")
             starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
@@ -193,11 +197,7 @@ def _checked(groups: np.ndarray | None, p: int) -> np.ndarray | None:
     return groups
 
 
-def _named(given: Any, known: dict[str, Callable[..., Any]], what: str, **options: Any) -> Any:
-    if not isinstance(given, str):
-        return given
+def _known(given: str, known: Mapping[str, Any], what: str) -> str:
     if given not in known:
-        raise InputError(
-            f"{what}={given!r}: expected one of {', '.join(map(repr, known))}.{closest(given, known)}"
-        )
-    return known[given](**options)
+        raise InputError(f"{what}={given!r}: expected one of {', '.join(map(repr, known))}.{closest(given, known)}")
+    return given

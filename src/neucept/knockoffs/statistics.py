@@ -172,6 +172,15 @@ class GramStatistic:
         """Importance of every column for every response, (draws, L, m), not negative."""
         raise NotImplementedError
 
+    def __call__(self, Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give W, (p,), from rows: (n, p) neurons, (n, copies p) knockoffs and an (n,) response."""
+        n, p = Z.shape
+        X = np.hstack([Z, Zk])
+        order = rng.permutation(X.shape[1])[None]
+        fold_of = rng.permutation(n) % min(self.folds, n)
+        moments = [Moments.of(X[fold_of == f], y[fold_of == f]) for f in range(fold_of.max() + 1)]
+        return self.compare(self.importance(grams([moments], p, order)).reshape(-1, p))
+
 
 class Lasso(GramStatistic):
     """Size of the lasso's coefficients at ``lambda = factor * sigma * sqrt(2 log(m) / n)`` for m columns.
@@ -181,12 +190,12 @@ class Lasso(GramStatistic):
     factor : float
         1 is the universal penalty; less lets more columns in.
     gap : float
-        Duality gap that the solver stops at, in units of the response's variance.
+        Duality gap that the solver stops at, as a share of the objective.
     sweeps : int
         Most rounds over the columns.
     """
 
-    def __init__(self, factor: float = 0.6, gap: float = 1e-4, sweeps: int = 5000):
+    def __init__(self, factor: float = 0.6, gap: float = 1e-6, sweeps: int = 1000):
         self.factor, self.gap, self.sweeps = factor, gap, sweeps
 
     def importance(self, grams: Grams) -> np.ndarray:
@@ -195,6 +204,44 @@ class Lasso(GramStatistic):
         B = np.zeros(grams.c.shape)
         kernels.lasso_many(grams.G, grams.c, grams.orders, penalties, B, self.gap, self.sweeps)
         return np.abs(B)
+
+
+class LassoCp(GramStatistic):
+    """Size of the lasso's coefficients at the lambda of the least Mallows' Cp: no folds, and nearly the same lambda.
+
+    ``Cp = |y - X b|^2 / sigma^2 + 2 #{b != 0}`` estimates the error of prediction (Zou, Hastie and Tibshirani, 2007).
+
+    Parameters
+    ----------
+    factors : sequence of float
+        Lambdas in units of ``sigma * sqrt(2 log(m) / n)``, falling.
+    gap, sweeps
+        As for `Lasso`.
+    """
+
+    def __init__(
+        self,
+        factors: Sequence[float] = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.1, 0.05),
+        gap: float = 1e-6,
+        sweeps: int = 1000,
+    ):
+        self.factors, self.gap, self.sweeps = factors, gap, sweeps
+
+    def importance(self, grams: Grams) -> np.ndarray:
+        """See `GramStatistic`."""
+        sigma = noise(grams)
+        B = np.zeros(grams.c.shape)
+        best = np.full(sigma.shape, np.inf)
+        result = np.zeros(B.shape)
+        for factor in self.factors:
+            penalties = factor * sigma * universal(grams)
+            kernels.lasso_many(grams.G, grams.c, grams.orders, penalties, B, self.gap, self.sweeps)
+            left = 1 - 2 * np.sum(B * grams.c, axis=2) + np.sum((B @ grams.G) * B, axis=2)
+            cp = grams.n * left / sigma**2 + 2 * np.sum(B != 0, axis=2)
+            better = cp < best
+            best[better] = cp[better]
+            result[better] = np.abs(B[better])
+        return result
 
 
 class LassoCV(GramStatistic):
@@ -326,11 +373,11 @@ def _grid(grams: Grams, lambdas: int, ratio: float) -> np.ndarray:
     return np.asarray(np.geomspace(1.0, ratio, lambdas)[:, None, None] * largest)
 
 
-STATISTICS: dict[str, Callable[[], GramStatistic]] = {
-    "lasso": Lasso,
-    "lasso_cv": LassoCV,
-    "lasso_max": LassoMax,
-    "ridge": Ridge,
-    "least_squares": LeastSquares,
-    "marginal": Marginal,
+STATISTICS: dict[str, GramStatistic] = {
+    "lasso": Lasso(),
+    "lasso_cv": LassoCV(),
+    "lasso_max": LassoMax(),
+    "ridge": Ridge(),
+    "least_squares": LeastSquares(),
+    "marginal": Marginal(),
 }

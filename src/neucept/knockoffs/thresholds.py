@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def threshold(W: np.ndarray, q: float) -> float:
+def threshold(W: np.ndarray, q: float, copies: int = 1, fewest: float = 0.0) -> float:
     """Find the threshold of equation (9), whose printed text lost a minus sign.
 
-    The smallest t > 0 among the |W_j| with ``(1 + #{W <= -t}) / max(1, #{W >= t}) <= q``. Equal values are in or out
-    together.
+    The smallest t > 0 among the |W_j| with ``(1 + #{W <= -t}) / (copies max(1, #{W >= t})) <= q`` (Gimenez and Zou,
+    2019, for several copies). Equal values are in or out together.
 
     Parameters
     ----------
@@ -20,6 +20,11 @@ def threshold(W: np.ndarray, q: float) -> float:
         (p,) statistics.
     q : float
         Level of the false discovery rate, 1 - precision.
+    copies : int
+        Knockoffs of each neuron in one draw; W is negative where any of them beats the neuron.
+    fewest : float
+        Go no further down than needed to select so many: the t where fewer are left above will do as well, whatever
+        the ratio (early stopping, for e-values only).
 
     Returns
     -------
@@ -39,34 +44,35 @@ def threshold(W: np.ndarray, q: float) -> float:
     ordered = np.sort(W)
     above = len(W) - np.searchsorted(ordered, levels, side="left")
     below = np.searchsorted(ordered, -levels, side="right")
-    allowed = (1 + below) <= q * np.maximum(above, 1) * (1 + 1e-12)
+    allowed = (1 + below) <= q * copies * np.maximum(above, 1) * (1 + 1e-12)
+    allowed |= above < fewest
     return float(levels[allowed.argmax()]) if allowed.any() else math.inf
 
 
-def select(W: np.ndarray, q: float) -> np.ndarray:
-    """Mask of what one draw selects at level q, (p,): ``W >= threshold(W, q)``."""
-    return np.asarray(threshold(W, q) <= W)
+def select(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
+    """Mask of what one draw selects at level q, (p,): ``W >= threshold(W, q, copies)``."""
+    return np.asarray(threshold(W, q, copies) <= W)
 
 
-def smallest_selection(q: float) -> int:
-    """Fewest neurons that one draw can select at level q: the ceiling of 1/q.
+def smallest_selection(q: float, copies: int = 1) -> int:
+    """Fewest neurons that one draw can select at level q: the ceiling of 1 / (copies q).
 
-    >>> smallest_selection(0.1)
-    10
+    >>> smallest_selection(0.1), smallest_selection(0.1, copies=5)
+    (10, 2)
     """
-    return math.ceil(1 / q - 1e-9)
+    return math.ceil(1 / (copies * q) - 1e-9)
 
 
-def frequency(W: np.ndarray, q: float) -> np.ndarray:
+def frequency(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
     """Share of draws that select each neuron, (p,), from (draws, p) statistics; it guarantees nothing."""
-    return np.asarray(np.mean([select(w, q) for w in W], axis=0))
+    return np.asarray(np.mean([select(w, q, copies) for w in W], axis=0))
 
 
-def evalues(W: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+def evalues(W: np.ndarray, levels: Sequence[float], copies: int = 1, early: bool = False) -> np.ndarray:
     """E-values of many draws (Ren and Barber, 2023), averaged over draws and levels.
 
-    ``e_j = mean of p 1{W_j >= T} / (1 + #{W <= -T})`` with T the threshold of a draw at a level. Their sum over null
-    neurons has an expectation of at most p for each draw and level, hence for the mean.
+    ``e_j = mean of p copies 1{W_j >= T} / (1 + #{W <= -T})`` with T the threshold of a draw at a level. Their sum over
+    null neurons has an expectation of at most p for each draw and level, hence for the mean.
 
     Parameters
     ----------
@@ -74,6 +80,11 @@ def evalues(W: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         (draws, p) statistics.
     levels : sequence of float
         Fixed before looking at W.
+    copies : int
+        Knockoffs of each neuron in one draw.
+    early : bool
+        Stop a draw that selects nothing at a level where too few neurons are left to select any (Ren and Barber, 2023),
+        instead of leaving it without e-values.
 
     Returns
     -------
@@ -89,8 +100,8 @@ def evalues(W: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     total = np.zeros(p)
     for w in W:
         for level in levels:
-            T = threshold(w, level)
-            total += p * (w >= T) / (1 + np.sum(w <= -T))
+            T = threshold(w, level, copies, fewest=1 / (copies * level) if early else 0.0)
+            total += p * copies * (w >= T) / (1 + np.sum(w <= -T))
     return total / (draws * len(levels))
 
 

@@ -58,10 +58,11 @@ class Choice:
 def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
     """Test the hypothesis that inputs form one single cloud.
 
-    Along every direction a single cloud has one mode. Candidate directions, those that best separate the clusters
-    found by K-means with 2 to ``most`` centres (linear discriminants of every two), come from one half of the inputs;
-    the other half is projected on them and Hartigan's dip test judges whether it has one mode. Both ways, corrected for
-    the number of directions and for the two halves.
+    Along every direction a single cloud has one mode. One half of the inputs proposes a direction: of those that best
+    separate the clusters found by K-means with 2 to ``most`` centres (linear discriminants of every two), the one along
+    which that half looks least like one mode. The other half is projected on it and Hartigan's dip test judges whether
+    it has one mode. Both ways, corrected for the two. The test is conservative: against clusters of unequal size its
+    power is low (one of 15% of the inputs takes thousands of them).
 
     Parameters
     ----------
@@ -92,13 +93,12 @@ def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
         return 1.0
     order = np.random.default_rng(seed).permutation(len(V))
     halves = order[: len(V) // 2], order[len(V) // 2 :]
-    best = 1.0
+    p_values = []
     for found_on, judged_on in (halves, halves[::-1]):
         directions = _directions(V[found_on], most, seed)
-        for direction in directions:
-            _, p = diptest.diptest(np.sort(V[judged_on] @ direction))
-            best = min(best, 2 * len(directions) * float(p))
-    return min(best, 1.0)
+        direction = max(directions, key=lambda d: float(diptest.dipstat(V[found_on] @ d)))
+        p_values.append(float(diptest.diptest(V[judged_on] @ direction)[1]))
+    return min(2 * min(p_values), 1.0)
 
 
 def choose(

@@ -82,7 +82,7 @@ def activating_regions(
     members = [int(neuron)] if isinstance(neuron, int | np.integer) else [int(number) for number in neuron]
     boxes = []
     with left_as_found(model, device) as where, torch.enable_grad():
-        for part in inputs.split(batch_size):
+        for part in torch.split(inputs, batch_size):
             images = part.to(where)
             gradient = _gradient(model, images, layer, members, neurons).double()
             flat = gradient.flatten(1).abs().amax(dim=1) == 0
@@ -182,7 +182,7 @@ def _doubled(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _value(tensor: Tensor, how: Pooling, module: nn.Module | None, layer: str, members: list[int]) -> Tensor:
-    """Mean of some neurons of a layer, (n,), with its graph: what `neucept.recording.neurons.pool` gives, kept whole."""
+    """Mean of some neurons of a layer, (n,), as `neucept.recording.neurons.pool` has them, but with their graph."""
     if callable(how):
         neurons = how(tensor)
     elif tensor.ndim >= 3 and how in ("auto", "channel"):

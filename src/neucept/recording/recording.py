@@ -35,6 +35,10 @@ class Recording:
         How each layer became neurons: ``auto``, ``channel``, ``element`` or ``callable``.
     facts : mapping
         The settings of the recording, for reports.
+    path : Path or None
+        Where it lies on disk, if it was opened from there.
+    cache : dict
+        What was computed from it once and is kept for the next time, by keys that name the content it depends on.
 
     Examples
     --------
@@ -51,6 +55,8 @@ class Recording:
     class_names: tuple[str, ...]
     pooling: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.logits)
@@ -183,7 +189,12 @@ class Recording:
         """Keep the inputs of a mask or of row numbers, in that order."""
         labels = None if self.labels is None else self.labels[rows]
         return replace(
-            self, neurons={k: v[rows] for k, v in self.neurons.items()}, logits=self.logits[rows], labels=labels
+            self,
+            neurons={k: v[rows] for k, v in self.neurons.items()},
+            logits=self.logits[rows],
+            labels=labels,
+            path=None,
+            cache={},
         )
 
     def save(self, path: str | Path) -> Path:
@@ -208,4 +219,5 @@ class Recording:
             class_names=tuple(facts["class_names"]),
             pooling=facts["pooling"],
             facts=facts["facts"],
+            path=Path(path),
         )

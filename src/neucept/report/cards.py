@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 
-from neucept.report.graph import Column, activation_graph
+from neucept.report.graph import STRONG, Column, activation_graph
 from neucept.report.markup import Html, tag, text
-from neucept.report.material import Material, feature_label
+from neucept.report.material import Judged, Material, feature_label
 from neucept.report.palette import MUTED, colour
 from neucept.report.pieces import chip, interval_bar, section, share_bar, tile
-from neucept.report.words import between, number, p_value, percent
+from neucept.report.words import between, number, p_value, percent, shorten
 
 TILES = 8
 _DECIDING = 5
 _AGREED = 0.7  # agreement below which a card says so
+_COLOURS = (
+    "Graphs and strips show the activation of the representative neurons: red above the mean of the inputs looked at,"
+    f" blue below, full at {STRONG:g} deviations. The graph is the mean of a mechanism, the strip under a picture that"
+    " one input."
+)
 _KINDS = 6  # labels named in the make-up of a mechanism
 
 
@@ -26,32 +30,38 @@ def mechanisms_section(material: Material) -> Html:
     none = int((material.mechanisms.labels < 0).sum())
     notes = [
         tag("p", _explained(material), class_="note"),
+        tag("p", _COLOURS, class_="note"),
         tag("p", f"The clusterer assigned {number(none)} inputs to no mechanism.", class_="note") if none else None,
     ]
     cards = [_card(material, mechanism) for mechanism in range(K)]
     return section("mechanisms", "Mechanisms", _glance(material), *notes, *cards)
 
 
+def _measure(material: Material) -> str:
+    return "precision" if material.are_predictions else "labelled as the target"
+
+
 def _explained(material: Material) -> str:
-    if material.reliability is None:
+    if material.judged is None:
         if material.critical.target is None:
             return "Precision needs a target that is a class; these mechanisms are of a response."
         return (
             "Precision needs labels in the model's own classes; this recording has none, so reliability is not judged."
         )
+    what = "Precision" if material.are_predictions else "The share labelled as the target"
     return (
-        "Precision is cross-fitted: mechanisms are found on one half of the inputs and judged on the other, both ways."
-        " The bar is Wilson's 95% interval, the tick the precision of all. A verdict is given at 5%, corrected for the"
+        f"{what} is cross-fitted: mechanisms are found on one half of the inputs and judged on the other, both ways."
+        " The bar is Wilson's 95% interval, the tick the share of all. A verdict is given at 5%, corrected for the"
         " number of mechanisms (Fisher's exact test). Agreement is how often both ways of finding put an input into the"
         " same mechanism."
     )
 
 
 def _glance(material: Material) -> Html:
-    known = material.reliability
+    known = material.judged
     start = 0.0
     if known is not None and material.overall is not None:
-        lowest = min(float(known["low"].min()), material.overall[1])
+        lowest = min(*(row.low for row in known), material.overall[1])
         start = max(0.0, np.floor((lowest - 0.02) * 20) / 20)
     rows = []
     for mechanism, share in enumerate(material.mechanisms.shares):
@@ -61,52 +71,50 @@ def _glance(material: Material) -> Html:
             text(share_bar([("share", float(share), fill)], f"{share:.0%}"), tag("span", percent(share))),
         ]
         if known is not None and material.overall is not None:
-            row = known.loc[mechanism]
-            triple = float(row["precision"]), float(row["low"]), float(row["high"])
-            if row["judged"]:
-                cells.append(
-                    text(interval_bar(*triple, material.overall[0], start, fill), tag("span", between(*triple)))
-                )
-            else:
-                cells.append(Html("–"))
-            cells.append(_verdict(row))
+            row = known[mechanism]
+            bar = interval_bar(*row.interval, material.overall[0], start, fill) if row.inputs else None
+            cells += [
+                text(bar, tag("span", between(*row.interval) if row.inputs else "–")),
+                _verdict(row, material.are_predictions),
+            ]
         rows.append(tag("li", *(tag("div", cell) for cell in cells)))
     head = ["", "share of inputs"]
     if known is not None:
-        head += [f"precision, from {start:.0%} to 100%", "verdict"]
+        head += [f"{_measure(material)}, from {start:.0%} to 100%", "verdict"]
     top = tag("li", *(tag("div", word) for word in head), class_="head", aria_hidden="true")
     return tag("ul", top, *rows, class_="glance")
 
 
-def _verdict(row: pd.Series) -> Html:
-    words = str(row["verdict"])
+def _verdict(row: Judged, are_predictions: bool) -> Html:
+    words = row.verdict
     kind = {"less reliable": "bad", "more reliable": "good"}.get(words, "plain")
+    if not are_predictions:
+        words, kind = words.replace("less reliable", "fewer").replace("more reliable", "more"), "plain"
     return tag(
         "span",
         words or "no clear difference",
         class_=f"verdict {kind}",
-        title=f"corrected {p_value(row['p_corrected'])}",
+        title=f"corrected {p_value(row.p_corrected)}",
     )
 
 
 def _card(material: Material, mechanism: int) -> Html:
     mechanisms = material.mechanisms
-    known = material.reliability
+    row = material.judged[mechanism] if material.judged is not None else None
     size, share = int(mechanisms.sizes[mechanism]), float(mechanisms.shares[mechanism])
     heading = tag("h3", chip(mechanism), f"Mechanism {mechanism}")
-    verdict = _verdict(known.loc[mechanism]) if known is not None else None
+    verdict = _verdict(row, material.are_predictions) if row is not None else None
     facts = [("inputs", f"{number(size)} ({percent(share)})")]
-    if known is not None and known.loc[mechanism, "judged"]:
-        row = known.loc[mechanism]
+    if row is not None and row.inputs:
         facts += [
-            ("precision", between(row["precision"], row["low"], row["high"])),
-            ("elsewhere", percent(row["rest"])),
-            ("agreement", percent(row["agreement"])),
+            (_measure(material), between(*row.interval)),
+            ("elsewhere", percent(row.rest)),
+            ("agreement", percent(row.agreement)),
         ]
     listed = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
     words = f"Mean activation of the representative neurons in mechanism {mechanism}"
     graph = tag("div", activation_graph(_columns(material, mechanism), words), class_="graph-box", tabindex=0)
-    left = tag("div", listed, _unsure(known, mechanism), _made_of(material, mechanism), _apart(material, mechanism))
+    left = tag("div", listed, _unsure(row), _made_of(material, mechanism), _apart(material, mechanism))
     body = tag("div", left, graph, class_="card-body")
     pictures = _pictures(material, mechanism)
     style = f"--own:{colour(mechanism)}"
@@ -121,13 +129,13 @@ def _card(material: Material, mechanism: int) -> Html:
     )
 
 
-def _unsure(known: pd.DataFrame | None, mechanism: int) -> Html | None:
+def _unsure(row: Judged | None) -> Html | None:
     """Say that a mechanism is not found again, so that its precision is that of another group."""
-    if known is None or not known.loc[mechanism, "agreement"] < _AGREED:
+    if row is None or not row.agreement < _AGREED:
         return None
     words = (
-        f"Found on half of the inputs, this mechanism holds other inputs: only {percent(known.loc[mechanism, 'agreement'])}"
-        " of those judged belong to it here. Its precision is that of a group that is only similar."
+        f"Found on half of the inputs, this mechanism holds other inputs: only {percent(row.agreement)} of"
+        " those judged belong to it here. Its precision is that of a group that is only similar."
     )
     return tag("p", words, class_="small")
 
@@ -142,7 +150,7 @@ def _columns(material: Material, mechanism: int) -> list[Column]:
     ]
     response = material.response_levels
     level = np.array([np.nan if response is None else response[inside].mean()])
-    return [*columns, Column("output", [material.critical.target_name[:14]], level)]
+    return [*columns, Column("output", [shorten(material.critical.target_name, 14)], level)]
 
 
 def _made_of(material: Material, mechanism: int) -> Html | None:
@@ -191,12 +199,10 @@ def _pictures(material: Material, mechanism: int) -> Html | None:
     groups = [("Typical", "nearest to the middle of the mechanism", mechanisms.typical(mechanism, TILES))]
     if len(mechanisms) > 1:
         groups.append(("Borderline", "nearest to another mechanism", mechanisms.borderline(mechanism, TILES)))
-    if material.right is not None:
-        wrong = np.flatnonzero((mechanisms.labels == mechanism) & ~material.right)
+    wrong = np.flatnonzero((mechanisms.labels == mechanism) & material.wrong)
+    if len(wrong):
         order = np.argsort(mechanisms.distances[wrong, mechanism], kind="stable")[:TILES]
-        if len(wrong):
-            held = "wrong predictions" if material.are_predictions else "inputs of other labels"
-            groups.append(("Wrong", f"the most typical of its {number(len(wrong))} {held}", wrong[order]))
+        groups.append(("Wrong", f"the most typical of its {number(len(wrong))} wrong predictions", wrong[order]))
     rows = [
         tag(
             "div",

@@ -214,7 +214,7 @@ def guide_curve(choice: Choice, column: str, used: int, height: int = 250) -> go
         marker={"size": 6},
         hovertemplate=f"%{{x}} mechanisms: {CURVES[column]} %{{y:.3g}}<extra></extra>",
     )
-    here = K == used
+    here = np.flatnonzero(used == K)
     ring = {"size": 15, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": colour(1)}}
     figure.add_scatter(x=K[here], y=values[here], mode="markers", marker=ring, hoverinfo="skip")
     figure.update_xaxes(title="number of mechanisms", dtick=1, showgrid=False, zeroline=False)

@@ -20,7 +20,7 @@ IMAGES = 6
 
 
 def gallery_section(material: Material, progress: bool = True) -> Html:
-    """The inputs that activate each representative neuron most, with crops where there is a model."""
+    """Show the inputs that activate each representative neuron most, with crops where there is a model."""
     heading = "What activates the critical neurons"
     if material.pictures is None:
         note = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def activation_graph(columns: Sequence[Column], title: str) -> Html:
         top = 30 + (rows - len(column.neurons)) * _ROW / 2 + _ROW / 2
         places.append([(75 + number * _STEP, top + i * _ROW) for i in range(len(column.neurons))])
     lines = []
-    for left, right in zip(places, places[1:], strict=False):
+    for left, right in pairwise(places):
         path = "".join(f"M{a[0]} {a[1]:g}L{b[0]} {b[1]:g}" for a in left for b in right)
         lines.append(tag("path", d=path, class_="edges"))
     nodes = []
@@ -95,7 +96,7 @@ def _node(neuron: str, level: float, x: float, y: float, layer: str) -> Html:
     kind, opacity = _paint(level)
     known = np.isfinite(level)
     words = f"{layer}, neuron {neuron}: {level:+.1f} deviations" if known else layer
-    place = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
+    place: dict[str, str | float] = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
     return tag(
         "g",
         tag("title", words),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
@@ -20,6 +21,24 @@ from neucept.recording.hooks import split_call
 from neucept.report.pictures import Pictures
 
 MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
+
+
+class Judged(NamedTuple):
+    """Reliability of one mechanism; ``rest`` is the precision of all others together, see `neucept.reliability`."""
+
+    inputs: int
+    precision: float
+    rest: float
+    low: float
+    high: float
+    agreement: float
+    p_corrected: float
+    verdict: str
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Precision with its interval."""
+        return self.precision, self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,14 @@ class Material:
             return None
         return np.asarray(self.recording.labels[self.rows] == self.mechanisms.target)
 
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        """Whether each clustered input is wrongly predicted, (m,); False where nobody knows."""
+        labels = self.recording.labels
+        if self.right is None or labels is None:
+            return np.zeros(len(self.rows), bool)
+        return np.asarray(self.recording.predictions[self.rows] != labels[self.rows])
+
     @property
     def are_predictions(self) -> bool:
         """Whether the inputs clustered are exactly predictions of the target."""
@@ -86,14 +113,17 @@ class Material:
         return (float(self.right.mean()), *wilson(int(self.right.sum()), len(self.right)))
 
     @cached_property
-    def reliability(self) -> pd.DataFrame | None:
-        """Reliability with ``rest``, the precision of all other mechanisms together."""
+    def judged(self) -> tuple[Judged, ...] | None:
+        """Reliability of each mechanism; None where it is not known."""
         known = self.mechanisms.reliability
         if known is None:
             return None
-        hits = (known["precision"] * known["judged"]).fillna(0.0)
-        others = known["judged"].sum() - known["judged"]
-        return known.assign(rest=(hits.sum() - hits) / others.where(others > 0)).set_index("mechanism")
+        number, precision = known["judged"].to_numpy(float), known["precision"].to_numpy(float)
+        hits = np.where(number > 0, number * precision, 0.0)
+        others = number.sum() - number
+        rest = np.where(others > 0, (hits.sum() - hits) / np.maximum(others, 1), np.nan)
+        columns = (known[name].tolist() for name in ("low", "high", "agreement", "p_corrected", "verdict"))
+        return tuple(map(Judged, number.astype(int).tolist(), precision.tolist(), rest.tolist(), *columns))
 
     @cached_property
     def levels(self) -> np.ndarray:
@@ -157,7 +187,8 @@ def check(recording: Any, critical: Any, mechanisms: Any) -> None:
 
 def finer_labels(data: Any, recording: Recording) -> tuple[np.ndarray | None, Sequence[str]]:
     """Labels that the data carry, where they are not simply those of the recording: ten digits behind even and odd."""
-    labels, names = getattr(data, "labels", None), getattr(data, "class_names", None)
+    source = data.dataset if isinstance(data, DataLoader) else data
+    labels, names = getattr(source, "labels", None), getattr(source, "class_names", None)
     if labels is None or names is None or np.shape(labels) != (len(recording),):
         return None, ()
     labels, names = np.asarray(labels), tuple(map(str, names))
@@ -194,8 +225,8 @@ def check_aligned(
         got = again.activations(layer)
         if got.shape != held.shape or np.abs(got - held).max() > 0.02 * max(float(np.abs(held).max()), 1e-6):
             raise InputError(
-                f"At layer '{layer}' the model gives other activations for inputs {', '.join(map(str, rows))} of the data"
-                " than the recording holds. Give report() the model and the data, in the order, that were recorded."
+                f"At layer '{layer}' the model gives other activations for inputs {', '.join(map(str, rows))} than"
+                " the recording holds. Give report() the model and the data, in the order, that were recorded."
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from neucept.mechanisms.choice import ALPHA
 from neucept.report import figures, words
 from neucept.report.embedding import embed
-from neucept.report.markup import Html, table, tag
+from neucept.report.markup import Child, Html, table, tag
 from neucept.report.material import Material
 from neucept.report.pieces import mechanism_name, plot, section
 
@@ -18,7 +18,7 @@ _LABELS = 12  # colours of the map by label; the others are joined
 
 
 def summary(material: Material) -> Html:
-    """The page's head: what a person takes away in twenty seconds."""
+    """Write the page's head: what a person takes away in twenty seconds."""
     worst = words.least_reliable(material)
     lead = [words.about_inputs(material), words.about_number(material)]
     reliability = words.about_reliability(material)
@@ -59,15 +59,15 @@ def _tiles(material: Material) -> Html:
         tiles.append(
             (
                 f"in mechanism {worst[0]}",
-                words.percent(worst[1]["precision"]),
-                f"{worst[1]['low']:.1%} to {worst[1]['high']:.1%}",
+                words.percent(worst[1].precision),
+                f"{worst[1].low:.1%} to {worst[1].high:.1%}",
             )
         )
     return tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats")
 
 
 def map_section(material: Material, seed: int = 0) -> Html:
-    """The inputs in the plane, by mechanism and by label."""
+    """Show the inputs in the plane, by mechanism and by label."""
     mechanisms = material.mechanisms
     embedding = embed(mechanisms.scaled, seed)
     positions = embedding.positions
@@ -90,7 +90,7 @@ def map_section(material: Material, seed: int = 0) -> Html:
     if any(names):
         common = [name for name, _ in Counter(names).most_common(_LABELS)]
         groups = np.array([common.index(name) if name in common else -1 for name in names])
-        maps.append(("by label", groups, [_safe(name) for name in common]))
+        maps.append(("by label", groups, [_safe(words.shorten(name, 28)) for name in common]))
     panels = [
         tag(
             "div",
@@ -122,7 +122,7 @@ def _sprite(material: Material, rows: np.ndarray) -> Html | None:
 
 
 def separation_section(material: Material) -> Html | None:
-    """Histograms of the neurons that separate mechanisms best (Figure 12); None with one mechanism."""
+    """Draw histograms of the neurons that separate mechanisms best (Figure 12); None with one mechanism."""
     found = figures.separating_neurons(material.mechanisms)
     if not found:
         return None
@@ -157,7 +157,7 @@ def separation_section(material: Material) -> Html | None:
 
 
 def guide_section(material: Material) -> Html:
-    """The guide to the number of mechanisms."""
+    """Show the guide to the number of mechanisms."""
     guide, used = material.guide, len(material.mechanisms)
     test = (
         "The test looks for a direction along which the inputs have more than one mode (Hartigan's dip test, directions"
@@ -177,13 +177,9 @@ def guide_section(material: Material) -> Html:
         )
         for column, why in read.items()
     ]
-    cells = [
-        [
-            int(row["mechanisms"]),
-            *(f"{row[c]:.2f}" if row[c] == row[c] else "–" for c in ("stability", "silhouette")),
-            f"{row['bic']:,.0f}",
-        ]
-        for _, row in guide.table.iterrows()
+    cells: list[list[Child]] = [
+        [str(K), f"{stability:.2f}", "–" if np.isnan(silhouette) else f"{silhouette:.2f}", f"{bic:,.0f}"]
+        for K, stability, silhouette, bic in guide.table[["mechanisms", *figures.CURVES]].itertuples(index=False)
     ]
     numbers = tag(
         "details",
@@ -195,5 +191,5 @@ def guide_section(material: Material) -> Html:
 
 
 def _safe(name: str) -> str:
-    """Plotly reads a little HTML in its texts: what the user named must not be read so."""
+    """Escape what the user named: Plotly reads a little HTML in its texts."""
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

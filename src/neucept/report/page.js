@@ -30,7 +30,7 @@ function showPictures(box) {
     hint.style.backgroundPosition = `-${(number % line) * side}px -${Math.floor(number / line) * side}px`;
     const left = Math.min(event.event.clientX + 14, innerWidth - side - 12);
     hint.style.left = `${Math.max(left, 4)}px`;
-    hint.style.top = `${Math.max(event.event.clientY - side - 26, 4)}px`;
+    hint.style.top = `${Math.max(event.event.clientY - side - 56, 4)}px`;
     hint.hidden = false;
   });
   box.on("plotly_unhover", () => { hint.hidden = true; });

@@ -59,7 +59,7 @@ def tile(material: Material, position: int) -> Html:
     assert material.pictures is not None
     row = int(material.rows[position])
     label = material.label_names(np.array([row]))[0]
-    wrong = material.right is not None and not material.right[position]
+    wrong = bool(material.wrong[position])
     words = f"input {row}" + (f", labelled {label}" if label else "") + (", wrongly predicted" if wrong else "")
     levels, breaks = shown_levels(material, material.levels[position])
     uri, sharp = material.pictures.thumbnail(row)

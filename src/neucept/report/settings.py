@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from neucept.mechanisms.clustering import METHODS
 from neucept.report.markup import Html, table, tag
 from neucept.report.material import Material
 from neucept.report.pieces import section
@@ -19,18 +20,18 @@ GLOSSARY = {
     "target": "What is explained: the output of the network for one class, or another response.",
     "critical neuron": "A neuron that tells something about the target that the others of its layer do not.",
     "knockoff": "A random stand-in for a neuron that relates to the others in the same way, but not to the target.",
-    "W": "How much more a neuron helps to predict the response than its knockoff does; around zero where it does not matter.",
+    "W": "How much more a neuron helps to predict the response than its knockoff; around zero it does not matter.",
     "precision of a selection": "Share of the selected neurons that matter; the level asked bounds its expectation.",
     "mechanism": "A cluster of inputs in which the critical neurons act alike; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
-    "typicality": "Share of a mechanism's inputs that lie at least as far from its middle: 1 most typical, near 0 an outlier.",
+    "typicality": "Share of a mechanism's inputs that lie at least as far out: 1 most typical, near 0 an outlier.",
     "deviation": "Standard deviation of a neuron over the inputs looked at; +1 is well above the mean.",
     "stability": "How alike results are that were found on other draws or halves of the data; 1 is the same.",
 }
 
 
 def settings_section(material: Material) -> Html:
-    """Settings of every step, versions and date, and the calls that make the page again."""
+    """List the settings of every step, versions and date, and the calls that make the page again."""
     recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
     recorded = {
         **recording.facts,
@@ -97,25 +98,34 @@ def _value(value: Any) -> str:
 def _calls(material: Material) -> str:
     """Write the calls with their settings; model and data are the user's."""
     recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
-    target = "response" if critical.target is None else repr(critical.target_name)
-    precision = {layer: selection.precision for layer, selection in critical.items()}
-    discovery = {"response": critical.response if critical.target is not None else None}
-    discovery |= {name: value for name, value in critical.settings.items() if name != "samples"}
-    learning = {
-        name: mechanisms.settings[name]
-        for name in ("n_mechanisms", "reduce", "compactness", "scale", "seed", "method")
-        if name in mechanisms.settings
-    }
     samples = critical.settings.get("samples", "default")
-    given = {"default": "", "chosen": ", samples=samples"}.get(samples, f", samples={samples!r}")
+    record = {"layers": list(recording.pooling) or list(recording.layers), "neurons": dict(recording.pooling)}
+    discover = {
+        "layers": list(critical),
+        "precision": {layer: selection.precision for layer, selection in critical.items()},
+        "response": critical.response if critical.target is not None else None,
+        **critical.settings,
+        "samples": {"default": None, "chosen": _Name("samples")}.get(samples, samples),
+    }
+    learn = dict(mechanisms.settings)
+    if learn.get("method") not in METHODS:
+        learn["method"] = _Name(learn.get("method"))
+    target = "response" if critical.target is None else repr(critical.target_name)
     return "\n".join(
         [
-            f"recording = neucept.record(model, data, layers={list(recording.pooling) or list(recording.layers)!r}, neurons={dict(recording.pooling)!r})",
-            f"critical = neucept.discover(recording, {target}, layers={list(critical)!r}, precision={precision!r}{given}, {_arguments(discovery)})",
-            f"mechanisms = neucept.learn(recording, critical, {_arguments(learning)})",
+            f"recording = neucept.record(model, data, {_arguments(record)})",
+            f"critical = neucept.discover(recording, {target}, {_arguments(discover)})",
+            f"mechanisms = neucept.learn(recording, critical, {_arguments(learn)})",
             "neucept.report(recording, critical, mechanisms, data=data, model=model)",
         ]
     )
+
+
+class _Name(str):
+    """Text that stands for itself in code, without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _arguments(settings: dict[str, Any]) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 from neucept.mechanisms.choice import ALPHA, STABLE
-from neucept.report.material import Material
+from neucept.report.material import Judged, Material
 
 
 def percent(share: float, decimals: int | None = None) -> str:
@@ -18,6 +16,8 @@ def percent(share: float, decimals: int | None = None) -> str:
     """
     if math.isnan(share):
         return "–"
+    if share in (0, 1):
+        decimals = 0
     if decimals is None:
         decimals = 1 if 0 < share < 0.05 or 0.95 < share < 1 else 0
     return f"{share * 100:.{decimals}f}%"
@@ -49,6 +49,15 @@ def number(value: float) -> str:
     '10,000'
     """
     return f"{value:,.0f}"
+
+
+def shorten(name: str, most: int) -> str:
+    """Cut a name that is too long for its place.
+
+    >>> shorten("golden retriever", 10)
+    'golden re…'
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def title(material: Material) -> str:
@@ -92,45 +101,38 @@ def about_number(material: Material) -> str:
 
 def about_stability(material: Material) -> str | None:
     """Warn of clusters that do not come again on other halves of the inputs."""
-    table = material.guide.table.set_index("mechanisms")
-    K = len(material.mechanisms)
-    if K < 2 or K not in table.index or not table.loc[K, "stability"] < STABLE:
+    table, K = material.guide.table, len(material.mechanisms)
+    stability = table.loc[table["mechanisms"] == K, "stability"].to_numpy(float)
+    if K < 2 or not len(stability) or not stability[0] < STABLE:
         return None
     return (
-        f"The {K} clusters change from one half of the inputs to the other (stability {table.loc[K, 'stability']:.2f}, of"
-        " 1 at best): read them as a rough division."
+        f"The {K} clusters change from one half of the inputs to the other (stability {stability[0]:.2f}, 1 at best):"
+        " read them as a rough division."
     )
 
 
-def least_reliable(material: Material) -> tuple[int, pd.Series] | None:
-    """Find the mechanism that is surely less reliable than the others, the worst if several are."""
-    if material.reliability is None:
+def least_reliable(material: Material) -> tuple[int, Judged] | None:
+    """Find the mechanism whose predictions are surely less reliable than the others, the worst if several are."""
+    if not material.are_predictions:
         return None
-    sure = material.reliability[material.reliability["verdict"] == "less reliable"]
-    if sure.empty:
-        return None
-    worst = sure["precision"].idxmin()
-    return int(worst), sure.loc[worst]
+    sure = [(i, row) for i, row in enumerate(material.judged or ()) if row.verdict == "less reliable"]
+    return min(sure, key=lambda item: item[1].precision, default=None)
 
 
 def about_reliability(material: Material) -> str | None:
     """Say which mechanism is the least reliable, or that none stands out."""
-    known, K = material.reliability, len(material.mechanisms)
-    if known is None or K < 2:
+    if material.judged is None or len(material.mechanisms) < 2 or not material.are_predictions:
         return None
-    verb = "are right" if material.are_predictions else "are labelled so"
     worst = least_reliable(material)
     if worst is None:
-        seen = known.dropna(subset=["precision"])
-        span = f"{percent(seen['precision'].min(), 1)} to {percent(seen['precision'].max(), 1)}"
+        seen = [row.precision for row in material.judged if row.inputs]
+        span = f"{percent(min(seen), 1)} to {percent(max(seen), 1)}"
         return f"No mechanism is surely less reliable than the others: their precision runs from {span}."
     name, row = worst
-    held = "predictions" if material.are_predictions else "inputs"
-    rest = percent(row["rest"], 1 if row["high"] - row["low"] < 0.04 else None)
-    return (
-        f"Mechanism {name} holds {percent(row['share'])} of the {held}; {between(row['precision'], row['low'], row['high'])}"
-        f" of them {verb}, against {rest} elsewhere."
-    )
+    share = percent(float(material.mechanisms.shares[name]))
+    rest = percent(row.rest, 1 if row.high - row.low < 0.04 else None)
+    right = between(*row.interval)
+    return f"Mechanism {name} holds {share} of the predictions; {right} of them are right, against {rest} elsewhere."
 
 
 def about_neurons(material: Material) -> str:

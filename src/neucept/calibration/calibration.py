@@ -1,0 +1,379 @@
+"""The promise, checked on the user's own layer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from neucept import storage
+from neucept.calibration.evidence import NullModel, features, group_importance, proportions, select
+from neucept.calibration.importance import PASSES, importance
+from neucept.calibration.planting import FAMILIES, NONE, Family, Planted, plant
+from neucept.calibration.resolution import resolution
+from neucept.errors import check_precision
+from neucept.knockoffs import GaussianSampler, knockoff_statistics, prepare
+from neucept.knockoffs import select as select_by_threshold
+from neucept.progress import progress as show_progress
+from neucept.recording import Recording
+from neucept.recording.recording import Target
+
+DRAWS = 10  # of knockoffs, for the evidence on each response
+MOST_ROWS = 6000  # more make calibration slower, not better
+LEVELS = np.round(np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.96, 0.01)]), 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What planted responses say about the neurons of one layer.
+
+    Attributes
+    ----------
+    layer : str
+        Its name.
+    groups : array
+        (p,) group of each of the p neurons looked at (representatives of collinear ones): the finest that this layer
+        lets us tell apart.
+    cut : float
+        Of the average-linkage tree on 1 - |correlation|; 0 where single neurons can be told apart.
+    rows : array
+        Rows, of those looked at, on which responses were planted.
+    evidence : array
+        (L, g, f) evidence on every group of every planted response.
+    null : array
+        (L, g) whether the group has no part in the response.
+    family : tuple of str
+        (L,) kind of each response.
+    noise : array
+        (L,) variance of the noise over that of the signal.
+    gaussian : array
+        (L, g) mean knockoff statistics of the planted responses, without any repair.
+    """
+
+    layer: str
+    groups: np.ndarray
+    cut: float
+    rows: np.ndarray
+    evidence: np.ndarray
+    null: np.ndarray
+    family: tuple[str, ...]
+    noise: np.ndarray
+    gaussian: np.ndarray
+    arrays: ClassVar[tuple[str, ...]] = ("groups", "rows", "evidence", "null", "noise", "gaussian")
+
+    def __repr__(self) -> str:
+        return (
+            f"Calibration({self.layer}: {len(self.sizes)} groups of {len(self.groups)} neurons,"
+            f" {len(self.family)} planted responses)"
+        )
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Neurons of each group, (g,)."""
+        return np.bincount(self.groups)
+
+    @cached_property
+    def model(self) -> NullModel:
+        """The model of the probability that a group is null, of all planted responses."""
+        return NullModel().fit(self.evidence, self.null)
+
+    @cached_property
+    def judged(self) -> np.ndarray:
+        """Probabilities of being null of the planted responses, (L, g), each by a model that saw none of its family."""
+        kinds = np.array(self.family)
+        result = np.ones(self.null.shape)
+        for kind in dict.fromkeys(self.family):
+            mine = kinds == kind
+            # Pure noise looks the same in every family that could stand for it: judged by halves.
+            parts = [mine & (np.arange(len(kinds)) % 2 == i) for i in (0, 1)] if kind == NONE else [mine]
+            for part in parts:
+                if part.any() and not part.all():
+                    result[part] = NullModel().fit(self.evidence[~part], self.null[~part]).predict(self.evidence[part])
+        return result
+
+    def level(self, q: float) -> float:
+        """Nominal level at which the realised false discovery rate is at most q, 0 if there is none.
+
+        The largest at which the mean over the families, each judged by a model that never saw it, plus one standard
+        deviation between families, is at most q: a family unlike those planted, and worse than most, should do.
+        """
+        best = 0.0
+        for level in LEVELS[LEVELS <= q + 1e-9]:
+            false, _ = proportions(np.array([select(row, level) for row in self.judged]), self.null)
+            rates = pd.Series(false).groupby(np.array(self.family)).mean()
+            if rates.mean() + rates.std(ddof=0) > q:
+                break
+            best = float(level)
+        return best
+
+    def masks(self, q: float) -> np.ndarray:
+        """What would be selected of each planted response at a false discovery rate of q, (L, g)."""
+        level = self.level(q)
+        return np.array([select(row, level) for row in self.judged])
+
+    def table(self, precision: float = 0.9) -> pd.DataFrame:
+        """Realised precision and power for each family, none of them known to the model that judges it.
+
+        Parameters
+        ----------
+        precision : float
+            Asked.
+
+        Returns
+        -------
+        DataFrame
+            ``family``, ``responses``, ``precision`` (1 minus the mean false discovery proportion) with its 95% interval
+            ``low`` and ``high``, ``power``, and ``uncalibrated``, the precision of eq. (9) on the mean statistic of
+            Gaussian knockoffs; the last row is the mean over the families.
+        """
+        return summary(self.masks(1 - precision), self.null, self.family, self.gaussian, 1 - precision)
+
+    def evidence_for(self, precision: float) -> str:
+        """Say, in a sentence, what the promise rests on."""
+        table = self.table(precision).set_index("family")
+        all_of_them = table.loc["all"]
+        kinds = ", ".join(name for name in table.index if name not in ("all", NONE))
+        unit = "neurons" if self.cut == 0 else f"{len(self.sizes)} groups of neurons"
+        return (
+            f"On this layer's own activations, {len(self.family)} responses with known critical {unit} were planted"
+            f" ({kinds}; and pure noise). Judged without knowing their family, a precision of {precision:g} was asked and"
+            f" {all_of_them['precision']:.3f} ({all_of_them['low']:.3f} to {all_of_them['high']:.3f}) realised, with a"
+            f" power of {all_of_them['power']:.2f}; eq. (9) without this repair realises"
+            f" {all_of_them['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a folder; `Calibration.open` reads it."""
+        facts = {"layer": self.layer, "cut": self.cut, "family": list(self.family)}
+        return storage.save(path, "Calibration", facts, {name: getattr(self, name) for name in self.arrays})
+
+    @classmethod
+    def open(cls, path: str | Path) -> Calibration:
+        """Open what `save` wrote."""
+        facts, arrays = storage.open_folder(path, "Calibration")
+        return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), **arrays)
+
+
+def summary(
+    masks: np.ndarray, null: np.ndarray, family: tuple[str, ...], gaussian: np.ndarray | None = None, q: float = 0.1
+) -> pd.DataFrame:
+    """Realised precision and power of (L, g) selections by family, as in `Calibration.table`."""
+    false, power = proportions(masks, null)
+    frame = pd.DataFrame({"family": family, "false": false, "power": power})
+    if gaussian is not None:
+        plain = np.array([select_by_threshold(W, q) for W in gaussian])
+        frame["plain"] = proportions(plain, null)[0]
+    rows = []
+    for name, part in [*frame.groupby("family", sort=False), ("all", frame)]:
+        half = 1.96 * part["false"].std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan
+        precision = 1 - part["false"].mean()
+        rows.append(
+            {
+                "family": name,
+                "responses": len(part),
+                "precision": precision,
+                "low": max(0.0, precision - half),
+                "high": min(1.0, precision + half),
+                "power": part["power"].mean(),
+                **({"uncalibrated": 1 - part["plain"].mean()} if gaussian is not None else {}),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def gather(
+    Z: np.ndarray, Y: np.ndarray, groups: np.ndarray, seed: int, advance: Callable[[int], None] = lambda steps: None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Gather the evidence on the groups of some responses.
+
+    Parameters
+    ----------
+    Z : array
+        (n, p) standardised neurons.
+    Y : array
+        (n, L) responses.
+    groups : array
+        (p,) group of each.
+    seed : int
+        Of networks and knockoffs.
+    advance : callable
+        Told of every pass of the networks over the rows.
+
+    Returns
+    -------
+    evidence : array
+        (L, g, f).
+    importance : array
+        (L, p) of single neurons.
+    W : array
+        (draws, L, g) knockoff statistics.
+    residual : array
+        (L,).
+    """
+    deviation = Y.std(axis=0)
+    Y = np.where(deviation > 1e-12, (Y - Y.mean(axis=0)) / np.maximum(deviation, 1e-12), 0.0)
+    single, residual = importance(Z, Y, seed, advance)
+    alone = int(groups.max()) + 1 == len(groups)
+    W = knockoff_statistics(
+        Z, Y, draws=DRAWS, rng=np.random.default_rng([seed, 1]), groups=None if alone else groups
+    )
+    evidence = features(group_importance(single, groups), residual, W.mean(axis=0), np.bincount(groups))
+    return evidence, single, W, residual
+
+
+def calibrate_neurons(
+    Z: np.ndarray,
+    layer: str = "",
+    groups: np.ndarray | None = None,
+    families: Mapping[str, Family] = FAMILIES,
+    progress: bool = True,
+) -> Calibration:
+    """Calibrate standardised neurons, (n, p); see `calibrate`."""
+    rng = np.random.default_rng(20221)  # of the responses planted; neither target nor seed has a part in it
+    rows = np.sort(rng.choice(len(Z), MOST_ROWS, replace=False)) if len(Z) > MOST_ROWS else np.arange(len(Z))
+    Z = _standard(Z[rows])
+    if groups is None:
+        cut, groups, _ = resolution(Z, rng)
+    else:
+        cut = 0.0 if int(groups.max()) + 1 == len(groups) else float("nan")
+    planted = plant(Z, groups, rng, families)
+    with show_progress(f"calibrating {layer}".strip(), PASSES, progress) as advance:
+        evidence, _, W, _ = gather(Z, planted.Y, groups, 0, advance)
+    return Calibration(
+        layer, groups, cut, rows, evidence, planted.null, planted.family, planted.noise, W.mean(axis=0)
+    )
+
+
+def calibrate(
+    recording: Recording,
+    layer: str,
+    precision: float = 0.9,
+    target: Target | None = None,
+    samples: str | np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    progress: bool = True,
+) -> Calibration:
+    """Check on a layer's own activations what precision is realised when some is asked, and learn to keep it.
+
+    Responses whose critical neurons are known are planted on the layer: linear ones, random networks of several kinds,
+    thresholds, products, squares, maxima and pure noise, of several sizes and noises. From the evidence on each neuron
+    (how strongly a network that has learnt the response depends on it; by how much it beats its knockoffs) a model
+    learns the probability that a neuron is null; families are judged by models that never saw them.
+
+    The result is kept with the recording (and beside it on disk where it was saved), by layer, inputs and groups;
+    neither the target nor a seed has a part in it.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of `neucept.record`.
+    layer : str
+        Its name.
+    precision : float
+        Only checked here; `Calibration.table` takes any.
+    target : int, str or array, optional
+        Decides on the default inputs: those predicted as the class.
+    samples : {"predicted", "all"}, mask or row numbers, optional
+        Inputs to look at; all by default without a target.
+    groups : array, optional
+        (k,) group of each of the layer's neurons, -1 for none; by default the finest that can be told apart.
+    progress : bool
+        Show progress when it takes more than two seconds.
+
+    Returns
+    -------
+    Calibration
+    """
+    check_precision(precision)
+    everything = np.zeros(len(recording))
+    rows = recording.samples(everything if target is None else target, samples)
+    prepared = prepare(np.asarray(recording.activations(layer)[rows]))
+    mine = None if groups is None else renumbered(np.asarray(groups)[prepared.representatives])
+    return cached_calibration(recording, layer, rows, prepared.Z, mine, progress)
+
+
+def cached_calibration(
+    recording: Recording, layer: str, rows: np.ndarray, Z: np.ndarray, groups: np.ndarray | None, progress: bool = True
+) -> Calibration:
+    """Calibrate, or take what was kept with the recording for the same layer, inputs and groups."""
+    sha = hashlib.sha256(f"1 {layer} {Z.shape}".encode())
+    sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
+    if groups is not None:
+        sha.update(np.ascontiguousarray(groups, np.int64).tobytes())
+    key = sha.hexdigest()[:24]
+    if key in recording.cache:
+        known: Calibration = recording.cache[key]
+        return known
+    place = None if recording.path is None else recording.path / "calibrations" / key
+    if place is not None and place.exists():
+        calibration = Calibration.open(place)
+    else:
+        calibration = calibrate_neurons(Z, layer, groups, progress=progress)
+        if place is not None:
+            try:
+                calibration.save(place)
+            except OSError:  # a recording that may only be read; kept in memory all the same
+                place = None
+    recording.cache[key] = calibration
+    return calibration
+
+
+def renumbered(groups: np.ndarray) -> np.ndarray:
+    """Number groups from 0 on in the order of their first member."""
+    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[number])
+
+
+def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[float, float]:
+    """Test whether neurons and knockoffs can be told apart: a classifier two-sample test under random swaps.
+
+    Half of the rows have a random half of the pairs exchanged. If knockoffs were perfect, no classifier could tell
+    those rows from the others.
+
+    Parameters
+    ----------
+    Z : array
+        (n, p) standardised neurons.
+    seed : int
+        Of knockoffs, swaps and folds.
+    sampler : Sampler, optional
+        Gaussian by default.
+
+    Returns
+    -------
+    auc : float
+        Area under the ROC curve on held-out rows; 0.5 for perfect knockoffs.
+    p_value : float
+        One-sided, normal approximation.
+    """
+    rng = np.random.default_rng(seed)
+    n, p = Z.shape
+    Zk = (sampler or GaussianSampler()).fit(Z).draw(Z, rng)
+    swap = np.zeros(p, bool)
+    swap[rng.permutation(p)[: (p + 1) // 2]] = True
+    label = rng.permutation(n) % 2
+    exchanged = (label[:, None] == 1) & swap[None, :]
+    X = np.hstack([np.where(exchanged, Zk, Z), np.where(exchanged, Z, Zk)])
+    model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=seed)
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    score = cross_val_predict(model, X, label, cv=folds, method="predict_proba")[:, 1]
+    auc = float(roc_auc_score(label, score))
+    a, b = int((label == 1).sum()), int((label == 0).sum())
+    return auc, float(norm.sf((auc - 0.5) / np.sqrt((a + b + 1) / (12 * a * b))))
+
+
+def _standard(Z: np.ndarray) -> np.ndarray:
+    return np.asarray((Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9))
+
+
+__all__ = ["Calibration", "Planted", "calibrate", "exchangeability"]

@@ -1,0 +1,112 @@
+"""From the evidence on a group of neurons to the probability that it is null, learnt from planted responses."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+
+def group_importance(importance: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Root of the summed squares over a group's members, (L, g), from (L, p)."""
+    total = np.zeros((len(importance), int(groups.max()) + 1))
+    np.add.at(total.T, groups, (importance**2).T)
+    return np.sqrt(total)
+
+
+def features(importance: np.ndarray, residual: np.ndarray, W: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Describe the evidence for every group of every response, free of units.
+
+    Parameters
+    ----------
+    importance : array
+        (L, g) of `group_importance`.
+    residual : array
+        (L,) what the learnt response leaves.
+    W : array
+        (L, g) mean knockoff statistics.
+    sizes : array
+        (g,) neurons of each group.
+
+    Returns
+    -------
+    array
+        (L, g, 12).
+    """
+    g = importance.shape[1]
+    small = 1e-12
+    ordered = np.sort(importance, axis=1)
+    top = ordered[:, -max(1, g // 20) :].mean(axis=1, keepdims=True) + small
+    middle = np.median(importance, axis=1, keepdims=True) + small
+    bottom = ordered[:, : max(1, g // 4)].mean(axis=1, keepdims=True) + small
+    log = np.log(importance + small)
+    against = np.maximum(-W.min(axis=1, keepdims=True), 0) + 1e-9
+    most = np.maximum(W.max(axis=1, keepdims=True), 1e-9)
+    columns = (
+        log - np.log(top),
+        log - np.log(middle),
+        log - np.log(bottom),
+        _log_rank(importance),
+        np.log(top / middle),
+        np.log(top / bottom),
+        np.log(np.clip(residual, 1e-3, 2))[:, None],
+        np.log(sizes)[None, :],
+        np.arcsinh(W / against),
+        W / most,
+        _log_rank(W),
+        np.log(most / against),
+    )
+    return np.stack([np.broadcast_to(column, importance.shape) for column in columns], axis=-1)
+
+
+def _log_rank(values: np.ndarray) -> np.ndarray:
+    """Logit of the rank from the top, (L, g)."""
+    rank = (np.argsort(np.argsort(-values, axis=1), axis=1) + 0.5) / values.shape[1]
+    return np.asarray(np.log(rank / (1 - rank + 1e-9)))
+
+
+class NullModel:
+    """Boosted trees for the probability that a group is null, given its evidence."""
+
+    def fit(self, evidence: np.ndarray, null: np.ndarray) -> NullModel:
+        """Learn from (L, g, f) evidence on (L, g) groups that are known to be null or not."""
+        self._model = HistGradientBoostingClassifier(
+            max_iter=80,
+            max_leaf_nodes=8,
+            learning_rate=0.08,
+            l2_regularization=10.0,
+            min_samples_leaf=min(100, max(1, null.size // 20)),
+            early_stopping=False,
+            random_state=0,
+        )
+        self._constant = float(null.mean()) if null.all() or not null.any() else None
+        if self._constant is None:
+            self._model.fit(evidence.reshape(-1, evidence.shape[-1]), null.ravel())
+        return self
+
+    def predict(self, evidence: np.ndarray) -> np.ndarray:
+        """Probability that each group is null, (L, g)."""
+        if self._constant is not None:
+            return np.full(evidence.shape[:2], self._constant)
+        flat = self._model.predict_proba(evidence.reshape(-1, evidence.shape[-1]))[:, 1]
+        return np.asarray(flat.reshape(evidence.shape[:2]))
+
+
+def select(probability: np.ndarray, level: float) -> np.ndarray:
+    """Mask of the largest set of groups whose mean probability of being null is at most ``level``, (g,).
+
+    >>> select(np.array([0.01, 0.9, 0.2, 0.05]), level=0.1).tolist()
+    [True, False, True, True]
+    """
+    order = np.argsort(probability, kind="stable")
+    mean = np.cumsum(probability[order]) / np.arange(1, len(order) + 1)
+    mask = np.zeros(len(order), bool)
+    mask[order[: int(np.flatnonzero(mean <= level)[-1]) + 1 if (mean <= level).any() else 0]] = True
+    return mask
+
+
+def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False discovery proportion (0 for no discovery) and power (NaN where nothing is to be found) of (L, g) masks."""
+    false = (masks & null).sum(axis=1) / np.maximum(masks.sum(axis=1), 1)
+    there = (~null).sum(axis=1)
+    power = np.where(there > 0, (masks & ~null).sum(axis=1) / np.maximum(there, 1), np.nan)
+    return np.asarray(false), np.asarray(power)

@@ -1,0 +1,113 @@
+"""How strongly a response that a small network has learnt depends on each neuron: many responses in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HIDDEN = 32
+PASSES = 30  # over the rows
+BATCH = 256
+RATE = 1e-2
+SPARSITY = 3e-3  # weight of the group lasso on the neurons
+DECAY = 1e-3
+PROBES = 512  # rows at which gradients are taken
+
+
+def importance(
+    Z: np.ndarray, Y: np.ndarray, seed: int = 0, advance: Callable[[int], None] = lambda steps: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square gradient of a learnt response with respect to each neuron.
+
+    For every response a network of one hidden ReLU layer beside a linear part is trained, with a group lasso over the
+    neurons; all of them together, as one wide network.
+
+    Parameters
+    ----------
+    Z : array
+        (n, p) standardised neurons.
+    Y : array
+        (n, L) standardised responses.
+    seed : int
+        Of starting weights and batches.
+    advance : callable
+        Told of every pass over the rows, `PASSES` in all.
+
+    Returns
+    -------
+    importance : array
+        (L, p), not negative.
+    residual : array
+        (L,) mean squared error of what was learnt, on the rows it was learnt from; 1 where nothing was.
+
+    Notes
+    -----
+    It runs on one thread: sums in another order would lead training elsewhere, and the same seed must give the same
+    result on every number of threads.
+    """
+    with _one_thread(), torch.no_grad():
+        return _train(torch.as_tensor(Z, dtype=torch.float32), torch.as_tensor(Y, dtype=torch.float32), seed, advance)
+
+
+def _train(X: Tensor, Y: Tensor, seed: int, advance: Callable[[int], None]) -> tuple[np.ndarray, np.ndarray]:
+    (n, p), L = X.shape, Y.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    batch = max(1, min(BATCH, n // 4))
+    # One starting point for all responses: none of them depends on how many others there are.
+    first = torch.nn.Parameter((torch.randn(p, 1, HIDDEN, generator=generator) / p**0.5).repeat(1, L, 1))
+    bias = torch.nn.Parameter((torch.randn(1, HIDDEN, generator=generator) * 0.1).repeat(L, 1))
+    second = torch.nn.Parameter((torch.randn(1, HIDDEN, generator=generator) / HIDDEN**0.5).repeat(L, 1))
+    straight = torch.nn.Parameter(torch.zeros(p, L))
+    offset = torch.nn.Parameter(torch.zeros(L))
+    parameters = [first, bias, second, straight, offset]
+    optimiser = torch.optim.Adam(parameters, lr=RATE, fused=True)
+    steps = PASSES * (n // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+
+    def before(x: Tensor) -> Tensor:
+        return torch.addmm(bias.view(-1), x, first.view(p, -1)).view(len(x), L, HIDDEN)
+
+    def learnt(x: Tensor) -> Tensor:
+        return torch.einsum("blh,lh->bl", before(x).relu_(), second) + x @ straight + offset
+
+    for _ in range(PASSES):
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, (n // batch) * batch, batch):
+            rows = order[start : start + batch]
+            x = X[rows]
+            H = before(x).relu_()
+            error = (torch.einsum("blh,lh->bl", H, second) + x @ straight + offset - Y[rows]) * (2 / batch)
+            second.grad = torch.einsum("blh,bl->lh", H, error) + 2 * DECAY * second
+            back = (H > 0) * error[:, :, None] * second
+            norm = torch.sqrt((first**2).sum(dim=2) + straight**2 + 1e-10)
+            first.grad = (x.T @ back.view(batch, -1)).view(p, L, HIDDEN) + 2 * DECAY * first
+            first.grad += (SPARSITY / norm)[:, :, None] * first
+            straight.grad = x.T @ error + SPARSITY * straight / norm
+            bias.grad, offset.grad = back.sum(dim=0), error.sum(dim=0)
+            optimiser.step()
+            schedule.step()
+        advance(1)
+    probes = X[torch.randperm(n, generator=generator)[:PROBES]]
+    total = torch.zeros(L, p)
+    for response in range(L):
+        slope = (torch.addmm(bias[response], probes, first[:, response]) > 0) * second[response]
+        total[response] = (slope @ first[:, response].T + straight[:, response]).square().mean(dim=0).sqrt()
+    residual = (learnt(X[:2048]) - Y[:2048]).square().mean(dim=0)
+    return total.numpy().astype(np.float64), residual.numpy().astype(np.float64)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Pin PyTorch to one thread, and round tiny numbers to zero: weights on their way there are very slow otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)

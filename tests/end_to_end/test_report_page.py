@@ -1,0 +1,117 @@
+"""The page in a browser: it draws, is quiet, loads nothing, and fits a laptop and a phone."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import neucept
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+
+LONG = "a-class-name-that-is-far-too-long-to-fit-into-the-width-of-any-phone-" * 2
+LAPTOP, PHONE = 1366, 390
+
+# Draws every figure at once, as before printing, and writes what it measures into the page.
+PROBE = """<script>
+dispatchEvent(new Event("beforeprint"));
+addEventListener("load", () => setTimeout(() => {
+  const wide = [...document.querySelectorAll("main *")].filter((part) =>
+    part.getBoundingClientRect().right > innerWidth + 1 &&
+    !part.closest(".scroll, pre, .graph-box, .figure, caption, figcaption"));
+  const found = {
+    width: innerWidth,
+    content: document.documentElement.scrollWidth,
+    wide: wide.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
+    figures: document.querySelectorAll(".figure").length,
+    drawn: document.querySelectorAll(".figure:has(.trace)").length,
+    broken: [...document.images].filter((image) => !image.naturalWidth).length,
+    images: document.images.length,
+  };
+  (window.parent ?? window).postMessage(found, "*");
+}, 300));
+</script></body>"""
+FRAME = """<body style="margin:0"><pre id="found"></pre><script>
+const found = document.getElementById("found");
+addEventListener("message", (event) => {{ found.textContent = JSON.stringify(event.data); }});
+</script><iframe src="{page}" style="border:0;width:{width}px;height:3000px"></iframe></body>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page about a small network that has mechanisms indeed: two kinds of stripes."""
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(0, 0.3, (300, 1, 12, 12)).astype(np.float32)
+    pictures[::2, :, ::2, :] += 1
+    pictures[1::2, :, :, ::2] += 1
+    torch.manual_seed(0)
+    convolution = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU())
+    model = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+    data = (torch.from_numpy(pictures), torch.arange(300) % 2)
+    recording = neucept.record(model, data, ["0"], class_names=(LONG, "<script>alert(1)</script>"), progress=False)
+    critical = neucept.discover(recording, 0, samples="all", draws=3, progress=False)
+    mechanisms = neucept.learn(recording, critical, 3, compactness=8)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    return neucept.report(recording, critical, mechanisms, data=data, model=model, path=path, progress=False)
+
+
+def run(page, folder, *options):
+    """Open a page without a window; what it printed, and its log."""
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--hide-scrollbars", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000"]
+    done = subprocess.run([*command, *options, page.as_uri()], capture_output=True, text=True, timeout=180, check=True)
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module", params=[LAPTOP, PHONE])
+def opened(request, page, tmp_path_factory):
+    """What the probe found at one width, the console's lines, and the addresses asked for."""
+    folder = tmp_path_factory.mktemp("browser")
+    probed = folder / "probed.html"
+    probed.write_text(page.read_text().replace("</body>", PROBE), encoding="utf-8")
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(page=probed.as_uri(), width=request.param), encoding="utf-8")
+    log = folder / "net.json"
+    options = ("--enable-logging=stderr", f"--log-net-log={log}", f"--window-size={max(request.param, 600)},3000")
+    text, errors = run(frame, folder, *options, "--dump-dom")
+    found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', text).group(1)))
+    console = [line for line in errors.splitlines() if "CONSOLE" in line]
+    return found, console, re.findall(r'"url":\s*"([a-z]+://[^"]*)"', log.read_text()), request.param
+
+
+def test_everything_is_drawn(opened):
+    found, *_ = opened
+    assert found["figures"] >= 6
+    assert found["drawn"] == found["figures"]
+    assert found["images"] > 20 and found["broken"] == 0
+
+
+def test_console_is_quiet(opened):
+    assert opened[1] == []
+
+
+def test_nothing_is_loaded(opened):
+    """Only the browser's own services, which the page has no part in, may ask for anything."""
+    asked = [url for url in opened[2] if not url.startswith(("file:", "data:", "blob:", "chrome"))]
+    own = ("google", "gstatic", "gvt1", "chromium.org")
+    assert [url for url in asked if not any(name in url for name in own)] == []
+
+
+def test_page_fits_its_width(opened):
+    found, _, _, width = opened
+    assert found["width"] == width
+    assert found["wide"] == []
+    assert found["content"] <= width
+
+
+def test_page_prints(page, tmp_path):
+    target = tmp_path / "page.pdf"
+    run(page, tmp_path, f"--print-to-pdf={target}", "--no-pdf-header-footer")
+    assert target.read_bytes().startswith(b"%PDF") and target.stat().st_size > 50_000

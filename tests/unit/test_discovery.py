@@ -1,0 +1,280 @@
+"""Discovery: planted neurons are found, results follow the seed alone, and bad input is refused before any work."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neucept import CriticalNeurons, InputError, NothingSelectedWarning, Recording, discover
+
+pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
+QUIET: dict[str, Any] = {"draws": 5, "progress": False}
+Make = Callable[..., Recording]
+
+
+@pytest.fixture
+def planted(make_recording: Make) -> Recording:
+    """600 inputs, two layers of Gaussian neurons; the logit of class 1 is linear in 20 of "late" and 5 of "early".
+
+    The coefficients of the 20 (of 40) fall from 4.8 to 1, in the order of their numbers; those of the 5 (of 15) are 1.
+    """
+    rng = np.random.default_rng(0)
+    late, early = rng.normal(size=(600, 40)), rng.normal(size=(600, 15))
+    logit = late[:, :20] @ np.linspace(4.8, 1, 20) + early[:, :5].sum(axis=1)
+    logits = np.stack([-logit, logit, np.full(600, -50.0)], axis=1)
+    return make_recording({"early": early, "late": late}, logits=logits, class_names=("cat", "dog", "owl"))
+
+
+def test_planted_neurons_are_found_in_their_order(planted: Recording) -> None:
+    critical = discover(planted, "dog", samples="all", precision=0.9, draws=15, progress=False)
+    late = critical["late"]
+    assert set(late.neurons) >= set(range(15)) and np.sum(late.neurons >= 20) <= 3
+    assert np.corrcoef(late.ranking[:20], range(20))[0, 1] > 0.95
+    np.testing.assert_array_equal(late.neurons, late.ranking[: len(late.neurons)])  # most important first
+    assert late.mean_statistic[:18].min() > late.mean_statistic[20:].max()
+    assert (late.evalues[late.neurons] > 0).all() and (late.frequency[late.neurons[:8]] > 0.5).all()
+    assert late.statistics.shape == (15, 40)
+    assert (critical.target, critical.target_name, critical.response) == (1, "dog", "logit")
+    assert list(critical) == ["early", "late"] and len(critical.samples) == 600
+
+
+def test_one_draw_is_equation_9(planted: Recording) -> None:
+    critical = discover(planted, 1, samples="all", precision=0.8, draws=1, progress=False)
+    W = critical["late"].statistics[0]
+    t = min(
+        (t for t in np.abs(W[W != 0]) if (1 + np.sum(W <= -t)) <= (0.2 + 1e-12) * max(1, np.sum(W >= t))), default=np.inf
+    )
+    assert np.isfinite(t) and set(critical["late"].neurons) == set(np.flatnonzero(W >= t))
+    assert "equation (9)" in critical["late"].promise.claim
+
+
+def test_only_inputs_predicted_as_the_class_by_default(planted: Recording) -> None:
+    by_default = discover(planted, 1, layers=["late"], **QUIET)
+    predicted = np.flatnonzero(planted.predictions == 1)
+    np.testing.assert_array_equal(by_default.samples, predicted)
+    for samples in (planted.predictions == 1, predicted, "predicted"):
+        same = discover(planted, 1, layers=["late"], samples=samples, **QUIET)
+        np.testing.assert_array_equal(same["late"].statistics, by_default["late"].statistics)
+    everything = discover(planted, 1, layers=["late"], samples="all", **QUIET)
+    assert len(everything.samples) == 600
+    assert not np.array_equal(everything["late"].statistics, by_default["late"].statistics)
+
+
+def test_an_array_is_its_own_response(planted: Recording) -> None:
+    logit = planted.response(1)
+    array = discover(planted, logit, layers=["late"], **QUIET)
+    by_class = discover(planted, 1, layers=["late"], samples="all", **QUIET)
+    np.testing.assert_array_equal(array["late"].statistics, by_class["late"].statistics)
+    assert array.target is None and array.response == "array" and len(array.samples) == 600
+
+
+def test_a_list_of_targets_equals_single_calls(planted: Recording) -> None:
+    together = discover(planted, ["cat", "dog"], **QUIET)
+    assert list(together) == ["cat", "dog"]
+    for target, found in together.items():
+        alone = discover(planted, target, **QUIET)
+        assert found.target_name == target
+        for layer in found:
+            np.testing.assert_allclose(found[layer].statistics, alone[layer].statistics, atol=1e-9)
+            np.testing.assert_array_equal(found[layer].neurons, alone[layer].neurons)
+
+
+def test_the_seed_and_nothing_else_decides(planted: Recording) -> None:
+    state = np.random.get_state()[1].copy()
+    first = discover(planted, 1, **QUIET)
+    again = discover(planted, 1, **QUIET)
+    alone = discover(planted, 1, layers=["late"], **QUIET)
+    np.testing.assert_array_equal(first["late"].statistics, again["late"].statistics)
+    np.testing.assert_allclose(first["late"].statistics, alone["late"].statistics, atol=1e-9)
+    other = discover(planted, 1, seed=1, layers=["late"], **QUIET)
+    assert not np.array_equal(other["late"].statistics, alone["late"].statistics)
+    assert (np.random.get_state()[1] == state).all()
+    copied = Recording({"early": planted.neurons["early"], "same": planted.neurons["early"]}, *_rest(planted))
+    both = discover(copied, 1, **QUIET)
+    assert not np.array_equal(both["early"].statistics, both["same"].statistics)  # layers have draws of their own
+
+
+def _rest(recording: Recording) -> tuple[Any, ...]:
+    return recording.logits, recording.labels, recording.class_names
+
+
+def test_scale_of_neurons_and_response_does_not_matter(planted: Recording, make_recording: Make) -> None:
+    rng = np.random.default_rng(0)
+    scales = 2.0 ** rng.integers(-6, 7, 40)
+    scaled = make_recording({"late": planted.neurons["late"] * scales + 4}, logits=planted.logits)
+    y = planted.response(1)
+    first = discover(planted, y, layers=["late"], **QUIET)["late"]
+    other = discover(scaled, -3 * y + 100, **QUIET)["late"]
+    np.testing.assert_allclose(other.statistics, first.statistics, atol=1e-4)
+    np.testing.assert_array_equal(other.neurons, first.neurons)
+
+
+def test_precision_of_each_layer(planted: Recording) -> None:
+    critical = discover(planted, 1, samples="all", precision={"late": 0.7}, **QUIET)
+    assert (critical["early"].precision, critical["late"].precision) == (0.9, 0.7)
+    one = discover(planted, 1, samples="all", precision=0.7, **QUIET)
+    np.testing.assert_array_equal(critical["late"].neurons, one["late"].neurons)
+    moved = critical.at({"early": 0.6})
+    assert (moved["early"].precision, moved["late"].precision) == (0.6, 0.7)
+
+
+def test_at_is_the_same_as_asking_at_once(planted: Recording) -> None:
+    critical = discover(planted, 1, samples="all", precision=0.9, **QUIET)
+    for precision in (0.5, 0.8, 0.95):
+        direct = discover(planted, 1, samples="all", precision=precision, **QUIET)
+        for layer in critical:
+            moved = critical.at(precision)[layer]
+            np.testing.assert_array_equal(moved.statistics, direct[layer].statistics)
+            np.testing.assert_array_equal(moved.evalues, direct[layer].evalues)
+            np.testing.assert_array_equal(moved.neurons, direct[layer].neurons)
+            assert moved.promise.precision == precision
+    back = critical.at(0.5).at(0.9)
+    np.testing.assert_array_equal(back["late"].neurons, critical["late"].neurons)
+    with pytest.raises(InputError, match=r"precision=1\.5: expected a number between 0 and 1"):
+        critical.at(1.5)
+
+
+def test_a_lower_precision_selects_no_less_from_one_draw(planted: Recording) -> None:
+    noisy = planted.response(1) + 8 * np.random.default_rng(1).normal(size=600)
+    critical = discover(planted, noisy, draws=1, progress=False)
+    sizes = [len(critical.at(precision)["late"].neurons) for precision in (0.95, 0.9, 0.8, 0.6, 0.3)]
+    assert sizes == sorted(sizes) and sizes[-1] > sizes[0] >= 20
+
+
+def test_frequency_promises_nothing(planted: Recording) -> None:
+    critical = discover(planted, 1, samples="all", aggregate="frequency", **QUIET)["late"]
+    assert set(critical.neurons) == set(np.flatnonzero(critical.frequency > 0.5)) and len(critical.neurons)
+    assert critical.promise.claim.startswith("No promise")
+    assert "e-values" in discover(planted, 1, samples="all", **QUIET)["late"].promise.claim
+
+
+def test_neurons_that_cannot_be_told_apart_share_a_group(make_recording: Make) -> None:
+    """Neuron 20 is 0 turned round, 21 is 1 with hardly any noise, 22 is dead."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(500, 23))
+    Z[:, 20], Z[:, 21], Z[:, 22] = 3 - 2 * Z[:, 0], Z[:, 1] + 1e-3 * Z[:, 21], 7.0
+    y = Z[:, :15] @ np.ones(15) + 0.1 * rng.normal(size=500)
+    found = discover(make_recording(Z), y, precision=0.8, **QUIET)["hidden"]
+    groups = found.groups
+    assert groups[0] == groups[20] and groups[1] == groups[21] and groups[22] == -1
+    assert len(found.representatives) == 20 == groups.max() + 1
+    assert len({0, 20} & set(found.neurons)) == len({1, 21} & set(found.neurons)) == 1
+    assert len(set(groups[found.neurons])) == len(found.neurons)
+    assert found.statistics[:, 0].tolist() == found.statistics[:, 20].tolist()
+    assert found.mean_statistic[22] == found.evalues[22] == found.frequency[22] == 0
+    ranking = found.ranking
+    assert sorted(ranking) == list(range(23)) and ranking[-1] == 22
+    assert len({0, 20} & set(ranking[:20])) == 1  # other members stand behind all representatives
+
+
+def test_tables(planted: Recording) -> None:
+    critical = discover(planted, 1, samples="all", **QUIET)
+    table = critical.table()
+    late = table[table["layer"] == "late"]
+    np.testing.assert_array_equal(late["neuron"], critical["late"].ranking)
+    np.testing.assert_array_equal(late["neuron"][late["selected"]], critical["late"].neurons)
+    np.testing.assert_array_equal(late["statistic"], critical["late"].mean_statistic[late["neuron"]])
+    assert len(table) == 55
+
+
+def test_nothing_selected_is_an_answer_with_a_warning(make_recording: Make) -> None:
+    rng = np.random.default_rng(0)
+    recording = make_recording(rng.normal(size=(100, 6)))
+    with pytest.warns(NothingSelectedWarning, match=r"smallest possible selection there has 10 neurons.*\.at\(precision"):
+        found = discover(recording, rng.normal(size=100), precision=0.9, **QUIET)
+    assert len(found["hidden"].neurons) == 0 and len(found["hidden"].ranking) == 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        discover(recording, recording.activations("hidden").sum(1).astype(float), precision=0.5, **QUIET)
+
+
+def test_noise_selects_next_to_nothing(make_recording: Make) -> None:
+    rng = np.random.default_rng(7)
+    recording = make_recording(rng.normal(size=(200, 30)))
+    targets = [rng.normal(size=200) for _ in range(10)]
+    assert sum(len(discover(recording, y, precision=0.9, **QUIET)["hidden"].neurons) > 0 for y in targets) <= 3
+
+
+def test_layers_of_one_neuron_and_of_more_neurons_than_inputs(make_recording: Make) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(60, 90))
+    recording = make_recording({"one": wide[:, :1], "wide": wide})
+    found = discover(recording, wide[:, :30].sum(axis=1), precision=0.5, **QUIET)
+    assert found["one"].ranking.tolist() == [0] and np.isfinite(found["wide"].statistics).all()
+    assert np.mean(found["wide"].ranking[:10] < 30) > 0.5
+
+
+def test_save_and_open(planted: Recording, tmp_path: Path) -> None:
+    for target in (1, planted.response(1)):
+        critical = discover(planted, target, precision={"late": 0.8}, seed=np.int64(3), **QUIET)
+        opened = CriticalNeurons.open(critical.save(tmp_path / "critical"))
+        assert (opened.target, opened.target_name, opened.response) == (
+            critical.target,
+            critical.target_name,
+            critical.response,
+        )
+        assert dict(opened.settings) == dict(critical.settings)
+        np.testing.assert_array_equal(opened.samples, critical.samples)
+        for layer in critical:
+            assert opened[layer].precision == critical[layer].precision
+            assert opened[layer].promise == critical[layer].promise
+            for name in ("statistics", "groups", "representatives", "neurons", "ranking", "evalues", "frequency"):
+                np.testing.assert_array_equal(getattr(opened[layer], name), getattr(critical[layer], name))
+        np.testing.assert_array_equal(opened.at(0.6)["late"].neurons, critical.at(0.6)["late"].neurons)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": 3}, "target=3: the model has 3 classes, 0 to 2"),
+        ({"target": "dogg"}, "No class is called 'dogg'. Did you mean 'dog'"),
+        ({"target": ["dog", "bird"]}, "No class is called 'bird'"),
+        ({"target": []}, r"target=\[\]"),
+        ({"target": np.zeros(7)}, r"shape \(7,\); expected \(600,\)"),
+        ({"layers": ["lat"]}, "'lat' was not recorded; there are early, late. Did you mean 'late'"),
+        ({"precision": 0}, "precision=0: expected a number between 0 and 1"),
+        ({"precision": 1.0}, "precision=1.0"),
+        ({"precision": "0.9"}, "precision='0.9'"),
+        ({"precision": {"lat": 0.9}}, "precision= names layer 'lat', which is not looked at. Did you mean 'late'"),
+        ({"precision": {"late": 2}}, "precision=2"),
+        ({"target": "owl"}, "0 inputs predicted as 'owl', but at least 30 are needed"),
+        ({"samples": np.arange(29)}, "29 inputs, but at least 30 are needed"),
+        ({"samples": "right"}, "samples='right'"),
+        ({"response": "prob"}, "response='prob'"),
+        ({"statistic": "lass"}, "statistic='lass'"),
+        ({"sampler": "gausian"}, "sampler='gausian'"),
+        ({"aggregate": "mean"}, "aggregate='mean'"),
+        ({"draws": 0}, "draws=0"),
+    ],
+)
+def test_bad_input(
+    planted: Recording, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    import neucept.knockoffs.samplers as samplers
+
+    def work(*given: Any) -> None:
+        raise AssertionError("work began before the input was checked")
+
+    monkeypatch.setattr(samplers.GaussianSampler, "fit", work)
+    monkeypatch.setattr(samplers.GaussianSampler, "fit_moments", work, raising=False)
+    with pytest.raises(InputError, match=message):
+        discover(planted, **({"target": 1, "progress": False} | options))
+
+
+def test_dead_layers_and_values_that_are_not_finite(make_recording: Make) -> None:
+    rng = np.random.default_rng(0)
+    good, dead, bad = rng.normal(size=(3, 50, 4))
+    dead[:] = [1, 2, 3, 4]
+    bad[31, 2] = np.inf
+    recording = make_recording({"good": good, "dead": dead, "bad": bad})
+    with pytest.raises(InputError, match="Layer 'dead' is dead: its 4 neurons are constant over the 50 inputs"):
+        discover(recording, 1, layers=["good", "dead"], **QUIET)
+    with pytest.raises(InputError, match="Neuron 2 of layer 'bad' is inf at input 31"):
+        discover(recording, 1, layers=["good", "bad"], samples=np.arange(10, 50), **QUIET)
+    with pytest.raises(KeyError, match="'god': there are good. Did you mean 'good'"):
+        discover(recording, good.sum(axis=1), layers=["good"], precision=0.5, **QUIET)["god"]

@@ -1,0 +1,425 @@
+"""The page and its parts, on small synthetic recordings."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import relu
+from torch.utils.data import DataLoader
+
+import neucept
+from neucept.errors import InputError
+from neucept.recording import Recording, record
+from neucept.recording.crops import activating_regions, smallest_box
+from neucept.report import figures, report
+from neucept.report.embedding import embed
+from neucept.report.pictures import encode, open_pictures, picture_of
+
+N = 160
+
+
+class Small(nn.Module):
+    """Two convolutions through one activation that is called twice, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.second = nn.Conv2d(6, 12, 3)
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, x):
+        return self.head(self.act(self.second(self.act(self.first(x)))).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(N, 1, 10, 10, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def recording(model, images):
+    labels = torch.arange(N) % 2
+    names = ("<b>cat</b> & co", "dog")
+    return record(model, (images, labels), ["first", "second"], class_names=names, progress=False)
+
+
+@pytest.fixture(scope="module")
+def critical(recording):
+    with pytest.warns(neucept.NothingSelectedWarning):
+        return neucept.discover(recording, 0, samples="all", draws=2, progress=False)
+
+
+@pytest.fixture(scope="module")
+def mechanisms(recording, critical):
+    with pytest.warns(UserWarning, match="beyond"):
+        return neucept.learn(recording, critical, 3, compactness=4)
+
+
+@pytest.fixture(scope="module")
+def guide(mechanisms):
+    return neucept.choose_n_mechanisms(mechanisms, range(1, 4), progress=False)
+
+
+@pytest.fixture(scope="module")
+def measured(recording, critical):
+    return neucept.sufficiency(recording, critical)
+
+
+@pytest.fixture
+def page(recording, critical, mechanisms, guide, measured, tmp_path):
+    """A function that makes the page, some arguments changed, and gives its text."""
+
+    def make(**changed):
+        given = {"recording": recording, "critical": critical, "mechanisms": mechanisms, "guide": guide}
+        given |= {"sufficiency": measured, "path": tmp_path / "report.html", "progress": False} | changed
+        path = report(**given)
+        assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+        return path.read_text(encoding="utf-8")
+
+    return make
+
+
+class Outline(HTMLParser):
+    """Headings, images without alternative text, and elements that are not closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.headings, self.silent, self.loads, self.ids = [], [], 0, [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        self.silent += tag == "img" and not known.get("alt")
+        self.loads += [known[k] for k in ("src", "href") if known.get(k, "").startswith(("http", "//"))]
+        self.ids += [known["id"]] if "id" in known else []
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in ("img", "meta", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def well_formed(page):
+    outline = Outline(page)
+    assert outline.open == []
+    assert outline.silent == 0
+    assert outline.loads == []
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert outline.headings[0] == 1 and outline.headings.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(outline.headings, outline.headings[1:], strict=False))
+    for spec in re.findall(r'<script type="application/json">(.*?)</script>', page):
+        assert json.loads(spec)["data"]
+    return outline
+
+
+def without_scripts(page):
+    return re.sub("<(script|style)>.*?</(script|style)>", "", page, flags=re.DOTALL)
+
+
+def test_full_page(page, model, images, recording):
+    text = page(data=images, model=model)
+    outline = well_formed(text)
+    for part in ("summary", "mechanisms", "map", "separation", "layers", "gallery", "number", "settings", "words"):
+        assert part in outline.ids
+    assert "<b>cat" not in text  # neither in the page nor in the figures
+    assert "How Small decides “&lt;b&gt;cat&lt;/b&gt; &amp; co”" in text
+    assert 'class="crop"' in text and "data:image/png;base64," in text
+    assert "Content-Security-Policy" in text
+    assert len(text) < 10e6
+
+
+def test_promise_stands_verbatim(page, critical):
+    text = page()
+    for selection in critical.values():
+        assert selection.promise.claim in text
+        assert selection.promise.evidence in text
+
+
+def test_without_pictures(page):
+    text = well_formed_text(page())
+    assert "<img" not in text
+    assert "data=" in text
+
+
+def well_formed_text(page):
+    well_formed(page)
+    return without_scripts(page)
+
+
+def test_without_labels(page, recording, mechanisms):
+    bare = replace(mechanisms, reliability=None)
+    text = well_formed_text(page(recording=replace(recording, labels=None), mechanisms=bare))
+    assert "reliability is not judged" in text
+    assert 'class="interval-bar"' not in text
+
+
+def test_one_mechanism_one_layer(page, recording, critical, measured):
+    with pytest.warns(UserWarning, match="beyond"):
+        one = neucept.learn(recording, {"second": critical["second"]}, 1, compactness=3, samples="all", target=0)
+    guide = neucept.choose_n_mechanisms(one, range(1, 3), progress=False)
+    text = well_formed_text(page(mechanisms=one, guide=guide))
+    assert 'id="separation"' not in text and 'href="#separation"' not in text
+    assert "Borderline" not in text
+
+
+def test_inputs_of_no_mechanism(page, mechanisms, images):
+    labels = mechanisms.labels.copy()
+    labels[:5] = -1
+    text = well_formed_text(page(mechanisms=replace(mechanisms, labels=labels), data=images))
+    assert "assigned 5 inputs to no mechanism" in text
+
+
+def test_array_target(recording, tmp_path):
+    y = np.asarray(recording.activations("first")[:, 0], np.float64) ** 2
+    with pytest.warns(UserWarning):
+        critical = neucept.discover(recording, y, draws=2, progress=False)
+        mechanisms = neucept.learn(recording, critical, 2, compactness=3)
+    path = report(recording, critical, mechanisms, path=tmp_path / "new" / "page.html", progress=False)
+    text = well_formed_text(path.read_text())
+    assert "a response of your own" in text
+    assert "Not measured" in text
+
+
+def test_headline_names_the_unreliable_mechanism(page, recording, critical, measured):
+    logits = np.tile(np.float32([1, 0]), (N, 1))  # all are predicted as the target
+    predicted = replace(recording, logits=logits)
+    with pytest.warns(UserWarning, match="beyond"):
+        mechanisms = neucept.learn(predicted, critical, 3, compactness=4)
+    known = mechanisms.reliability.copy()
+    known["judged"] = [100, 50, 50]
+    known["precision"] = [0.9, 0.9, 0.6]
+    known["low"], known["high"] = [0.8, 0.8, 0.46], [0.95, 0.95, 0.72]
+    known["verdict"] = ["", "", "less reliable"]
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+    share = round(mechanisms.shares[2] * 100)
+    assert f"Mechanism 2 holds {share}% of the predictions; 60% (46 to 72) of them are right, against 90%" in text
+    assert 'class="finding bad"' in text
+    known["verdict"] = ""
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+    assert "No mechanism is surely less reliable" in text and 'class="finding bad"' not in text
+
+
+def test_inputs_that_are_no_predictions_are_not_called_unreliable(page, mechanisms):
+    known = mechanisms.reliability.assign(verdict="less reliable")
+    text = without_scripts(page(mechanisms=replace(mechanisms, reliability=known)))
+    assert "less reliable than" not in text and 'class="verdict bad"' not in text
+    assert "labelled as the target" in text
+
+
+def test_finer_labels(page, images):
+    class Digits(torch.utils.data.Dataset):
+        labels = np.arange(N) % 5
+        class_names = ("zero", "one", "two", "three", "four")
+
+        def __len__(self):
+            return N
+
+        def __getitem__(self, i):
+            return images[i], int(self.labels[i])
+
+    text = page(data=Digits())
+    assert "Labels of its inputs" in text
+    assert "labelled three" in text
+
+
+def test_callable_neurons_have_no_crops(page, recording, images, model):
+    pooling = {"first": "callable", "second": "callable"}
+    text = without_scripts(page(recording=replace(recording, pooling=pooling), data=images, model=model))
+    assert "<img" in text and 'class="crop"' not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: {"path": p}, "is a folder"),
+        (lambda p: {"path": p / "file" / "report.html"}, "Cannot write"),
+        (lambda p: {"data": torch.rand(3, 1, 8, 8)}, "3 inputs"),
+        (lambda p: {"data": DataLoader(torch.rand(N, 1, 8, 8), shuffle=True)}, "shuffles"),
+        (lambda p: {"critical": {"a": 1, "b": 2}}, "one target"),
+        (lambda p: {"recording": 3}, "expected Recording"),
+    ],
+)
+def test_bad_input(page, tmp_path_factory, change, message):
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "file").write_text("in the way")
+    with pytest.raises(InputError, match=message):
+        page(**change(folder))
+
+
+def test_other_data_than_recorded(page, images, model):
+    with pytest.raises(InputError, match="other activations"):
+        page(data=images.flip(0), model=model)
+
+
+def test_mechanisms_of_another_class(page, mechanisms):
+    with pytest.raises(InputError, match="but the mechanisms of"):
+        page(mechanisms=replace(mechanisms, target=1, target_name="dog"))
+
+
+def test_without_plotly(page, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(InputError, match=r"neucept\[report\]"):
+        page()
+
+
+def test_failed_page_leaves_the_old_one(page, tmp_path, monkeypatch):
+    page()
+    before = (tmp_path / "report.html").read_bytes()
+    monkeypatch.setattr(sys.modules["neucept.report.page"], "build", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        page()
+    assert (tmp_path / "report.html").read_bytes() == before
+
+
+# Regions that a neuron responds to
+
+
+def brute_force(weight, share):
+    best = None
+    H, W = weight.shape
+    for top in range(H):
+        for bottom in range(top + 1, H + 1):
+            for left in range(W):
+                for right in range(left + 1, W + 1):
+                    if weight[top:bottom, left:right].sum() >= share * weight.sum() - 1e-12:
+                        area = (bottom - top) * (right - left)
+                        best = area if best is None else min(best, area)
+    return best
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_smallest_box_is_the_smallest(seed):
+    rng = np.random.default_rng(seed)
+    weight = rng.exponential(size=(7, 9)) ** 3
+    top, left, bottom, right = smallest_box(weight, 0.9)
+    assert weight[top:bottom, left:right].sum() >= 0.9 * weight.sum() - 1e-12
+    assert (bottom - top) * (right - left) == brute_force(weight, 0.9)
+
+
+def test_smallest_box_of_large_and_empty_inputs():
+    weight = np.zeros((224, 200))
+    weight[50:60, 100:110] = 1
+    top, left, bottom, right = smallest_box(weight, 1.0)
+    assert top <= 50 and left <= 100 and bottom >= 60 and right >= 110
+    assert (bottom - top) * (right - left) < 30 * 30
+    assert smallest_box(np.zeros((4, 5))) == (0, 0, 4, 5)
+
+
+class Corner(nn.Module):
+    """Neuron 0 sees the upper left quarter, neuron 1 the lower right one."""
+
+    def __init__(self):
+        super().__init__()
+        self.pick = nn.Identity()
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = relu(x, inplace=True)
+        maps = torch.stack([x[:, 0, :4, :4], x[:, 0, 4:, 4:]], dim=1)
+        return self.act(self.act(self.pick(maps)) - 0.2).mean((2, 3))
+
+
+@pytest.mark.parametrize("layer", ["pick", "act#0", "act#1"])
+@pytest.mark.parametrize(("neuron", "box"), [(0, [0, 0, 4, 4]), (1, [4, 4, 8, 8]), ([0, 1], [0, 0, 8, 8])])
+def test_regions_are_where_the_neuron_looks(layer, neuron, box):
+    inputs = torch.full((3, 1, 8, 8), 0.7)
+    boxes = activating_regions(Corner(), inputs, layer, neuron, share=1.0, batch_size=2)
+    assert boxes.tolist() == [box] * 3
+
+
+def test_regions_of_elements_and_of_the_input():
+    inputs = torch.rand(2, 1, 8, 8) + 0.5
+    assert activating_regions(Corner(), inputs, "pick", 5, "element").tolist() == [[1, 1, 2, 2]] * 2
+    assert activating_regions(Corner(), inputs, "input", 10, "element").tolist() == [[1, 2, 2, 3]] * 2
+
+
+def test_saturated_neurons_have_a_region_too():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, bias=False), nn.Flatten(), nn.Tanh())
+    nn.init.ones_(net[0].weight)
+    boxes = activating_regions(net, torch.full((1, 1, 6, 6), 1.2), "2", 0, share=1.0)
+    assert boxes.tolist() == [[0, 0, 3, 3]]
+
+
+@pytest.mark.parametrize("layer", ["second", "act", "nowhere"])
+def test_regions_leave_the_model_as_it_was(layer):
+    model = Small().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    inputs = torch.rand(2, 1, 10, 10)
+    kept = inputs.clone()
+    try:
+        activating_regions(model, inputs, layer, 0)
+    except InputError:
+        assert layer != "second"
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(inputs, kept) and not inputs.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("layer", "neuron", "message"),
+    [
+        ("secnd", 0, "mean 'second'"),
+        ("act", 0, "called 2 times"),
+        ("act#2", 0, "never called"),
+        ("second", 12, "12 neurons"),
+    ],
+)
+def test_regions_of_what_is_not_there(layer, neuron, message):
+    with pytest.raises(InputError, match=message):
+        activating_regions(Small(), torch.rand(1, 1, 10, 10), layer, neuron)
+
+
+# Parts
+
+
+def test_figures_on_their_own(critical, mechanisms, guide):
+    ranked = figures.ranked_statistics(critical["second"])
+    shown = [label for trace in ranked.data for label in trace.x]
+    assert set(shown) == {str(neuron) for neuron in critical["second"].representatives}
+    feature, a, b, distance = figures.separating_neurons(mechanisms)[0]
+    assert a < b and distance > 0
+    one, other = (mechanisms.values[mechanisms.labels == number, feature] for number in (a, b))
+    histogram = figures.neuron_histogram(mechanisms.values[:, feature], one, other, (a, b))
+    assert [trace.name for trace in histogram.data] == [f"mechanism {a}", f"mechanism {b}", "all inputs"]
+    assert all(abs(sum(trace.y) - 1) < 1e-9 for trace in histogram.data)
+    assert list(figures.guide_curve(guide, "bic", used=3).data[0].x) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(40, 5), (60, 5), (60, 1), (60, 2), (900, 3)])
+def test_embedding(shape):
+    embedding = embed(np.random.default_rng(0).normal(size=shape), most=500)
+    assert embedding.coordinates.shape == (min(shape[0], 500 if shape[0] > 800 else 800), 2)
+    assert np.isfinite(embedding.coordinates).all()
+
+
+def test_pictures_of_tensors(images):
+    assert open_pictures(None, 3) is None
+    assert open_pictures(torch.rand(3, 7), 3) is None
+    assert open_pictures([{"input_ids": torch.ones(2)}] * 3, 3) is None
+    pictures = open_pictures((images, torch.zeros(N)), N)
+    assert pictures.picture(0).shape == (10, 10) and pictures.picture(0).max() == 255
+    assert picture_of(torch.rand(3, 4, 5)).shape == (4, 5, 3)
+    uri, sharp = encode(np.zeros((300, 200, 3), np.uint8))
+    assert uri.startswith("data:image/jpeg;base64,") and not sharp
+
+
+def test_recording_without_pooling_facts(page, recording):
+    bare = Recording(recording.neurons, recording.logits, recording.labels, recording.class_names)
+    assert "network" in page(recording=bare)

@@ -1,0 +1,118 @@
+"""How much of the response some neurons carry, where the answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neucept import InputError, Recording, discover, record, sufficiency
+from neucept.sufficiency import held_out_r2
+
+pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
+
+
+def test_share_of_variance_of_a_linear_response() -> None:
+    """Independent neurons with coefficients 2 and 1, and noise of variance 1: 4/6 by the first, 5/6 by both."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(4000, 4))
+    y = 2 * Z[:, 0] + Z[:, 1] + rng.normal(size=4000)
+    for columns, share in [([0], 4 / 6), ([1], 1 / 6), ([0, 1], 5 / 6), ([0, 1, 2, 3], 5 / 6), ([2, 3], 0)]:
+        assert held_out_r2(Z[:, columns], y, nonlinear=False) == pytest.approx(share, abs=0.03)
+    assert held_out_r2(Z, 100 - 7 * y, nonlinear=False) == pytest.approx(held_out_r2(Z, y, nonlinear=False))
+    assert held_out_r2(Z * [1e6, 1, 1e-6, 1], y, nonlinear=False) == pytest.approx(5 / 6, abs=0.03)
+
+
+def test_what_only_a_nonlinear_fit_sees() -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(1500, 2))
+    y = Z[:, 0] ** 2 + np.abs(Z[:, 1])
+    assert abs(held_out_r2(Z, y, nonlinear=False)) < 0.05
+    assert held_out_r2(Z, y, nonlinear=True) > 0.9
+
+
+def test_it_is_held_out() -> None:
+    """More neurons than inputs fit anything on the inputs that they were fitted to."""
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(100, 150)), rng.normal(size=100)
+    for nonlinear in (False, True):
+        assert held_out_r2(Z, y, nonlinear) < 0.15
+
+
+def test_nothing_to_fit() -> None:
+    y = np.random.default_rng(0).normal(size=50)
+    assert held_out_r2(np.zeros((50, 0)), y, nonlinear=True) == 0
+    assert np.isnan(held_out_r2(y[:, None], np.full(50, 3.0), nonlinear=False))
+
+
+class Deciding(nn.Module):
+    """A layer of 30 neurons, of which the first 12 alone decide; the class is the sign of their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(30, 30, bias=False), nn.Linear(30, 2, bias=False)
+        with torch.no_grad():
+            self.hidden.weight.copy_(torch.eye(30))
+            self.out.weight.zero_()
+            self.out.weight[1, :12] = 1
+            self.out.weight[0, :12] = -1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.hidden(x))
+
+
+@pytest.fixture
+def deciding() -> tuple[nn.Module, Tensor, Recording, Any]:
+    model = Deciding()
+    inputs = torch.randn(800, 30, generator=torch.Generator().manual_seed(0))
+    recording = record(model, inputs, ["hidden", "input"])
+    critical = discover(recording, 1, layers=["hidden"], samples="all", draws=10, progress=False)
+    return model, inputs, recording, critical
+
+
+def test_the_deciding_neurons_carry_all_and_others_nothing(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    model, inputs, recording, critical = deciding
+    table = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    assert table.index.tolist() == ["selected", "top 12", "12 random", "all alive"]
+    assert table["count"].tolist() == [len(critical["hidden"].neurons), 12, 12, 30]
+    top = table.loc["top 12"]
+    assert min(top["r2_linear"], top["r2_nonlinear"]) > 0.9 and top["agreement_mean"] == top["agreement_resampled"] == 1
+    random = table.loc["12 random"]  # none of the top
+    assert abs(random["r2_linear"]) < 0.1
+    assert abs(random["agreement_resampled"] - 0.5) < 0.1
+    assert table.loc["all alive", "agreement_mean"] == 1
+    again = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    assert again.equals(table)
+    assert sufficiency(recording, critical, model, inputs, top=12, seed=1)["r2_linear"].tolist() != table["r2_linear"].tolist()
+
+
+def test_fewer_neurons_carry_less(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    model, inputs, recording, critical = deciding
+    table = sufficiency(recording, critical, model, inputs, top=6).set_index("neurons")
+    top = table.loc["top 6"]
+    assert top["r2_linear"] == pytest.approx(0.5, abs=0.1)
+    # sign(a + b) = sign(a + b') of six and six standard normal: 2/3; sign(a + b) = sign(a): 3/4
+    assert top["agreement_resampled"] == pytest.approx(2 / 3, abs=0.06)
+    assert top["agreement_mean"] == pytest.approx(3 / 4, abs=0.06)
+
+
+def test_without_a_model_or_where_neurons_cannot_be_replaced(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    model, inputs, recording, critical = deciding
+    table = sufficiency(recording, critical, top=12)
+    assert table["agreement_mean"].isna().all() and table["r2_linear"].notna().all()
+    at_input = discover(recording, 1, layers=["input"], samples="all", draws=2, progress=False)
+    table = sufficiency(recording, at_input, model, inputs)
+    assert table["agreement_resampled"].isna().all() and table["r2_linear"].notna().all()
+
+
+def test_an_array_response_is_given_again(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    _, _, recording, critical = deciding
+    margin = recording.response(1, "margin")
+    by_array = discover(recording, margin, layers=["hidden"], draws=10, progress=False)
+    with pytest.raises(InputError, match="discovered for an array; give it as target="):
+        sufficiency(recording, by_array)
+    mine = sufficiency(recording, by_array, target=margin, top=12)["r2_linear"]
+    assert mine.iloc[1] > 0.95
