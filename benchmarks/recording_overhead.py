@@ -56,7 +56,11 @@ def measure(name: str, repetitions: int) -> dict[str, float]:
             without = seconds(lambda: bare(model, inputs))
             ratios.append(seconds(recorded) / without)
     low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    return {"median": round(float(median), 4), "quartile_low": round(float(low), 4), "quartile_high": round(float(high), 4)}
+    return {
+        "median": round(float(median), 4),
+        "quartile_low": round(float(low), 4),
+        "quartile_high": round(float(high), 4),
+    }
 
 
 def main() -> None:

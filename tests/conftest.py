@@ -62,8 +62,14 @@ def test_digits(shared: Path) -> Digits:
 
 
 @pytest.fixture
+def global_random() -> Callable[[], tuple[bytes, bytes]]:
+    """The state of the global random generators, which nothing may touch."""
+    return lambda: (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes())  # noqa: NPY002
+
+
+@pytest.fixture
 def cnn() -> nn.Sequential:
-    """A convolution with normalisation and an in-place ReLU, another with dropout, and a linear layer; three classes."""
+    """A convolution with normalisation and in-place ReLU, another with dropout, and a linear layer; three classes."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(2, 4, 3),

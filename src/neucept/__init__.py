@@ -5,8 +5,8 @@ from neucept.calibration import Calibration, calibrate
 from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
 from neucept.errors import InputError
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
+from neucept.page import report
 from neucept.recording import Recording, record
-from neucept.report import report
 from neucept.sufficiency import sufficiency
 from neucept.training import PriorTraining, train_with_prior
 

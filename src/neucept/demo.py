@@ -20,6 +20,7 @@ from torch import nn
 
 import neucept
 from neucept.datasets import ImageDataset, load_digits
+from neucept.mechanisms.clustering import cluster
 from neucept.models import LeNet
 from neucept.progress import progress as show_progress
 from neucept.training import accuracy, train_with_prior
@@ -29,6 +30,12 @@ NUMBERS = (1, 2, 3, 5, 8, 12)  # of mechanisms, K
 NEURONS = 10  # of a layer
 REPETITIONS = 20  # of ten random neurons
 CLASSES = ("even", "odd")
+SUMMARY = 5  # the K of the summary
+TASKS = {
+    "prior": "which of ten digits",
+    "PKT": "even or odd, after the prior's training",
+    "normal": "even or odd, from a fresh start",
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +103,8 @@ def run_demo(
     networks = {"PKT": trained.pkt, "normal": trained.normal}
     accuracies = {"prior": accuracy(trained.prior, test)}
     accuracies |= {name: accuracy(model, _parity(test)) for name, model in networks.items()}
-    console.print(
-        "Three LeNets: ten digits {prior:.1%} right; even or odd {PKT:.1%} after the digits (PKT), {normal:.1%} from a "
-        "fresh start (normal).".format(**accuracies)
-    )
+    for name, what in TASKS.items():
+        console.print(f"  {name}: {accuracies[name]:.1%} right on {what}.")
     frames, pages = [], []
     for name, model in networks.items():
         console.print(f"Looking for what decides in the {name} network.")
@@ -110,6 +115,7 @@ def run_demo(
     table = out / "entropies.csv"
     entropies.to_csv(table, index=False)
     _print_entropies(console, entropies)
+    _print_summary(console, entropies, accuracies)
     console.print("Written (pages open in any browser):")
     for path in (*pages, table):
         console.print(f"  {path.resolve()}", markup=False, highlight=False, soft_wrap=True)
@@ -122,11 +128,11 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
     recording = neucept.record(model, data, layers=list(LAYERS), progress=progress)
     critical = neucept.discover(recording, target=list(CLASSES), seed=seed, progress=progress)
     total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * (REPETITIONS + 2)
-    with show_progress("measuring the entropy of clusters", total, progress) as advance:
+    with show_progress("measuring the entropy of mechanisms", total, progress) as advance:
         frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
     even = critical["even"]
     mechanisms = neucept.learn(recording, even, n_mechanisms=5, seed=seed)
-    neucept.report(recording, even, mechanisms, data=data, model=model, path=page)
+    neucept.report(recording, even, mechanisms, data=data, model=model, path=page, progress=progress)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -141,8 +147,10 @@ def _entropies(
     """Measure CE of mechanisms by the ten most critical neurons, ten random ones and the ten of most variance."""
     generator = np.random.default_rng(seed)
     rows = []
+    samples = recording.samples(target)
     for layer, selection in critical.items():
-        values = recording.activations(layer)[recording.samples(target)]
+        values = recording.activations(layer)[samples].astype(np.float64)
+        scaled = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
         chosen = {
             "critical": [selection.ranking[:NEURONS]],
             "variance": [np.argsort(-values.var(axis=0))[:NEURONS]],
@@ -150,22 +158,13 @@ def _entropies(
         }
         for number in NUMBERS:
             for kind, choices in chosen.items():
-                measured = [_entropy(recording, {layer: neurons}, target, digits, number, seed) for neurons in choices]
-                advance(len(choices))
+                measured = []
+                for neurons in choices:
+                    labels, _ = cluster(scaled[:, neurons], number, "kmeans", seed)
+                    measured.append(neucept.metrics.cluster_entropy(digits[samples], labels))
+                    advance(1)
                 rows.append((layer, target, kind, number, float(np.mean(measured))))
     return pd.DataFrame(rows, columns=["layer", "target", "neurons", "K", "CE"])
-
-
-def _entropy(
-    recording: neucept.Recording,
-    neurons: Mapping[str, NDArray[np.intp]],
-    target: str,
-    digits: NDArray[np.int64],
-    number: int,
-    seed: int,
-) -> float:
-    found = neucept.learn(recording, neurons, n_mechanisms=number, target=target, seed=seed)
-    return neucept.metrics.cluster_entropy(digits[found.samples], found.labels)
 
 
 def _parity(digits: ImageDataset) -> ImageDataset:
@@ -187,5 +186,23 @@ def _print_entropies(console: Console, entropies: pd.DataFrame) -> None:
             console.print(table)
     console.print(
         f"Lower is nearer to the digits; compare along a row. {NEURONS} neurons each: the most critical, random ones "
-        f"(mean of {REPETITIONS}), those of the largest variance."
+        f"(mean of {REPETITIONS}), and those of the largest variance."
     )
+
+
+def _print_summary(console: Console, entropies: pd.DataFrame, accuracies: Mapping[str, float]) -> None:
+    at = entropies[entropies["K"] == SUMMARY] if (entropies["K"] == SUMMARY).any() else entropies
+    means = at.groupby(["network", "neurons"])["CE"].mean()
+    table = Table(
+        "network",
+        "test accuracy",
+        "critical",
+        "random",
+        "largest variance",
+        title=f"Summary: CE (bits) of {SUMMARY} mechanisms, mean over both layers and classes",
+        title_justify="left",
+    )
+    for network in ("PKT", "normal"):
+        cells = [f"{means[network, kind]:.2f}" for kind in ("critical", "random", "variance")]
+        table.add_row(network, f"{accuracies[network]:.1%}", *cells)
+    console.print(table)

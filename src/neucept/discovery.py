@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,7 +171,9 @@ class Selection:
         share = f"at least {self.precision:g} of the selected neurons (one a group) are not null, in expectation"
         if len(self.statistics) > 1 and self.aggregate == "frequency":
             return Promise(
-                self.precision, "No promise: how often a neuron is selected over several draws bounds no error rate.", ""
+                self.precision,
+                "No promise: how often a neuron is selected over several draws bounds no error rate.",
+                "",
             )
         by = "equation (9), one draw" if len(self.statistics) == 1 else "e-BH over e-values of all draws"
         return Promise(
@@ -308,12 +310,6 @@ class CriticalNeurons(Mapping[str, Selection]):
 _ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability")
 
 
-@overload
-def discover(recording: Recording, target: int | str | np.ndarray, **options: Any) -> CriticalNeurons: ...
-@overload
-def discover(
-    recording: Recording, target: list[int] | list[str], **options: Any
-) -> dict[int | str, CriticalNeurons]: ...
 def discover(
     recording: Recording,
     target: Target | list[int] | list[str],
@@ -330,7 +326,7 @@ def discover(
     draws: int = 50,
     seed: int = 0,
     progress: bool = True,
-) -> CriticalNeurons | dict[int | str, CriticalNeurons]:
+) -> Any:  # CriticalNeurons, or a dict of them for a list of targets
     """Find the critical neurons of a target: NeuCEPT-discovery (Algorithm 1).
 
     At each layer, the Markov blanket of the response is estimated with control of the precision (one minus the false
@@ -391,7 +387,7 @@ def discover(
     Vu, Nguyen and Thai, "NeuCEPT", Algorithm 1 and equation (9). Candes, Fan, Janson and Lv, "Panning for gold", 2018.
     Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
     """
-    options = dict(sampler=sampler, statistic=statistic, aggregate=aggregate, objective=objective)
+    options = {"sampler": sampler, "statistic": statistic, "aggregate": aggregate, "objective": objective}
     for (name, given), known in zip(options.items(), (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES), strict=True):
         if given not in known:
             raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
@@ -497,7 +493,9 @@ class _Job:
         neurons = (following.neurons if len(following.neurons) else following.ranking)[:MOST_RESPONSES]
         weights = following.importance if following.importance is not None else following.mean_statistic.clip(0)
         chosen = weights[neurons] + 1e-12
-        return np.asarray(recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64), chosen / chosen.sum()
+        return np.asarray(
+            recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64
+        ), chosen / chosen.sum()
 
 
 @dataclass(frozen=True)
@@ -529,7 +527,13 @@ class Examiner:
 
     @classmethod
     def of(
-        cls, recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None, calibrated: bool, progress: bool
+        cls,
+        recording: Recording,
+        layer: str,
+        rows: np.ndarray,
+        groups: np.ndarray | None,
+        calibrated: bool,
+        progress: bool,
     ) -> Examiner:
         """Prepare a layer and calibrate it, or take the calibration kept with the recording."""
         X = np.array(recording.activations(layer)[rows], np.float64)
@@ -634,13 +638,20 @@ def _check_alive(layer: str, Z: np.ndarray, rows: np.ndarray) -> None:
 def _warn_if_empty(selection: Selection) -> None:
     if len(selection.neurons):
         return
-    smallest = smallest_selection(selection.q)
-    groups = len(selection.representatives)
-    cannot = f", more than the layer's {groups} groups of neurons" if smallest > groups else ""
+    where = f"No neuron of layer '{selection.layer}' is selected at precision {selection.precision:g}."
+    if selection.calibration is not None:
+        most = float(1 - selection.null_probability.min()) if selection.null_probability is not None else 0.0
+        why = (
+            f"The likeliest one is not null with probability {most:.2f}, and this layer's calibration asks for"
+            f" {1 - selection.calibration.level(selection.q):.3f}; one neuron is the smallest possible selection."
+        )
+    else:
+        smallest, groups = smallest_selection(selection.q), len(selection.representatives)
+        cannot = f", more than the layer's {groups} groups of neurons" if smallest > groups else ""
+        why = f"The smallest possible selection there has {smallest} neurons{cannot}."
     warnings.warn(
-        f"No neuron of layer '{selection.layer}' is selected at precision {selection.precision:g}. The smallest possible"
-        f" selection there has {smallest} neurons{cannot}; try a lower precision with .at(precision=...), more inputs,"
-        " or another response. The ranking holds all the same.",
+        f"{where} {why} Try a lower precision with .at(precision=...), more inputs, or another response. The ranking"
+        " holds all the same.",
         NothingSelectedWarning,
         stacklevel=3,
     )

@@ -57,7 +57,7 @@ def check_precision(precision: object) -> float:
     >>> check_precision(0.9)
     0.9
     """
-    if isinstance(precision, bool) or not isinstance(precision, numbers.Real) or not 0 < precision < 1:
+    if isinstance(precision, bool) or not isinstance(precision, numbers.Real) or not 0 < float(precision) < 1:
         raise InputError(
             f"precision={precision!r}: expected a number between 0 and 1, such as 0.9 (10% false discoveries)."
         )

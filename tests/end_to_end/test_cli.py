@@ -12,6 +12,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from neucept import demo
+from neucept.calibration.planting import FAMILIES
 from neucept.cli import app
 from neucept.datasets import load_data, load_digits
 from neucept.training import accuracy, train
@@ -69,10 +70,11 @@ def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def run(folder: Path, *more: object) -> Result:
-    fixed = ["run", "--model", f"{folder}/net.py:build", "--weights", folder / "net.safetensors"]
+def run(folder: Path, *more: object, command: str = "run", calibrated: bool = False) -> Result:
+    fixed = [command, "--model", f"{folder}/net.py:build", "--weights", folder / "net.safetensors"]
     data = [] if "--data" in more else ["--data", folder / "shapes.npz"]
-    return call(*fixed, *data, *more)
+    fast = [] if calibrated else ["--no-calibration"]
+    return call(*fixed, *data, *fast, *more)
 
 
 def said(result: Result) -> str:
@@ -129,6 +131,47 @@ def test_run_on_a_folder_of_images_with_a_transform(workshop: Path, tmp_path: Pa
     assert "1 of 201 images cannot be read, left out" in said(result)
 
 
+def test_a_calibrated_run_says_what_its_precision_is_worth(workshop: Path, tmp_path: Path) -> None:
+    options = ["--layers", "5", "--mechanisms", 2, "--draws", 2, "--precision", 0.7, "--target", "bar"]
+    result = run(workshop, "--out", tmp_path, *options, "--objective", "sequential", calibrated=True)
+    assert result.exit_code == 0, said(result)
+    assert "Precision checked on the layers themselves" in said(result)
+    critical = pd.read_csv(tmp_path / "critical.csv")
+    assert critical["null_probability"].between(0, 1).all()
+    assert "responses with known critical" in (tmp_path / "report.html").read_text()
+    assert "Precision checked" not in said(run(workshop, "--out", tmp_path, *options))
+
+
+def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path, tmp_path: Path) -> None:
+    options = ["--layers", "5", "--target", "bar", "--precision", 0.8, "--out", tmp_path / "c.html"]
+    result = run(workshop, *options, command="calibrate", calibrated=True)
+    assert result.exit_code == 0, said(result)
+    assert {path.name for path in tmp_path.iterdir()} == {"c.html", "c-calibration.csv"}
+    table = pd.read_csv(tmp_path / "c-calibration.csv")
+    assert set(table["family"]) == {*FAMILIES, "none", "all"}
+    assert table[["precision", "uncalibrated"]].stack().between(0, 1).all()
+    everything = table.set_index("family").loc["all"]
+    assert everything["responses"] == table["responses"].sum() / 2
+    assert everything["asked"] == 0.8
+    row = next(line for line in result.stdout.splitlines() if "all (" in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells[1] == f"{everything['precision']:.3f}"
+    assert cells[3] == f"{everything['power']:.2f}"
+    page = (tmp_path / "c.html").read_text()
+    assert f"a power of {everything['power']:.2f}" in page
+    assert "<script src" not in page  # opens without a network
+
+
+def test_class_names_say_the_order_of_the_outputs(workshop: Path, tmp_path: Path) -> None:
+    """The names of the data in another order number the classes anew; other names only rename them."""
+    for names, accuracy_of in (("bar,blob", 1), ("rod,ball", 1), ("blob,bar", 0)):
+        out = tmp_path / names
+        options = ["--layers", "5", "--mechanisms", 1, "--draws", 1, "--precision", 0.5, "--target", 0]
+        assert run(workshop, "--out", out, *options, "--classes", names).exit_code == 0
+        precision = pd.read_csv(out / "mechanisms.csv")["precision"][0]
+        assert abs(precision - accuracy_of) < 0.1
+
+
 def test_layers_lists_modules(workshop: Path) -> None:
     for more in (["--data", workshop / "shapes.npz"], ["--shape", "1,12,12"]):
         result = call("layers", "--model", f"{workshop}/net.py:build", *more)
@@ -150,9 +193,11 @@ def test_layers_lists_modules(workshop: Path) -> None:
         (["--layers", "5", "--draws", "1", "--mechanisms", "500"], "500 mechanisms were asked of"),
         (["--draws", "0"], "--draws 0"),
         (["--response", "logits"], "Did you mean 'logit'"),
+        (["--objective", "pairs"], "Did you mean 'pairwise'"),
         (["--device", "gpu"], "--device gpu cannot be used"),
         (["--device", "cuda:77"], "--device cuda:77 cannot be used"),
         (["--limit", "40", "--layers", "5"], "at least 30 are needed"),
+        (["--batch-size", "0"], "--batch-size 0: expected a number from 1 on"),
         (["--size", "20"], "does not take an input of shape (1, 20, 20)"),
         (["--mean", "0.5;0.5"], "expected numbers with commas between"),
         (["--mean", "0.5,0.5"], "mean has 2 numbers for pictures of 1 channels"),
@@ -195,7 +240,7 @@ def test_demo_runs_from_digits_to_pages(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(demo, "NUMBERS", (1, 5))
     monkeypatch.setattr(demo, "REPETITIONS", 2)
     real = demo.neucept.discover
-    monkeypatch.setattr(demo.neucept, "discover", lambda *a, **k: real(*a, **{**k, "draws": 2}))
+    monkeypatch.setattr(demo.neucept, "discover", lambda *a, **k: real(*a, **{**k, "draws": 2, "calibration": None}))
     train_digits, test_digits = load_digits()
     few = train_digits.take(np.arange(0, 3000, 2)), test_digits.take(np.arange(0, 2000, 2))
     monkeypatch.setattr(demo, "load_digits", lambda *a, **k: few)

@@ -128,7 +128,9 @@ def test_a_module_called_twice_gives_a_layer_a_call() -> None:
     one = record(model, inputs, ["relu#1"])
     assert one.layers == ("relu#1",)
     agrees(one.activations("relu#1"), expected[1])
-    with pytest.raises(InputError, match=r"'relu#2' was never called .* 'relu' was called 2 times, 'relu#0' to 'relu#1'"):
+    with pytest.raises(
+        InputError, match=r"'relu#2' was never called .* 'relu' was called 2 times, 'relu#0' to 'relu#1'"
+    ):
         record(model, inputs, ["relu#2"])
 
 
@@ -218,7 +220,9 @@ def test_tokens_are_averaged_to_channels(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [nn.Identity(), nn.BatchNorm1d(6), nn.MaxPool1d(2), nn.AdaptiveMaxPool1d(3)], ids=lambda m: type(m).__name__
+    "module",
+    [nn.Identity(), nn.BatchNorm1d(6), nn.MaxPool1d(2), nn.AdaptiveMaxPool1d(3)],
+    ids=lambda m: type(m).__name__,
 )
 def test_channels_of_a_convolution_in_one_dimension(module: nn.Module) -> None:
     model = nn.Sequential(nn.Conv1d(2, 6, 3), module, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(6, 2))
@@ -300,7 +304,9 @@ SOURCES: dict[str, Any] = {
 @pytest.mark.parametrize("name", SOURCES)
 def test_data_of_any_kind(mlp: nn.Module, name: str) -> None:
     source = SOURCES[name]
-    labelled = any(word in name for word in ("pair", "labelled", "labels as", "labels of", "stream")) or name == "loader"
+    labelled = (
+        any(word in name for word in ("pair", "labelled", "labels as", "labels of", "stream")) or name == "loader"
+    )
     recording = record(mlp, source, ["1"], batch_size=4)
     np.testing.assert_allclose(recording.activations("1"), record(mlp, X, ["1"]).activations("1"), rtol=1e-5, atol=1e-6)
     if labelled:
@@ -323,7 +329,10 @@ class Two(nn.Module):
 RIGHT = torch.randn(13, 2, generator=torch.Generator().manual_seed(6))
 TWO: dict[str, tuple[Any, bool]] = {
     "dicts": (Items([{"left": a, "right": b} for a, b in zip(X, RIGHT, strict=True)]), False),
-    "dicts with labels": (Items([({"left": a, "right": b}, int(y)) for a, b, y in zip(X, RIGHT, Y, strict=True)]), True),
+    "dicts with labels": (
+        Items([({"left": a, "right": b}, int(y)) for a, b, y in zip(X, RIGHT, Y, strict=True)]),
+        True,
+    ),
     "tuples": (TensorDataset(X, RIGHT), False),
     "tuples with labels": (Items([((a, b), int(y)) for a, b, y in zip(X, RIGHT, Y, strict=True)]), True),
     "a dict of tensors": ({"left": X, "right": RIGHT}, False),
@@ -457,7 +466,7 @@ def broken(how: str) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("how", ["well", "error", "nan", "never called"])
-def test_the_model_is_left_as_it_was_found(how: str) -> None:
+def test_the_model_is_left_as_it_was_found(how: str, global_random: Callable[[], tuple[bytes, bytes]]) -> None:
     model = broken(how)
     model[4].bias.requires_grad_(False)
     model[0].weight.grad = torch.ones_like(model[0].weight)
@@ -471,7 +480,7 @@ def test_the_model_is_left_as_it_was_found(how: str) -> None:
         modes = [module.training for module in model.modules()]
         before = copy.deepcopy(model.state_dict())
         identities = [id(parameter) for parameter in model.parameters()]
-    random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    random = global_random()
 
     layers = ["1", "3", "input"] + (["unused"] if how == "never called" else [])
     if how == "well":
@@ -489,12 +498,14 @@ def test_the_model_is_left_as_it_was_found(how: str) -> None:
     assert torch.equal(model[0].weight.grad, torch.ones_like(model[0].weight))
     assert all(p.grad is None for p in list(model.parameters())[1:])
     assert torch.is_grad_enabled()
-    assert torch.equal(torch.get_rng_state(), random[0]) and (np.random.get_state()[1] == random[1]).all()
+    assert global_random() == random
 
 
 def test_only_what_is_pooled_is_held() -> None:
     """The maps of all batches would be 16 times the limit asked here, the neurons are a 64th of the maps."""
-    model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2)
+    )
     alive: list[Any] = []
 
     def spy(module: nn.Module, given: Any, returned: Tensor) -> None:
@@ -617,7 +628,10 @@ class Counting(Unused):
         ({"layers": "features"}, r"layers='features': expected a list of names, such as \['features'\]"),
         ({"layers": ["features", "features"]}, "the same name stands there twice"),
         ({"neurons": "pixels"}, "neurons='pixels' for layer 'features': expected one of 'auto', 'channel', 'element'"),
-        ({"neurons": {"feature": "element"}}, "neurons= names 'feature', which is not recorded. Did you mean 'features'"),
+        (
+            {"neurons": {"feature": "element"}},
+            "neurons= names 'feature', which is not recorded. Did you mean 'features'",
+        ),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
         ({"data": X[:0]}, "The data holds no inputs"),
         ({"data": 7}, "data is a int; expected a Dataset"),
@@ -643,7 +657,9 @@ def test_wrong_class_names_are_refused_in_the_first_batch() -> None:
 
 def test_a_layer_never_called() -> None:
     model = Unused()
-    with pytest.raises(InputError, match="Layer 'spare' was never called .*Record a module that the forward pass uses"):
+    with pytest.raises(
+        InputError, match=r"Layer 'spare' was never called .*Record a module that the forward pass uses"
+    ):
         record(model, X, ["features", "spare"])
     assert hooks_of(model) == 0
 
@@ -688,7 +704,9 @@ def test_a_callable_must_give_rows_of_neurons(mlp: nn.Module, neurons: Any, got:
 
 
 def test_a_layer_whose_first_axis_is_not_the_batch() -> None:
-    model = nn.Sequential(nn.Unflatten(1, (5, 1)), nn.Flatten(0, 1), nn.Unflatten(0, (-1, 5)), nn.Flatten(), nn.Linear(5, 2))
+    model = nn.Sequential(
+        nn.Unflatten(1, (5, 1)), nn.Flatten(0, 1), nn.Unflatten(0, (-1, 5)), nn.Flatten(), nn.Linear(5, 2)
+    )
     with pytest.raises(InputError, match=r"'neurons/1' has 65 rows where the logits have 13"):
         record(model, X, ["1"])
 
@@ -697,7 +715,7 @@ def test_a_store_needs_a_place_and_a_length(mlp: nn.Module, tmp_path: Any) -> No
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="exists and is no saved Recording; choose another path"):
         record(mlp, X, ["1"], store=tmp_path / "file")
-    with pytest.raises(InputError, match="Cannot write to .*Choose a folder that is writable"):
+    with pytest.raises(InputError, match=r"Cannot write to .*Choose a folder that is writable"):
         record(mlp, X, ["1"], store=tmp_path / "file" / "below")
     with pytest.raises(InputError, match="store= needs data that knows its length"):
         record(mlp, DataLoader(Stream(X, Y), batch_size=3), ["1"], store=tmp_path / "stream")
@@ -748,7 +766,7 @@ def test_samples(make_recording: Callable[..., Recording]) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             recording.samples(1, wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'predicted' .for a class."):
+    with pytest.raises(InputError, match=r"'predicted' .for a class."):
         recording.samples(np.zeros(6), "predicted")
 
 
@@ -757,7 +775,7 @@ def test_subset_and_unknown_layers(make_recording: Callable[..., Recording]) -> 
     part = recording.subset(np.array([4, 1]))
     assert len(part) == 2 and part.activations("conv1").tolist() == [[8, 9], [2, 3]]
     assert part.labels is not None and part.labels.tolist() == [4, 1]
-    with pytest.raises(InputError, match="'conv3' was not recorded; there are conv1, conv2. Did you mean 'conv"):
+    with pytest.raises(InputError, match=r"'conv3' was not recorded; there are conv1, conv2. Did you mean 'conv"):
         recording.activations("conv3")
 
 

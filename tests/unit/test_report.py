@@ -17,9 +17,9 @@ import neucept
 from neucept.errors import InputError
 from neucept.recording import Recording, record
 from neucept.recording.crops import activating_regions, smallest_box
-from neucept.report import figures, report
-from neucept.report.embedding import embed
-from neucept.report.pictures import encode, open_pictures, picture_of
+from neucept.page import figures, report
+from neucept.page.embedding import embed
+from neucept.page.pictures import encode, open_pictures, picture_of
 
 N = 160
 
@@ -280,7 +280,7 @@ def test_without_plotly(page, monkeypatch):
 def test_failed_page_leaves_the_old_one(page, tmp_path, monkeypatch):
     page()
     before = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr(sys.modules["neucept.report.page"], "build", lambda *a: 1 / 0)
+    monkeypatch.setattr(sys.modules["neucept.page.write"], "build", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         page()
     assert (tmp_path / "report.html").read_bytes() == before

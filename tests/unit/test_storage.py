@@ -51,7 +51,7 @@ def test_an_older_result_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path = storage.save(tmp_path / "result", "Thing", {"old": 1}, {"a": np.zeros(3)})
-    with pytest.raises(ValueError, match="allow_pickle|Object arrays"):
+    with pytest.raises(ValueError, match=r"allow_pickle|Object arrays"):
         storage.save(path, "Thing", {}, {"a": np.ones(2), "objects": np.array([object()])})
     with pytest.raises(TypeError, match="a set cannot be written as JSON"):
         storage.save(path, "Thing", {"set": {1}}, {})
@@ -71,7 +71,7 @@ def test_what_lies_there_is_not_written_over(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"{name} exists and is no saved Thing; choose another path or remove it"):
             storage.save(tmp_path / name, "Thing", {}, {})
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "photo").read_text() == "mine"
-    with pytest.raises(InputError, match="Cannot write to .*below"):
+    with pytest.raises(InputError, match=r"Cannot write to .*below"):
         storage.save(tmp_path / "file" / "below", "Thing", {}, {})
 
 

@@ -64,12 +64,12 @@ class Deciding(nn.Module):
         return self.out(self.hidden(x))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def deciding() -> tuple[nn.Module, Tensor, Recording, Any]:
     model = Deciding()
-    inputs = torch.randn(800, 30, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(500, 30, generator=torch.Generator().manual_seed(0))
     recording = record(model, inputs, ["hidden", "input"])
-    critical = discover(recording, 1, layers=["hidden"], samples="all", draws=10, progress=False)
+    critical = discover(recording, 1, layers=["hidden"], samples="all", calibration=None, progress=False)
     return model, inputs, recording, critical
 
 
@@ -86,7 +86,10 @@ def test_the_deciding_neurons_carry_all_and_others_nothing(deciding: tuple[nn.Mo
     assert table.loc["all alive", "agreement_mean"] == 1
     again = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
     assert again.equals(table)
-    assert sufficiency(recording, critical, model, inputs, top=12, seed=1)["r2_linear"].tolist() != table["r2_linear"].tolist()
+    assert (
+        sufficiency(recording, critical, model, inputs, top=12, seed=1)["r2_linear"].tolist()
+        != table["r2_linear"].tolist()
+    )
 
 
 def test_fewer_neurons_carry_less(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
@@ -99,19 +102,21 @@ def test_fewer_neurons_carry_less(deciding: tuple[nn.Module, Tensor, Recording, 
     assert top["agreement_mean"] == pytest.approx(3 / 4, abs=0.06)
 
 
-def test_without_a_model_or_where_neurons_cannot_be_replaced(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+def test_without_a_model_or_where_neurons_cannot_be_replaced(
+    deciding: tuple[nn.Module, Tensor, Recording, Any],
+) -> None:
     model, inputs, recording, critical = deciding
     table = sufficiency(recording, critical, top=12)
     assert table["agreement_mean"].isna().all() and table["r2_linear"].notna().all()
-    at_input = discover(recording, 1, layers=["input"], samples="all", draws=2, progress=False)
+    at_input = discover(recording, 1, layers=["input"], samples="all", calibration=None, progress=False)
     table = sufficiency(recording, at_input, model, inputs)
     assert table["agreement_resampled"].isna().all() and table["r2_linear"].notna().all()
 
 
 def test_an_array_response_is_given_again(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
-    _, _, recording, critical = deciding
+    _, _, recording, _ = deciding
     margin = recording.response(1, "margin")
-    by_array = discover(recording, margin, layers=["hidden"], draws=10, progress=False)
+    by_array = discover(recording, margin, layers=["hidden"], calibration=None, progress=False)
     with pytest.raises(InputError, match="discovered for an array; give it as target="):
         sufficiency(recording, by_array)
     mine = sufficiency(recording, by_array, target=margin, top=12)["r2_linear"]

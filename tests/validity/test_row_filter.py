@@ -44,12 +44,17 @@ def response(name: str, Z: np.ndarray, signals: np.ndarray, rng: np.random.Gener
     noise = rng.normal(size=len(Z))
     if name == "nothing":
         return noise
-    linear = Z[:, signals] @ rng.choice([-1.0, 1.0], len(signals)) * (0.45 if name == "linear" else 1)
-    return linear + noise if name == "linear" else np.maximum(linear, 0) + 0.5 * np.abs(linear) * noise
+    linear = Z[:, signals] @ rng.choice([-1.0, 1.0], len(signals))
+    if name == "kinked":
+        return np.maximum(linear, 0) + 0.5 * np.abs(linear) * noise
+    return linear * (0.45 if name == "linear" else 1.5) + noise
 
 
 def proportions(
-    kind: tuple[str, str], statistic: Callable[..., np.ndarray], repetitions: int, choose: Callable[[np.ndarray], np.ndarray],
+    kind: tuple[str, str],
+    statistic: Callable[..., np.ndarray],
+    repetitions: int,
+    choose: Callable[[np.ndarray], np.ndarray],
     draws: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """False discovery proportion and share of signals found, (repetitions,)."""
@@ -80,9 +85,11 @@ CASES: list[tuple[tuple[str, str], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "statistic"), CASES, ids=lambda part: getattr(part, "__name__", "-".join(part)))
+@pytest.mark.parametrize(
+    ("kind", "statistic"), CASES, ids=lambda part: part.__name__ if callable(part) else "-".join(part)
+)
 def test_one_draw_controls_the_false_discovery_rate(kind: tuple[str, str], statistic: Any) -> None:
-    false, found = proportions(kind, statistic, 250, lambda W: select(W[0], LEVEL))
+    false, found = proportions(kind, statistic, 600, lambda W: select(W[0], LEVEL))
     assert keeps(false, LEVEL), false.mean()
     if kind[1] == "linear" and statistic is least_squares:
         assert found.mean() > 0.3  # the filter does find signals, and errs now and then
@@ -97,7 +104,7 @@ def test_the_bound_would_notice_a_filter_that_does_not_keep_it() -> None:
         allowed = [t for t in levels if np.sum(W[0] <= -t) <= LEVEL * max(1, np.sum(W[0] >= t))]
         return np.asarray(min(allowed, default=np.inf) <= W[0])
 
-    false, _ = proportions(("independent", "nothing"), least_squares, 250, without_one)
+    false, _ = proportions(("independent", "nothing"), least_squares, 600, without_one)
     assert not keeps(false, LEVEL)
 
     def permuted(Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -110,11 +117,11 @@ def test_the_bound_would_notice_a_filter_that_does_not_keep_it() -> None:
 def test_evalues_of_many_draws_control_it_too() -> None:
     level = 0.3
     false, found = proportions(
-        ("autoregressive", "linear"), least_squares, 120,
+        ("autoregressive", "strong"), least_squares, 150,
         lambda W: e_bh(evalues(W, levels_for(level, P)), level), draws=8,
     )  # fmt: skip
     assert keeps(false, level), false.mean()
-    assert found.mean() > 0.05
+    assert found.mean() > 0.2 and false.max() > 0
 
 
 def test_the_expected_sum_of_null_evalues() -> None:

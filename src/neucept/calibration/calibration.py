@@ -28,6 +28,7 @@ from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target
 
+FOLDS = 8  # of the planted responses, to judge each by a model that never saw it
 DRAWS = 10  # of knockoffs, for the evidence on each response
 MOST_ROWS = 6000  # more make calibration slower, not better
 LEVELS = np.round(np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.96, 0.01)]), 3)
@@ -83,46 +84,52 @@ class Calibration:
         return np.bincount(self.groups)
 
     @cached_property
+    def _levels(self) -> dict[float, float]:
+        return {}
+
+    @cached_property
     def model(self) -> NullModel:
         """The model of the probability that a group is null, of all planted responses."""
         return NullModel().fit(self.evidence, self.null)
 
     @cached_property
     def judged(self) -> np.ndarray:
-        """Probabilities of being null of the planted responses, (L, g), each by a model that saw none of its family."""
+        """Probabilities of being null of the planted responses, (L, g), each by a model that never saw the response."""
+        return self._judge(np.arange(len(self.family)) % FOLDS)
+
+    @cached_property
+    def judged_unseen(self) -> np.ndarray:
+        """The same, (L, g), each by a model that saw no response of its family."""
         kinds = np.array(self.family)
+        return self._judge(np.unique(kinds, return_inverse=True)[1])
+
+    def _judge(self, parts: np.ndarray) -> np.ndarray:
         result = np.ones(self.null.shape)
-        for kind in dict.fromkeys(self.family):
-            mine = kinds == kind
-            # Pure noise looks the same in every family that could stand for it: judged by halves.
-            parts = [mine & (np.arange(len(kinds)) % 2 == i) for i in (0, 1)] if kind == NONE else [mine]
-            for part in parts:
-                if part.any() and not part.all():
-                    result[part] = NullModel().fit(self.evidence[~part], self.null[~part]).predict(self.evidence[part])
+        for part in np.unique(parts):
+            mine = parts == part
+            result[mine] = NullModel().fit(self.evidence[~mine], self.null[~mine]).predict(self.evidence[mine])
         return result
 
     def level(self, q: float) -> float:
         """Nominal level at which the realised false discovery rate is at most q, 0 if there is none.
 
-        The largest at which the mean over the families, each judged by a model that never saw it, plus one standard
-        deviation between families, is at most q: a family unlike those planted, and worse than most, should do.
+        The largest at which the mean over the families of what is realised on responses that the model never saw, plus
+        one standard deviation between families, is at most q: a family that is worse than most should do.
         """
+        if q in self._levels:
+            return self._levels[q]
         best = 0.0
-        for level in LEVELS[LEVELS <= q + 1e-9]:
+        for level in LEVELS[: np.searchsorted(LEVELS, q + 1e-9)]:
             false, _ = proportions(np.array([select(row, level) for row in self.judged]), self.null)
             rates = pd.Series(false).groupby(np.array(self.family)).mean()
             if rates.mean() + rates.std(ddof=0) > q:
                 break
             best = float(level)
+        self._levels[q] = best
         return best
 
-    def masks(self, q: float) -> np.ndarray:
-        """What would be selected of each planted response at a false discovery rate of q, (L, g)."""
-        level = self.level(q)
-        return np.array([select(row, level) for row in self.judged])
-
     def table(self, precision: float = 0.9) -> pd.DataFrame:
-        """Realised precision and power for each family, none of them known to the model that judges it.
+        """Realised precision and power for each family of planted responses.
 
         Parameters
         ----------
@@ -132,24 +139,55 @@ class Calibration:
         Returns
         -------
         DataFrame
-            ``family``, ``responses``, ``precision`` (1 minus the mean false discovery proportion) with its 95% interval
-            ``low`` and ``high``, ``power``, and ``uncalibrated``, the precision of eq. (9) on the mean statistic of
-            Gaussian knockoffs; the last row is the mean over the families.
+            ``family``, ``responses``, ``precision`` (1 minus the mean false discovery proportion, on responses that the
+            model never saw) with its 95% interval ``low`` and ``high``, ``power``; ``unseen``, the precision by a model
+            that saw none of the family; ``uncalibrated``, that of eq. (9) on the mean statistic of Gaussian knockoffs.
+            The last row is the mean over all responses.
         """
-        return summary(self.masks(1 - precision), self.null, self.family, self.gaussian, 1 - precision)
+        level = self.level(1 - precision)
+        masks = {
+            "precision": np.array([select(row, level) for row in self.judged]),
+            "unseen": np.array([select(row, level) for row in self.judged_unseen]),
+            "uncalibrated": np.array([select_by_threshold(W, 1 - precision) for W in self.gaussian]),
+        }
+        frame = pd.DataFrame({name: proportions(mask, self.null)[0] for name, mask in masks.items()})
+        frame["power"] = proportions(masks["precision"], self.null)[1]
+        frame["family"] = self.family
+        rows = []
+        for name, part in [*frame.groupby("family", sort=False), ("all", frame)]:
+            realised = 1 - part["precision"].mean()
+            half = 1.96 * part["precision"].std(ddof=1) / np.sqrt(len(part))
+            rows.append(
+                {
+                    "family": name,
+                    "responses": len(part),
+                    "precision": realised,
+                    "low": max(0.0, realised - half),
+                    "high": min(1.0, realised + half),
+                    "power": part["power"].mean(),
+                    "unseen": 1 - part["unseen"].mean(),
+                    "uncalibrated": 1 - part["uncalibrated"].mean(),
+                }
+            )
+        return pd.DataFrame(rows)
 
     def evidence_for(self, precision: float) -> str:
-        """Say, in a sentence, what the promise rests on."""
+        """Say what the promise rests on."""
         table = self.table(precision).set_index("family")
-        all_of_them = table.loc["all"]
+        mean = table.loc["all"]
         kinds = ", ".join(name for name in table.index if name not in ("all", NONE))
-        unit = "neurons" if self.cut == 0 else f"{len(self.sizes)} groups of neurons"
+        found = (
+            "The layer's single neurons can be told apart."
+            if self.cut == 0
+            else f"The layer's {len(self.groups)} neurons can be told apart in {len(self.sizes)} groups only; precision is"
+            " over groups."
+        )
         return (
-            f"On this layer's own activations, {len(self.family)} responses with known critical {unit} were planted"
-            f" ({kinds}; and pure noise). Judged without knowing their family, a precision of {precision:g} was asked and"
-            f" {all_of_them['precision']:.3f} ({all_of_them['low']:.3f} to {all_of_them['high']:.3f}) realised, with a"
-            f" power of {all_of_them['power']:.2f}; eq. (9) without this repair realises"
-            f" {all_of_them['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
+            f"{found} {len(self.family)} responses with known critical neurons were planted on its own activations"
+            f" ({kinds}; and pure noise). Asked for {precision:g} on responses that it had not seen, the method realised a"
+            f" precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
+            f" {mean['power']:.2f}, and {mean['unseen']:.3f} on families that it had not seen; eq. (9) alone realises"
+            f" {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
         )
 
     def save(self, path: str | Path) -> Path:
@@ -162,33 +200,6 @@ class Calibration:
         """Open what `save` wrote."""
         facts, arrays = storage.open_folder(path, "Calibration")
         return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), **arrays)
-
-
-def summary(
-    masks: np.ndarray, null: np.ndarray, family: tuple[str, ...], gaussian: np.ndarray | None = None, q: float = 0.1
-) -> pd.DataFrame:
-    """Realised precision and power of (L, g) selections by family, as in `Calibration.table`."""
-    false, power = proportions(masks, null)
-    frame = pd.DataFrame({"family": family, "false": false, "power": power})
-    if gaussian is not None:
-        plain = np.array([select_by_threshold(W, q) for W in gaussian])
-        frame["plain"] = proportions(plain, null)[0]
-    rows = []
-    for name, part in [*frame.groupby("family", sort=False), ("all", frame)]:
-        half = 1.96 * part["false"].std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan
-        precision = 1 - part["false"].mean()
-        rows.append(
-            {
-                "family": name,
-                "responses": len(part),
-                "precision": precision,
-                "low": max(0.0, precision - half),
-                "high": min(1.0, precision + half),
-                "power": part["power"].mean(),
-                **({"uncalibrated": 1 - part["plain"].mean()} if gaussian is not None else {}),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def gather(
@@ -224,9 +235,7 @@ def gather(
     Y = np.where(deviation > 1e-12, (Y - Y.mean(axis=0)) / np.maximum(deviation, 1e-12), 0.0)
     single, residual = importance(Z, Y, seed, advance)
     alone = int(groups.max()) + 1 == len(groups)
-    W = knockoff_statistics(
-        Z, Y, draws=DRAWS, rng=np.random.default_rng([seed, 1]), groups=None if alone else groups
-    )
+    W = knockoff_statistics(Z, Y, draws=DRAWS, rng=np.random.default_rng([seed, 1]), groups=None if alone else groups)
     evidence = features(group_importance(single, groups), residual, W.mean(axis=0), np.bincount(groups))
     return evidence, single, W, residual
 
@@ -249,9 +258,7 @@ def calibrate_neurons(
     planted = plant(Z, groups, rng, families)
     with show_progress(f"calibrating {layer}".strip(), PASSES, progress) as advance:
         evidence, _, W, _ = gather(Z, planted.Y, groups, 0, advance)
-    return Calibration(
-        layer, groups, cut, rows, evidence, planted.null, planted.family, planted.noise, W.mean(axis=0)
-    )
+    return Calibration(layer, groups, cut, rows, evidence, planted.null, planted.family, planted.noise, W.mean(axis=0))
 
 
 def calibrate(
@@ -306,7 +313,7 @@ def cached_calibration(
     recording: Recording, layer: str, rows: np.ndarray, Z: np.ndarray, groups: np.ndarray | None, progress: bool = True
 ) -> Calibration:
     """Calibrate, or take what was kept with the recording for the same layer, inputs and groups."""
-    sha = hashlib.sha256(f"1 {layer} {Z.shape}".encode())
+    sha = hashlib.sha256(f"2 {layer} {Z.shape}".encode())
     sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
     if groups is not None:
         sha.update(np.ascontiguousarray(groups, np.int64).tobytes())

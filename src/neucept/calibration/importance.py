@@ -57,10 +57,14 @@ def _train(X: Tensor, Y: Tensor, seed: int, advance: Callable[[int], None]) -> t
     (n, p), L = X.shape, Y.shape[1]
     generator = torch.Generator().manual_seed(seed)
     batch = max(1, min(BATCH, n // 4))
-    # One starting point for all responses: none of them depends on how many others there are.
-    first = torch.nn.Parameter((torch.randn(p, 1, HIDDEN, generator=generator) / p**0.5).repeat(1, L, 1))
-    bias = torch.nn.Parameter((torch.randn(1, HIDDEN, generator=generator) * 0.1).repeat(L, 1))
-    second = torch.nn.Parameter((torch.randn(1, HIDDEN, generator=generator) / HIDDEN**0.5).repeat(L, 1))
+    # Every response has a starting point of its own, whatever others there are.
+    own = [torch.Generator().manual_seed(1_000_003 * (seed + 1) + response) for response in range(L)]
+
+    def drawn(*shape: int, scale: float) -> torch.nn.Parameter:
+        return torch.nn.Parameter(torch.stack([torch.randn(shape, generator=g) for g in own], dim=-2) * scale)
+
+    first = drawn(p, HIDDEN, scale=p**-0.5)  # (p, L, HIDDEN)
+    bias, second = drawn(HIDDEN, scale=0.1), drawn(HIDDEN, scale=HIDDEN**-0.5)
     straight = torch.nn.Parameter(torch.zeros(p, L))
     offset = torch.nn.Parameter(torch.zeros(L))
     parameters = [first, bias, second, straight, offset]

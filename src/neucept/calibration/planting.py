@@ -9,7 +9,7 @@ import numpy as np
 
 Family = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 NONE = "none"  # the family of responses that need no neuron
-SHARES = (0.05, 0.1, 0.2, 0.4, 0.7)  # of the groups that hold a neuron of the response
+SHARES = (0.07, 0.15, 0.35, 0.7)  # of the groups that hold a neuron of the response
 NOISES = (0.0, 0.25, 1.0)  # variance of the noise over that of the signal
 
 
@@ -74,6 +74,10 @@ def _gates(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray((H[:, :8] / (1 + np.exp(-2 * H[:, 8:]))) @ rng.standard_normal(8))
 
 
+def _perceptrons(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray((_hidden(X, 24, rng) > 0) @ rng.standard_normal(24))
+
+
 def _trees(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     total = np.zeros(len(X))
     for _ in range(max(4, X.shape[1])):
@@ -94,6 +98,7 @@ FAMILIES: Mapping[str, Family] = {
     "products": _products,
     "squares": _squares,
     "maxima": _maxima,
+    "trees": _trees,
 }
 """What a layer is calibrated on."""
 
@@ -101,7 +106,7 @@ HELD_OUT: Mapping[str, Family] = {
     "sines": _sines,
     "three-layer network": _deep,
     "gates": _gates,
-    "trees": _trees,
+    "perceptrons": _perceptrons,
 }
 """What no layer is calibrated on: to try the calibrated promise on."""
 
@@ -135,7 +140,7 @@ def plant(
     families: Mapping[str, Family] = FAMILIES,
     shares: Sequence[float] = SHARES,
     noises: Sequence[float] = NOISES,
-    nothing: int = 10,
+    nothing: int = 24,
 ) -> Planted:
     """Plant a response of each family, share of groups and noise.
 
@@ -161,15 +166,15 @@ def plant(
         for share in shares:
             for noise in noises:
                 chosen = rng.choice(count, min(count, max(3, round(share * count))), replace=False)
-                neurons = [rng.choice(members[g], min(len(members[g]), rng.integers(1, 4)), replace=False) for g in chosen]
+                neurons = [rng.permutation(members[g])[: rng.integers(1, 4)] for g in chosen]
                 y = family(Z[:, np.concatenate(neurons)], rng)
                 y = (y - y.mean()) / max(float(y.std()), 1e-9) + np.sqrt(noise) * rng.standard_normal(n)
                 Y.append(y)
                 null.append(~np.isin(np.arange(count), chosen))
                 names.append(name)
                 noise_of.append(noise)
-    for _ in range(nothing):
-        Y.append(rng.standard_normal(n))
+    for i in range(nothing):  # normal, heavy-tailed, and two values
+        Y.append((rng.standard_normal(n), rng.standard_t(3, n), rng.choice([-1.0, 1.0], n))[i % 3])
         null.append(np.ones(count, bool))
         names.append(NONE)
         noise_of.append(np.inf)

@@ -15,7 +15,7 @@ from neucept.knockoffs.rows import row_statistics
 from neucept.knockoffs.samplers import SAMPLERS, GaussianSampler
 from neucept.knockoffs.statistics import STATISTICS, GramStatistic, grams
 
-_BATCH = 2**24  # numbers in the Gram matrices that are held at a time
+_BATCH = 2**22  # numbers in the Gram matrices that are held at a time
 
 
 def knockoff_statistics(
@@ -183,9 +183,7 @@ def _standardised(folds: list[Moments]) -> list[Moments]:
     if len(folds) == 1:
         return [whole.standardised()]
     scale = np.sqrt(np.diag(whole.standardised().scatter) / np.maximum(np.diag(whole.scatter), 1e-300))
-    return [
-        Moments(f.n, (f.mean - whole.mean) * scale, f.scatter * np.outer(scale, scale), f.p) for f in folds if f.n
-    ]
+    return [Moments(f.n, (f.mean - whole.mean) * scale, f.scatter * np.outer(scale, scale), f.p) for f in folds if f.n]
 
 
 def _checked(groups: np.ndarray | None, p: int) -> np.ndarray | None:

@@ -97,7 +97,9 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         An empty selection comes with an `EmptySelectionWarning`.
         """
         self._validate_params()
-        X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2, dtype=[np.float64, np.float32, np.float16])
+        X, y = validate_data(
+            self, X, y, y_numeric=True, ensure_min_samples=2, dtype=[np.float64, np.float32, np.float16]
+        )
         X, y = X.astype(np.float64), y.astype(np.float64)
         prepared = prepare(X, collinear=DUPLICATE)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -142,4 +144,3 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-

@@ -135,6 +135,7 @@ def learn(
             "compactness": sizes,
             "scale": scale,
             "seed": seed,
+            "samples": samples if isinstance(samples, str) else "as discovered" if samples is None else "chosen",
         },
     )
     known = recording.labels

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from neucept.mechanisms.choice import ALPHA, STABLE
-from neucept.report.material import Judged, Material
+from neucept.page.material import Judged, Material
+from neucept.page.selected import counted, promise_clause
 
 
 def percent(share: float, decimals: int | None = None) -> str:
@@ -136,14 +137,12 @@ def about_reliability(material: Material) -> str | None:
 
 
 def about_neurons(material: Material) -> str:
-    """Say how many neurons were selected where."""
-    parts = [
-        f"{len(selection.neurons) or 'none'} of the {len(selection.groups)} neurons of {layer}"
-        for layer, selection in material.critical.items()
-    ]
+    """Say how many neurons were selected where, and what their precision rests on."""
+    parts = [f"{counted(selection)} of {layer}" for layer, selection in material.critical.items()]
     levels = dict.fromkeys(f"{selection.precision:g}" for selection in material.critical.values())
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"At a precision of {' / '.join(levels)}, {listed} are selected as critical."
+    chosen = f"At a precision of {' / '.join(levels)}, {listed} are selected as critical."
+    return f"{chosen} {promise_clause(material.critical)}"
 
 
 def about_use(material: Material) -> str:

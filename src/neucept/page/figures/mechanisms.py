@@ -1,24 +1,20 @@
-"""The figures of the page: functions of results that return Plotly figures, to be used on their own too."""
+"""Figures of the inputs and their mechanisms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neucept.discovery import Selection
-from neucept.errors import missing
 from neucept.mechanisms import Choice, Mechanisms
 from neucept.mechanisms.choice import STABLE
-from neucept.report.palette import ACCENT, GRID, MUTED, TEXT, colour, symbol
+from neucept.page.figures.canvas import canvas, transparent
+from neucept.page.palette import ACCENT, MUTED, colour, symbol
 
-try:
+if TYPE_CHECKING:
     import plotly.graph_objects as go
-except ImportError as error:
-    raise missing("plotly", "report") from error
 
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-MOST_RANKED = 40  # neurons in a ranking
 CURVES = {"stability": "stability", "silhouette": "silhouette", "bic": "BIC"}
 
 
@@ -53,7 +49,7 @@ def input_map(
     >>> [trace.name for trace in figure.data]
     ['mechanism 0', 'mechanism 1', 'none']
     """
-    figure = _figure(height, legend=True)
+    figure = canvas(height, legend=True)
     named = [*((number, name) for number, name in enumerate(names)), (-1, "none")]
     for number, name in named:
         rows = np.flatnonzero(groups == number)
@@ -77,41 +73,6 @@ def input_map(
         )
     figure.update_xaxes(title=axes[0], showticklabels=False, zeroline=False)
     figure.update_yaxes(title=axes[1], showticklabels=False, zeroline=False)
-    return figure
-
-
-def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int = 330) -> go.Figure:
-    """Draw the mean statistic W of the first neurons of a layer, with the middle 90% over the draws.
-
-    Selected neurons are filled; where all of them are shown, a dotted line marks the smallest.
-    """
-    order = selection.ranking[: min(most, len(selection.representatives))]
-    draws = selection.statistics[:, order]
-    mean = selection.mean_statistic[order]
-    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-    selected = np.isin(order, selection.neurons)
-    figure = _figure(height, legend=True)
-    for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
-        at = np.flatnonzero(selected == chosen)
-        if not len(at):
-            continue
-        spread = {"type": "data", "symmetric": False, "array": high[at] - mean[at], "arrayminus": mean[at] - low[at]}
-        figure.add_scatter(
-            x=[str(neuron) for neuron in order[at]],
-            y=mean[at],
-            error_y={**spread, "thickness": 1.2, "width": 0, "color": fill} if len(draws) > 1 else None,
-            mode="markers",
-            name=name,
-            marker={"color": fill, "size": 7, "symbol": "circle" if chosen else "circle-open"},
-            customdata=np.stack([at + 1, selection.evalues[order[at]], selection.frequency[order[at]]], axis=1),
-            hovertemplate="neuron %{x}, rank %{customdata[0]:.0f}<br>mean W %{y:.3g}<br>e-value %{customdata[1]:.3g}"
-            "<br>selected in %{customdata[2]:.0%} of the draws<extra></extra>",
-        )
-    if 0 < len(selection.neurons) == selected.sum():
-        figure.add_hline(y=float(mean[selected].min()), line={"color": ACCENT, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="neuron, most important first", type="category", categoryorder="array", showgrid=False)
-    figure.update_xaxes(categoryarray=[str(neuron) for neuron in order], tickangle=-90, tickfont={"size": 10})
-    figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
     return figure
 
 
@@ -155,7 +116,7 @@ def neuron_histogram(
     low, high = np.quantile(np.concatenate([everything, one, other]), [0.001, 0.999])
     edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
     middle = (edges[:-1] + edges[1:]) / 2
-    figure = _figure(height, legend=True)
+    figure = canvas(height, legend=True)
     for number, values in zip(pair, (one, other), strict=True):
         figure.add_bar(
             x=middle,
@@ -197,11 +158,11 @@ def guide_curve(choice: Choice, column: str, used: int, height: int = 250) -> go
     if column != "bic":
         table = table[table["mechanisms"] > 1]
     K, values = table["mechanisms"].to_numpy(), table[column].to_numpy()
-    figure = _figure(height, legend=False)
+    figure = canvas(height, legend=False)
     if column == "stability" and len(table):
         band = np.concatenate([table["stability_high"], table["stability_low"][::-1]])
         ends = np.concatenate([K, K[::-1]])
-        fill = _transparent(ACCENT, "0.18")
+        fill = transparent(ACCENT, "0.18")
         figure.add_scatter(
             x=ends, y=band, mode="lines", fill="toself", fillcolor=fill, line={"width": 0}, hoverinfo="skip"
         )
@@ -222,30 +183,6 @@ def guide_curve(choice: Choice, column: str, used: int, height: int = 250) -> go
     return figure
 
 
-def _figure(height: int, legend: bool) -> go.Figure:
-    axis = {"gridcolor": GRID, "linecolor": GRID, "automargin": True, "title": {"standoff": 8}}
-    return go.Figure(
-        layout={
-            "template": "none",
-            "height": height,
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": _FONT, "size": 12, "color": TEXT},
-            "margin": {"l": 48, "r": 8, "t": 34 if legend else 10, "b": 44},
-            "xaxis": axis,
-            "yaxis": axis,
-            "showlegend": legend,
-            "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemsizing": "constant"},
-            "hoverlabel": {
-                "bgcolor": "#20262E",
-                "bordercolor": "#20262E",
-                "font": {"color": "#F4F6F8", "family": _FONT},
-            },
-            "hovermode": "closest",
-        }
-    )
-
-
 def _separation(one: np.ndarray, other: np.ndarray) -> float:
     pooled = np.sqrt((one.var() + other.var()) / 2)
     return float(abs(one.mean() - other.mean()) / max(pooled, 1e-12))
@@ -254,8 +191,3 @@ def _separation(one: np.ndarray, other: np.ndarray) -> float:
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     inside = np.clip(values, edges[0], edges[-1])
     return np.histogram(inside, edges)[0] / max(len(values), 1)
-
-
-def _transparent(colour: str, opacity: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

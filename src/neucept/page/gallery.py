@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from neucept.mechanisms import Feature
+from neucept.page.markup import Html, tag
+from neucept.page.material import Material, feature_label, pooling_of
+from neucept.page.palette import colour
+from neucept.page.pictures import Pictures
+from neucept.page.pieces import image, section
+from neucept.page.selected import group_label, members
+from neucept.page.words import number
 from neucept.progress import progress as show_progress
 from neucept.recording.crops import SHARE, activating_regions
-from neucept.report.markup import Html, tag
-from neucept.report.material import Material, feature_label, pooling_of
-from neucept.report.palette import colour
-from neucept.report.pictures import Pictures
-from neucept.report.pieces import image, section
-from neucept.report.words import number
 
 NEURONS = 20
 IMAGES = 6
@@ -78,9 +79,19 @@ def _neuron(material: Material, pictures: Pictures, feature: Feature) -> tuple[H
         said = words + (f", mechanism {label}" if label is not None else "")
         caption = tag("figcaption", dot, tag("b", name) if name else None, " ", tag("span", f"#{row}", class_="row"))
         tiles.append(tag("figure", tag("div", *whole, class_="whole"), cut, caption, class_="tile", title=said))
-    selected = None if feature.selected else tag("small", "beyond the selection")
-    title = tag("h3", f"{feature.layer}:{feature_label(feature)}", " ", selected)
+    said = [] if feature.selected else ["beyond the selection"]
+    if moving := _moving_with(material, feature):
+        said.append(f"moves with {group_label(moving)}")
+    title = tag("h3", f"{feature.layer}:{feature_label(feature)}", " ", tag("small", "; ".join(said)) if said else None)
     return tag("article", title, tag("div", *tiles, class_="tiles"), class_="neuron"), boxes is not None
+
+
+def _moving_with(material: Material, feature: Feature) -> list[int]:
+    """Other members of the group that a single representative neuron stands for."""
+    selection = material.critical.get(feature.layer)
+    if selection is None or len(feature.neurons) > 1:
+        return []
+    return members(selection, feature.neurons[0])[1:]
 
 
 def _boxes(

@@ -19,7 +19,7 @@ from neucept.recording import Recording
 from neucept.sufficiency import sufficiency as measure_sufficiency
 
 if TYPE_CHECKING:
-    from neucept.report.material import Material
+    from neucept.page.material import Material
 
 _SECTIONS = {
     "summary": "Summary",
@@ -91,8 +91,8 @@ def report(
     _check_installed()
     _check_writable(path)
 
-    from neucept.report.material import Material, check, check_aligned, finer_labels
-    from neucept.report.pictures import open_pictures
+    from neucept.page.material import Material, check, check_aligned, finer_labels
+    from neucept.page.pictures import open_pictures
 
     check(recording, critical, mechanisms)
     pictures = open_pictures(data, len(recording))
@@ -110,13 +110,13 @@ def build(material: Material, progress: bool = True) -> str:
     """Put the page together, as text."""
     from plotly.offline import get_plotlyjs
 
-    from neucept.report import words
-    from neucept.report.cards import mechanisms_section
-    from neucept.report.gallery import gallery_section
-    from neucept.report.layers import layers_section
-    from neucept.report.markup import tag, text
-    from neucept.report.overview import guide_section, map_section, separation_section, summary
-    from neucept.report.settings import glossary_section, settings_section
+    from neucept.page import words
+    from neucept.page.cards import mechanisms_section
+    from neucept.page.gallery import gallery_section
+    from neucept.page.layers import layers_section
+    from neucept.page.markup import tag, text
+    from neucept.page.overview import guide_section, map_section, separation_section, summary
+    from neucept.page.settings import glossary_section, settings_section
 
     parts = {
         "summary": summary(material),
@@ -127,10 +127,10 @@ def build(material: Material, progress: bool = True) -> str:
         "gallery": gallery_section(material, progress),
         "number": guide_section(material),
         "settings": settings_section(material),
-        "words": glossary_section(),
+        "words": glossary_section(material),
     }
     links = [tag("li", tag("a", name, href=f"#{key}")) for key, name in _SECTIONS.items() if parts[key] is not None]
-    source = files("neucept.report")
+    source = files("neucept.page")
     return Template(source.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=text(words.title(material)),
         style=source.joinpath("page.css").read_text(encoding="utf-8"),

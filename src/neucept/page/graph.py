@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from neucept.report.markup import Html, tag
+from neucept.page.markup import Html, tag
 
 STRONG = 1.5  # deviations from the mean at which the colour is full
 _STEP, _ROW, _RADIUS = 128, 27, 9

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
 from neucept.mechanisms import Choice, Feature, Mechanisms, wilson
+from neucept.page.pictures import Pictures
 from neucept.recording import Recording, record
 from neucept.recording.hooks import split_call
-from neucept.report.pictures import Pictures
 
 MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
 

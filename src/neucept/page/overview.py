@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 
 from neucept.mechanisms.choice import ALPHA
-from neucept.report import figures, words
-from neucept.report.embedding import embed
-from neucept.report.markup import Child, Html, table, tag
-from neucept.report.material import Material
-from neucept.report.pieces import mechanism_name, plot, section
+from neucept.page import figures, words
+from neucept.page.embedding import embed
+from neucept.page.markup import Child, Html, table, tag
+from neucept.page.material import Material
+from neucept.page.pieces import mechanism_name, plot, section
+from neucept.page.selected import is_grouped
 
 _USE = " Drag to zoom in, double-click to see all again; names in the legend switch groups off and on."
 _LABELS = 12  # colours of the map by label; the others are joined
@@ -42,13 +43,16 @@ def summary(material: Material) -> Html:
 def _tiles(material: Material) -> Html:
     mechanisms, guide = material.mechanisms, material.guide
     selections = material.critical.values()
-    chosen, total = sum(len(s.neurons) for s in selections), sum(len(s.groups) for s in selections)
+    grouped = [is_grouped(selection) for selection in selections]
+    units = "neurons" if not any(grouped) else "groups" if all(grouped) else "neurons or groups"
+    chosen = sum(len(s.neurons) for s in selections)
+    total = sum(len(s.representatives if is_grouped(s) else s.groups) for s in selections)
     layers = "one layer" if len(selections) == 1 else f"{len(selections)} layers"
     one = f"one is {'not ' if guide.p_one > ALPHA else ''}ruled out, {words.p_value(guide.p_one)}"
     tiles = [
         ("inputs looked at", words.number(len(material.rows)), f"of {words.number(len(material.recording))} recorded"),
         ("mechanisms", str(len(mechanisms)), one),
-        ("critical neurons", words.number(chosen), f"of {words.number(total)}, at {layers}"),
+        (f"critical {units}", words.number(chosen), f"of {words.number(total)}, at {layers}"),
     ]
     if material.overall is not None:
         share, low, high = material.overall

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from neucept.report.graph import activation_strip
-from neucept.report.markup import Child, Html, tag
-from neucept.report.material import Material
-from neucept.report.palette import colour
+from neucept.page.graph import activation_strip
+from neucept.page.markup import Child, Html, tag
+from neucept.page.material import Material
+from neucept.page.palette import colour
 
 
 def plot(figure: Any, words: str, class_: str = "") -> Html:

@@ -8,10 +8,12 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
+
 from neucept.mechanisms.clustering import METHODS
-from neucept.report.markup import Html, table, tag
-from neucept.report.material import Material
-from neucept.report.pieces import section
+from neucept.page.markup import Html, table, tag
+from neucept.page.material import Material
+from neucept.page.pieces import section
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
 
@@ -19,9 +21,19 @@ GLOSSARY = {
     "neuron": "One number that a layer gives for an input: the mean of a channel, or an element of a vector.",
     "target": "What is explained: the output of the network for one class, or another response.",
     "critical neuron": "A neuron that tells something about the target that the others of its layer do not.",
+    "null": "Not critical.",
     "knockoff": "A random stand-in for a neuron that relates to the others in the same way, but not to the target.",
     "W": "How much more a neuron helps to predict the response than its knockoff; around zero it does not matter.",
-    "precision of a selection": "Share of the selected neurons that matter; the level asked bounds its expectation.",
+    "precision of a selection": "Share of the selected neurons that are critical, in expectation.",
+}
+_OF_CALIBRATION = {
+    "calibration": "Finding out, on responses with known critical neurons, what evidence and what precision are worth.",
+    "planted response": "A random function of some of a layer's neurons, made up to see whether those are found.",
+    "importance": "How strongly a small network that has learnt the response depends on a neuron (its gradient).",
+    "power": "Share of the critical neurons that are selected.",
+    "group": "Neurons of a layer that move together, too alike to tell which of them is critical.",
+}
+_OF_MECHANISMS = {
     "mechanism": "A cluster of inputs in which the critical neurons act alike; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
     "typicality": "Share of a mechanism's inputs that lie at least as far out: 1 most typical, near 0 an outlier.",
@@ -47,6 +59,8 @@ def settings_section(material: Material) -> Html:
         "precision": ", ".join(f"{layer}: {s.precision:g}" for layer, s in critical.items()),
         **critical.settings,
     }
+    if "calibration" in discovered and discovered["calibration"] is None:
+        discovered["calibration"] = "none: knockoffs alone decide"
     learnt = {"inputs": len(mechanisms.samples), **mechanisms.settings}
     learnt["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
     from neucept import __version__
@@ -71,7 +85,7 @@ def settings_section(material: Material) -> Html:
     return section("settings", "Settings", tag("div", *blocks, class_="panels"), again)
 
 
-def glossary_section() -> Html:
+def glossary_section(material: Material) -> Html:
     """How to read the page."""
     steps = (
         "Read the summary, then the mechanisms: one that is marked less reliable is a group of inputs that the network"
@@ -79,8 +93,10 @@ def glossary_section() -> Html:
         " is; the borderline pictures say where it ends. Critical neurons and mechanisms are found without labels;"
         " labels serve only to judge."
     )
+    calibrated = any(selection.calibration is not None for selection in material.critical.values())
+    terms = {**GLOSSARY, **(_OF_CALIBRATION if calibrated else {}), **_OF_MECHANISMS}
     listed = tag(
-        "dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in GLOSSARY.items()), class_="words"
+        "dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in terms.items()), class_="words"
     )
     return section("words", "How to read this page", tag("p", steps), listed)
 
@@ -107,6 +123,10 @@ def _calls(material: Material) -> str:
         **critical.settings,
         "samples": {"default": None, "chosen": _Name("samples")}.get(samples, samples),
     }
+    if "calibration" in discover and discover["calibration"] is None:
+        discover["calibration"] = _Name("None")
+    if any(s.calibration is not None and np.isnan(s.calibration.cut) for s in critical.values()):
+        discover["groups"] = _Name("groups")
     learn = dict(mechanisms.settings)
     if learn.get("method") not in METHODS:
         learn["method"] = _Name(learn.get("method"))

@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from neucept.report.graph import STRONG, Column, activation_graph
-from neucept.report.markup import Html, tag, text
-from neucept.report.material import Judged, Material, feature_label
-from neucept.report.palette import MUTED, colour
-from neucept.report.pieces import chip, interval_bar, section, share_bar, tile
-from neucept.report.words import between, number, p_value, percent, shorten
+from neucept.page.graph import STRONG, Column, activation_graph
+from neucept.page.markup import Html, tag, text
+from neucept.page.material import Judged, Material, feature_label
+from neucept.page.palette import MUTED, colour
+from neucept.page.pieces import chip, interval_bar, section, share_bar, tile
+from neucept.page.words import between, number, p_value, percent, shorten
 
 TILES = 8
 _DECIDING = 5

@@ -1,5 +1,5 @@
 """One self-contained page about the mechanisms of one target."""
 
-from neucept.report.page import report
+from neucept.page.write import report
 
 __all__ = ["report"]

@@ -1,0 +1,209 @@
+"""The commands: demo, layers, run and calibrate."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+
+import neucept
+from neucept.cli import options
+from neucept.cli.picture import write_calibrations
+from neucept.cli.printing import (
+    clear_errors,
+    console,
+    print_calibrations,
+    print_layers,
+    print_results,
+    say_where,
+    write_tables,
+)
+from neucept.cli.subject import Inputs, Subject, check, check_one_of, how_many, integers, layers_of, page_at
+from neucept.demo import run_demo
+from neucept.discovery import OBJECTIVES
+from neucept.errors import InputError
+from neucept.models import load_model
+from neucept.recording.recording import RESPONSES
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which neurons of a network decide, in which different ways, and which of those ways are unreliable.",
+)
+
+
+@app.command()
+def demo(
+    digits: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Folder with MNIST's IDX files, for all 70,000 digits.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder for the pages.")] = Path("demo"),
+    seed: options.Seed = 0,
+) -> None:
+    """Train the paper's LeNets on real digits and find their mechanisms; takes a few minutes."""
+    with clear_errors():
+        page_at(out / "pkt.html")
+        run_demo(out, digits=digits, seed=seed)
+
+
+@app.command()
+def layers(
+    model: options.Model,
+    data: options.OptionalData = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="C,H,W", help="Instead of --data: shape of one input, such as 3,224,224."),
+    ] = None,
+    weights: options.Weights = None,
+    n_classes: options.NClasses = None,
+    split: options.Split = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    transform: options.Transform = None,
+    skip_unreadable: options.SkipUnreadable = False,
+) -> None:
+    """List a model's modules, with shape and number of neurons, to choose from."""
+    with clear_errors():
+        network = load_model(model, weights, n_classes)
+        if data is not None:
+            inputs = Inputs(
+                data,
+                split=split,
+                limit=1,
+                size=size,
+                channels=channels,
+                transform=transform,
+                skip_unreadable=skip_unreadable,
+            )
+            example = inputs.load(model, network)[0][0][None]
+        elif shape is not None:
+            example = torch.zeros(1, *integers(shape))
+        else:
+            raise InputError("Say what an input looks like: --data PATH, or --shape 3,224,224.")
+        print_layers(layers_of(network, example))
+
+
+@app.command()
+def run(
+    model: options.Model,
+    data: options.Data,
+    weights: options.Weights = None,
+    n_classes: options.NClasses = None,
+    device: options.Device = None,
+    batch_size: options.BatchSize = 256,
+    split: options.Split = None,
+    limit: options.Limit = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    transform: options.Transform = None,
+    classes: options.Classes = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    layers: options.Layers = None,
+    target: options.Target = None,
+    precision: options.Precision = 0.9,
+    objective: options.Objective = "pairwise",
+    response: options.Response = "logit",
+    no_calibration: options.NoCalibration = False,
+    draws: options.Draws = 50,
+    mechanisms: options.NMechanisms = "5",
+    compactness: options.Compactness = 10,
+    out: options.Out = Path("neucept-report"),
+    seed: options.Seed = 0,
+) -> None:
+    """From a trained network and labelled pictures to a page about its mechanisms."""
+    with clear_errors():
+        page = page_at(out)
+        check(device, precision, compactness=compactness, draws=draws, batch_size=batch_size)
+        check_one_of("--objective", objective, OBJECTIVES)
+        check_one_of("--response", response, RESPONSES)
+        n_mechanisms = how_many(mechanisms)
+        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device)
+        recording, number = subject.record(batch_size, target, n_mechanisms)
+        critical = neucept.discover(
+            recording,
+            target=number,
+            precision=precision,
+            objective=objective,
+            response=response,
+            calibration=None if no_calibration else "auto",
+            draws=draws,
+            seed=seed,
+        )
+        guide = None
+        if n_mechanisms is None:
+            guide = _guide(recording, critical, compactness, seed)
+            console.print(str(guide), markup=False)
+            n_mechanisms = guide.suggested
+        found = neucept.learn(recording, critical, n_mechanisms=n_mechanisms, compactness=compactness, seed=seed)
+        print_results(critical, found)
+        if guide is None:
+            guide = neucept.choose_n_mechanisms(found, seed=seed)
+            console.print(f"How many mechanisms? {guide}", markup=False)
+        neucept.report(recording, critical, found, data=subject.pictures, model=subject.network, guide=guide, path=page)
+        say_where([page, *write_tables(page, critical=critical.table(), mechanisms=found.table())])
+
+
+@app.command()
+def calibrate(
+    model: options.Model,
+    data: options.Data,
+    weights: options.Weights = None,
+    n_classes: options.NClasses = None,
+    device: options.Device = None,
+    batch_size: options.BatchSize = 256,
+    split: options.Split = None,
+    limit: options.Limit = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    transform: options.Transform = None,
+    classes: options.Classes = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    layers: options.Layers = None,
+    target: options.Target = None,
+    precision: options.Precision = 0.9,
+    out: options.Out = Path("neucept-calibration"),
+    seed: options.Seed = 0,
+) -> None:
+    """Check what a precision is worth on your layers, with responses whose critical neurons are known.
+
+    Looks at the inputs predicted as the target, as 'neucept run' does.
+    """
+    with clear_errors():
+        page = page_at(out, "calibration.html")
+        check(device, precision, batch_size=batch_size)
+        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device)
+        recording, number = subject.record(batch_size, target)
+        calibrations = {
+            layer: neucept.calibrate(recording, layer, precision=precision, target=number) for layer in subject.layers
+        }
+        print_calibrations(calibrations, precision)
+        tables = [
+            calibration.table(precision).assign(layer=layer, asked=precision)
+            for layer, calibration in calibrations.items()
+        ]
+        table = pd.concat(tables, ignore_index=True)
+        first = ["layer", "asked"]
+        table = table[[*first, *(column for column in table if column not in first)]]
+        write_calibrations(calibrations, precision, page)
+        say_where([page, *write_tables(page, calibration=table)])
+
+
+def _guide(
+    recording: neucept.Recording, critical: neucept.CriticalNeurons, compactness: int, seed: int
+) -> neucept.Choice:
+    """Guide to the number of mechanisms, on the neurons that they are learnt on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to warn of is said when the mechanisms are learned
+        one = neucept.learn(recording, critical, n_mechanisms=1, compactness=compactness, seed=seed)
+    return neucept.choose_n_mechanisms(one, seed=seed)

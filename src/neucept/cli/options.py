@@ -1,0 +1,143 @@
+"""What can be said on the command line, and what the help says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_NETWORK, _DATA, _QUESTION, _WAYS = "Network", "Data", "Question", "Mechanisms"
+_DATA_HELP = "A folder with one folder a class, MNIST's IDX files, an .npz or a .parquet file."
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="SPEC",
+        help="file.py:factory, package.module:factory, torchvision:NAME or timm:NAME.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="A .safetensors or .pt file; 'pretrained' for torchvision's and timm's own.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+NClasses = Annotated[
+    int | None,
+    typer.Option("--n-classes", metavar="N", help="Number of outputs, for the factory.", rich_help_panel=_NETWORK),
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cpu, cuda, ...; the CPU by default.", rich_help_panel=_NETWORK)
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Inputs at a time.", rich_help_panel=_NETWORK)]
+
+Data = Annotated[Path, typer.Option("--data", metavar="PATH", help=_DATA_HELP, rich_help_panel=_DATA)]
+OptionalData = Annotated[Path | None, typer.Option("--data", metavar="PATH", help=_DATA_HELP, rich_help_panel=_DATA)]
+Split = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Part of the data, such as test; or all of it: all.", rich_help_panel=_DATA),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Take N inputs at random, each class in its share.", rich_help_panel=_DATA),
+]
+Size = Annotated[
+    int | None, typer.Option(metavar="PIXELS", help="Height and width to resize to.", rich_help_panel=_DATA)
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(metavar="1|3", help="Gray or colour; as the images are by default.", rich_help_panel=_DATA),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS",
+        help="For normalisation, of pixels in [0, 1]: one number a channel, 0.5,0.5,0.5.",
+        rich_help_panel=_DATA,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", help="For normalisation: one number a channel.", rich_help_panel=_DATA),
+]
+Transform = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="file.py:function, from a PIL image to a tensor; instead of size, mean and std.",
+        rich_help_panel=_DATA,
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...", help="Names of the classes, in the order of the model's outputs.", rich_help_panel=_DATA
+    ),
+]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option("--skip-unreadable", help="Leave unreadable images out, with a warning.", rich_help_panel=_DATA),
+]
+
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Names, see 'neucept layers'; by default the last map and the last hidden vector.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASS", help="By number or name; by default the class predicted most.", rich_help_panel=_QUESTION
+    ),
+]
+Precision = Annotated[
+    float,
+    typer.Option(
+        metavar="P",
+        help="Share of the selected neurons that are to be critical, between 0 and 1.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Objective = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="pairwise: each layer against the class; sequential: each against the next; global: against all later.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Response = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="What of the class is explained: logit, margin or log_prob.", rich_help_panel=_QUESTION
+    ),
+]
+NoCalibration = Annotated[
+    bool,
+    typer.Option(
+        "--no-calibration",
+        help="Trust the knockoffs alone: faster, but the precision is then not checked on your layers.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Draws = Annotated[int, typer.Option(metavar="N", help="Sets of knockoffs.", rich_help_panel=_QUESTION)]
+
+NMechanisms = Annotated[
+    str, typer.Option("--mechanisms", metavar="K", help="How many; or auto.", rich_help_panel=_WAYS)
+]
+Compactness = Annotated[
+    int,
+    typer.Option(metavar="N", help="Most neurons of a layer that mechanisms are learned from.", rich_help_panel=_WAYS),
+]
+
+Out = Annotated[Path, typer.Option(metavar="PATH", help="Folder to write to, or an .html file.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same result.")]

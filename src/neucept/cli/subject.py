@@ -1,0 +1,226 @@
+"""What a command looks at: a network, its inputs and some layers, checked before any work."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import neucept
+from neucept.cli.printing import console
+from neucept.datasets import ImageDataset, load_data
+from neucept.discovery import FEWEST_INPUTS
+from neucept.errors import InputError, closest, missing
+from neucept.models import default_layers, load_function, load_model, preprocessing
+from neucept.recording import list_layers
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where pictures come from and how they are prepared, as the options say it."""
+
+    data: Path
+    split: str | None = None
+    limit: int | None = None
+    size: int | None = None
+    channels: int | None = None
+    mean: str | None = None
+    std: str | None = None
+    transform: str | None = None
+    classes: str | None = None
+    skip_unreadable: bool = False
+    seed: int = 0
+
+    def load(self, spec: str, model: nn.Module) -> ImageDataset:
+        """Load them with the transform asked for, or the one that the published network was trained with."""
+        function = load_function(self.transform) if self.transform is not None else None
+        if function is None and all(given is None for given in (self.size, self.channels, self.mean, self.std)):
+            function = preprocessing(spec, model)
+            if function is not None:
+                console.print(
+                    f"Images are prepared as {spec} asks; --size, --mean and --std replace that.", markup=False
+                )
+        pictures = load_data(
+            self.data,
+            split=self.split,
+            limit=self.limit,
+            size=self.size,
+            channels=self.channels,
+            mean=floats(self.mean),
+            std=floats(self.std),
+            transform=function,
+            on_unreadable="skip" if self.skip_unreadable else "error",
+            seed=self.seed,
+        )
+        names = words(self.classes)
+        return pictures if names is None else _in_order(pictures, names)
+
+
+def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
+    """Name the classes; where the data have these very names in another order, number them anew."""
+    own = list(pictures.class_names)
+    if names != own and sorted(names) == sorted(own):
+        number = np.array([names.index(name) for name in own])
+        return pictures.relabel(number[pictures.labels], names)
+    return pictures.relabel(pictures.labels, names)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, its pictures, and the layers to look at."""
+
+    network: nn.Module
+    pictures: ImageDataset
+    layers: list[str]
+    class_names: list[str] | None
+    device: str | None
+
+    @classmethod
+    def of(
+        cls,
+        spec: str,
+        weights: str | None,
+        n_classes: int | None,
+        inputs: Inputs,
+        layers: str | None,
+        target: str | None,
+        device: str | None,
+    ) -> Subject:
+        """Load a network and its pictures; on one input, see that layers, target and class names fit."""
+        network = load_model(spec, weights, n_classes)
+        if weights is None and spec.startswith(("torchvision:", "timm:")):
+            warnings.warn("No weights are given: this network is untrained. Use --weights.", stacklevel=1)
+        pictures = inputs.load(spec, network)
+        table = layers_of(network, pictures[0][0][None])
+        chosen = words(layers) or default_layers(table)
+        if layers is None:
+            console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
+        subject = cls(network, pictures, chosen, words(inputs.classes), device)
+        first = subject._record(pictures.take([0]), 1)
+        if target is not None:
+            first.class_number(target)
+        return subject
+
+    def record(self, batch_size: int, target: str | None, most: int | None = None) -> tuple[neucept.Recording, int]:
+        """Record all pictures, and find the class asked for, or the one most predicted.
+
+        Raises
+        ------
+        InputError
+            Fewer inputs are predicted as the class than are needed, or than ``most``, the number of mechanisms.
+        """
+        recording = self._record(self.pictures, batch_size)
+        counts = np.bincount(recording.predictions, minlength=len(recording.class_names))
+        number = recording.class_number(target) if target is not None else int(counts.argmax())
+        name, found = recording.class_names[number], int(counts[number])
+        how = "" if target is not None else " (the class predicted most; others with --target)"
+        console.print(
+            f"Target: '{name}'{how}, predicted for {found} of {len(recording)} inputs.", markup=False, highlight=False
+        )
+        if found < FEWEST_INPUTS:
+            counted = ", ".join(f"'{other}' {counts[i]}" for i, other in enumerate(recording.class_names[:10]))
+            raise InputError(
+                f"{found} inputs predicted as '{name}', but at least {FEWEST_INPUTS} are needed (a few times the "
+                f"number of neurons is better). Give more inputs, or another --target; predicted are: {counted}."
+            )
+        if most is not None and most > found:
+            raise InputError(f"{most} mechanisms were asked of {found} inputs predicted as '{name}'; ask for fewer.")
+        return recording, number
+
+    def _record(self, pictures: ImageDataset, batch_size: int) -> neucept.Recording:
+        return neucept.record(
+            self.network,
+            pictures,
+            layers=self.layers,
+            class_names=self.class_names,
+            device=self.device,
+            batch_size=batch_size,
+        )
+
+
+def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
+    """List the layers on one input, and with that see that the model takes it."""
+    try:
+        return list_layers(model, inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"The model does not take an input of shape {tuple(inputs.shape[1:])}: {error}. "
+            "Bring images to the shape it was trained on: --size, --channels or --transform."
+        ) from error
+
+
+def page_at(out: Path, name: str = "report.html") -> Path:
+    """Make the folder of a page, and see before any work that files can be written there."""
+    page = out if out.suffix == ".html" else out / name
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=page.parent):
+            pass
+        if page.exists():
+            with page.open("ab"):
+                pass
+    except OSError as error:
+        raise InputError(f"Cannot write to {page}: {error.strerror}. Choose another place with --out.") from error
+    for package, module in {"plotly": "plotly", "pillow": "PIL"}.items():
+        if importlib.util.find_spec(module) is None:
+            raise missing(package, "report")
+    return page
+
+
+def check(device: str | None, precision: float, **at_least_one: int) -> None:
+    """Check what can be checked before anything is loaded."""
+    if not 0 < precision < 1:
+        raise InputError(f"--precision {precision:g}: expected a number between 0 and 1, such as 0.9.")
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number from 1 on.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def check_one_of(option: str, given: str, known: Sequence[str]) -> None:
+    """Check a name against those that are known."""
+    if given not in known:
+        raise InputError(f"{option} {given}: expected one of {', '.join(known)}.{closest(given, known)}")
+
+
+def how_many(mechanisms: str) -> int | None:
+    """Read the number of mechanisms; None for ``auto``."""
+    if mechanisms == "auto":
+        return None
+    if not (mechanisms.isdigit() and int(mechanisms) > 0):
+        raise InputError(f"--mechanisms {mechanisms}: expected a number from 1 on, or auto.")
+    return int(mechanisms)
+
+
+def words(text: str | None) -> list[str] | None:
+    """Split at commas."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def floats(text: str | None) -> list[float] | None:
+    """Read numbers with commas between."""
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}: expected numbers with commas between, such as 0.5,0.5,0.5.") from None
+
+
+def integers(text: str) -> list[int]:
+    """Read whole numbers with commas between."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}: expected whole numbers with commas between, such as 3,224,224.") from None

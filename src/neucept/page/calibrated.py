@@ -1,0 +1,94 @@
+"""What a precision is worth on a layer: its calibration, drawn and as numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neucept.discovery import Selection
+from neucept.page import figures
+from neucept.page.markup import Child, Html, table, tag
+from neucept.page.pieces import plot
+from neucept.page.selected import family_name
+
+_LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, to look at beside the one asked
+
+
+def calibration_panel(selection: Selection) -> Html | None:
+    """Show the precision asked against the one realised on planted responses; None without a calibration."""
+    if selection.calibration is None:
+        return None
+    realised = selection.calibration.table(selection.precision)
+    figure = figures.calibration_figure(realised, selection.precision)
+    words = (
+        f"Precision realised on planted responses of {selection.layer} by kind, where {selection.precision:g} was asked"
+    )
+    note = (
+        "Dots: what the calibrated selection realises on planted responses of each kind, judged by a model that had not"
+        " seen the response. Rings: the knockoffs' own threshold, equation (9), on the same responses. Power is the share"
+        f" of the critical neurons that are found; pure noise has none. {_short(realised, selection.precision)}"
+    )
+    return tag(
+        "div",
+        tag("h4", "Asked and realised precision on this layer"),
+        plot(figure, words, "wide"),
+        tag("p", note, class_="small"),
+        tag(
+            "details",
+            tag("summary", "The numbers"),
+            _kinds(realised, selection),
+            tag("p", "Unseen kind: judged by a model that had seen no response of the kind at all.", class_="small"),
+            _levels(selection),
+            tag(
+                "p",
+                "The promise is that of a precision chosen before looking: trying several and keeping one is not covered.",
+                class_="small",
+            ),
+        ),
+        class_="calibration",
+    )
+
+
+def _short(realised: pd.DataFrame, precision: float) -> str:
+    """Name the kinds of responses on which the precision asked is not reached."""
+    kinds = realised[realised["family"] != "all"]
+    short = [family_name(name) for name in kinds.loc[kinds["precision"] < precision, "family"]]
+    if not short:
+        return "Every kind reaches the precision asked."
+    return f"The promise is of the average: {' and '.join(short) if len(short) < 3 else ', '.join(short)} stay below."
+
+
+def _kinds(realised: pd.DataFrame, selection: Selection) -> Html:
+    cells: list[list[Child]] = [
+        [
+            family_name(row["family"]),
+            str(row["responses"]),
+            _interval(row),
+            _share(row["power"]),
+            _share(row["unseen"]),
+            _share(row["uncalibrated"]),
+        ]
+        for _, row in realised.iterrows()
+    ]
+    head = ["planted responses", "how many", "realised (95%)", "power", "unseen kind", "equation (9)"]
+    return table(head, cells, f"Calibration of {selection.layer} by kind of response", range(1, len(head)))
+
+
+def _levels(selection: Selection) -> Html:
+    """Compare some precisions: what is realised over all planted responses, and how many are selected."""
+    assert selection.calibration is not None
+    cells: list[list[Child]] = []
+    for precision in sorted({*_LEVELS, selection.precision}):
+        row = selection.calibration.table(precision).set_index("family").loc["all"]
+        here = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
+        chosen = str(len(selection.at(precision).neurons))
+        cells.append([here, _interval(row), _share(row["power"]), _share(row["uncalibrated"]), chosen])
+    head = ["asked", "realised (95%)", "power", "equation (9)", "selected here"]
+    return table(head, cells, f"Precision asked and realised on {selection.layer}", range(1, len(head)))
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{row['precision']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+
+
+def _share(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f}"

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import neucept
+from neucept.calibration import Calibration, exchangeability
+from neucept.calibration import calibration as module
+from neucept.calibration.calibration import calibrate_neurons
+from neucept.calibration.evidence import group_importance, proportions, select
+from neucept.calibration.importance import importance
+from neucept.calibration.planting import FAMILIES, HELD_OUT, NONE, plant
+from neucept.calibration.resolution import candidates, resolution
+
+
+def neurons(n: int = 1200, p: int = 30, seed: int = 0) -> np.ndarray:
+    """Saturating neurons that share a few causes, standardised."""
+    rng = np.random.default_rng(seed)
+    Z = np.tanh(rng.standard_normal((n, 12)) @ rng.standard_normal((12, p)) / 2 + 0.5 * rng.standard_normal((n, p)))
+    return (Z - Z.mean(axis=0)) / Z.std(axis=0)
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return calibrate_neurons(neurons(), progress=False)
+
+
+def test_planted_responses_depend_on_nothing_but_their_neurons() -> None:
+    Z = neurons(300)
+    groups = np.arange(30) // 2
+    planted = plant(Z, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,))
+    for i, family in enumerate(planted.family):
+        if family == NONE:
+            assert planted.null[i].all()
+            continue
+        assert planted.null[i].any()
+        assert not planted.null[i].all()
+        changed = Z.copy()
+        null = planted.null[i][groups]
+        changed[:, null] = np.random.default_rng(2).permutation(changed[:, null], axis=0)
+        again = plant(changed, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,))
+        np.testing.assert_allclose(again.Y[:, i], planted.Y[:, i])
+
+
+def test_planted_responses_depend_on_every_group_that_is_not_null() -> None:
+    Z = neurons(300)
+    groups = np.arange(30)
+    planted = plant(Z, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
+    for i in range(len(planted.family)):
+        for group in np.flatnonzero(~planted.null[i]):
+            changed = Z.copy()
+            changed[:, group] = np.random.default_rng(3).permutation(changed[:, group]) + 0.1
+            again = plant(changed, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
+            assert np.abs(again.Y[:, i] - planted.Y[:, i]).max() > 1e-6, planted.family[i]
+
+
+def test_importance_of_a_linear_response_is_its_slope() -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((2000, 10))
+    slope = np.array([3.0, -2.0, 1.0, 0, 0, 0, 0, 0, 0, 0])
+    y = Z @ slope / np.linalg.norm(slope)
+    found, residual = importance(Z, y[:, None])
+    np.testing.assert_allclose(found[0, :3], np.abs(slope[:3]) / np.linalg.norm(slope), atol=0.08)
+    assert found[0, 3:].max() < found[0, 2] / 2
+    assert residual[0] < 0.02
+
+
+def test_importance_sees_what_no_line_can() -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((3000, 12))
+    y = Z[:, 0] * Z[:, 1] + np.abs(Z[:, 2])
+    found, _ = importance(Z, ((y - y.mean()) / y.std())[:, None])
+    assert set(np.argsort(-found[0])[:3]) == {0, 1, 2}
+
+
+def test_a_response_is_learnt_the_same_whatever_others_there_are() -> None:
+    Z = neurons(600)
+    Y = np.random.default_rng(0).standard_normal((600, 4)) + Z[:, :4]
+    together, _ = importance(Z, Y)
+    alone, _ = importance(Z, Y[:, :1])
+    np.testing.assert_allclose(alone[0], together[0], rtol=0.02, atol=0.01)
+
+
+def test_threads_do_not_matter() -> None:
+    import torch
+
+    Z = neurons(600)
+    found = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(importance(Z, Z[:, :2])[0])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(found)
+    np.testing.assert_array_equal(*results)
+
+
+def test_select_is_the_largest_set_of_that_mean() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        probability = rng.random(15) ** 2
+        mask = select(probability, 0.1)
+        assert not mask.any() or probability[mask].mean() <= 0.1
+        if not mask.all():
+            more = np.append(probability[mask], probability[~mask].min())
+            assert more.mean() > 0.1
+
+
+def test_proportions_by_hand() -> None:
+    null = np.array([[True, True, False, False], [True, True, True, True]])
+    masks = np.array([[True, False, True, False], [False, False, False, False]])
+    false, power = proportions(masks, null)
+    np.testing.assert_allclose(false, [0.5, 0.0])
+    assert power[0] == 0.5
+    assert np.isnan(power[1])
+
+
+def test_group_importance_is_the_root_of_summed_squares() -> None:
+    np.testing.assert_allclose(group_importance(np.array([[3.0, 4.0, 1.0]]), np.array([0, 0, 1])), [[5.0, 1.0]])
+
+
+def test_neurons_that_move_together_are_joined_and_others_are_not() -> None:
+    rng = np.random.default_rng(0)
+    cut, groups, power = resolution(neurons(), rng)
+    assert cut == 0
+    assert (groups == np.arange(30)).all()
+    assert power > 0.6
+    causes = rng.standard_normal((1000, 25))
+    copies = np.repeat(causes, 3, axis=1) + 0.12 * rng.standard_normal((1000, 75))
+    cut, groups, _ = resolution((copies - copies.mean(axis=0)) / copies.std(axis=0), rng)
+    assert cut > 0
+    assert (groups == np.repeat(np.arange(25), 3)).all()
+
+
+def test_candidates_start_with_single_neurons_and_keep_twenty_groups() -> None:
+    found = candidates(neurons(500, 60))
+    assert (found[0][1] == np.arange(60)).all()
+    assert all(groups.max() + 1 >= 20 for _, groups in found)
+    assert [groups.max() for _, groups in found] == sorted((g.max() for _, g in found), reverse=True)
+
+
+def test_levels_grow_with_q_and_never_pass_it(calibration: Calibration) -> None:
+    levels = [calibration.level(q) for q in (0.01, 0.05, 0.1, 0.2, 0.4)]
+    assert levels == sorted(levels)
+    assert all(level <= q for level, q in zip(levels, (0.01, 0.05, 0.1, 0.2, 0.4), strict=True))
+    assert levels[2] > 0
+
+
+def test_table_counts_what_is_selected(calibration: Calibration) -> None:
+    table = calibration.table(0.8).set_index("family")
+    masks = np.array([select(row, calibration.level(1 - 0.8)) for row in calibration.judged])
+    false, power = proportions(masks, calibration.null)
+    assert table.loc["all", "precision"] == pytest.approx(1 - false.mean())
+    assert table.loc["all", "power"] == pytest.approx(np.nanmean(power))
+    assert set(table.index) == {*FAMILIES, NONE, "all"}
+    assert (table["low"] <= table["precision"]).all()
+
+
+def test_save_and_open(calibration: Calibration, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    again = Calibration.open(calibration.save(tmp_path / "calibration"))
+    assert again.level(0.1) == calibration.level(0.1)
+    np.testing.assert_array_equal(again.model.predict(again.evidence), calibration.model.predict(calibration.evidence))
+
+
+@pytest.fixture
+def recording() -> neucept.Recording:
+    Z = neurons().astype(np.float32)
+    rng = np.random.default_rng(5)
+    first = np.maximum(Z[:, :5], 0).sum(axis=1) + 0.3 * rng.standard_normal(len(Z))
+    logits = np.stack([first, -first], axis=1).astype(np.float32)
+    return neucept.Recording({"hidden": Z}, logits, None, ("a", "b"))
+
+
+def test_discover_calibrates_once_and_keeps_it(recording, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    recording.save(tmp_path / "recording")
+    opened = neucept.Recording.open(tmp_path / "recording")
+    one = neucept.discover(opened, 0, samples="all", draws=3, progress=False)
+    assert set(one["hidden"].ranking[:5]) == {0, 1, 2, 3, 4}
+    assert set(one["hidden"].neurons) >= {0, 1, 2, 3, 4}
+    assert "planted" in str(one["hidden"].promise)
+    monkeypatch.setattr(module, "calibrate_neurons", lambda *a, **k: pytest.fail("calibrated again"))
+    neucept.discover(opened, 1, samples="all", draws=3, seed=7, progress=False)
+    again = neucept.Recording.open(tmp_path / "recording")
+    two = neucept.discover(again, 0, samples="all", draws=3, progress=False)
+    np.testing.assert_array_equal(one["hidden"].neurons, two["hidden"].neurons)
+    saved = neucept.CriticalNeurons.open(two.save(tmp_path / "critical"))
+    np.testing.assert_array_equal(saved.at(0.8)["hidden"].neurons, two.at(0.8)["hidden"].neurons)
+
+
+def test_targets_together_equal_targets_alone(recording) -> None:  # type: ignore[no-untyped-def]
+    both = neucept.discover(recording, [0, 1], samples="all", draws=3, progress=False)
+    alone = neucept.discover(recording, 0, samples="all", draws=3, progress=False)
+    np.testing.assert_allclose(both[0]["hidden"].statistics, alone["hidden"].statistics, atol=1e-9)
+    np.testing.assert_allclose(both[0]["hidden"].importance, alone["hidden"].importance, rtol=0.05, atol=0.02)
+
+
+def test_groups_of_the_user(recording) -> None:  # type: ignore[no-untyped-def]
+    groups = np.arange(30) // 3
+    groups[29] = -1
+    for calibration in ("auto", None):
+        found = neucept.discover(
+            recording, 0, samples="all", draws=20, precision=0.7, groups=groups, calibration=calibration, progress=False
+        )["hidden"]
+        assert found.groups[29] == -1
+        for g in range(10):
+            members = found.groups[3 * g : 3 * g + 3]
+            assert len(set(members[members >= 0])) == 1
+        assert len(found.representatives) == 10
+        assert set(found.groups[found.ranking[:2]]) == {0, 1}
+
+
+def test_bad_groups_are_an_error(recording) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(neucept.InputError, match="groups of layer 'hidden'"):
+        neucept.discover(recording, 0, groups=np.zeros(4, int))
+    with pytest.raises(neucept.InputError, match="calibration="):
+        neucept.discover(recording, 0, calibration="yes")
+
+
+def test_exchangeability_tells_gaussian_neurons_from_others() -> None:
+    rng = np.random.default_rng(0)
+    gaussian = rng.standard_normal((1500, 8)) + rng.standard_normal((1500, 1))
+    auc, p = exchangeability((gaussian - gaussian.mean(axis=0)) / gaussian.std(axis=0))
+    assert 0.4 < auc < 0.56
+    assert p > 0.001
+    curved = rng.standard_normal((1500, 8))
+    curved[:, 4:] = curved[:, :4] ** 2 + 0.1 * curved[:, 4:]
+    auc, p = exchangeability((curved - curved.mean(axis=0)) / curved.std(axis=0))
+    assert auc > 0.6
+    assert p < 1e-6
+
+
+def test_sequential_finds_what_the_next_layer_needs() -> None:
+    rng = np.random.default_rng(0)
+    Z = neurons(1500, 24, seed=3)
+    hidden = np.stack([np.tanh(Z[:, 2 * i] - Z[:, 2 * i + 1]) for i in range(6)], axis=1)
+    hidden = np.hstack([hidden, np.tanh(Z[:, 12:18] + 0.2 * rng.standard_normal((1500, 6)))])
+    logit = hidden[:, :3] @ [1.0, 1.0, 1.0] + 0.01 * rng.standard_normal(1500)
+    recording = neucept.Recording(
+        {"first": Z.astype(np.float32), "second": hidden.astype(np.float32)},
+        np.stack([logit, -logit], axis=1).astype(np.float32),
+        None,
+        ("a", "b"),
+    )
+    options = dict(samples="all", draws=5, calibration=None, progress=False, precision=0.6)
+    found = neucept.discover(recording, 0, objective="sequential", **options)
+    assert set(found["second"].ranking[:3]) == {0, 1, 2}
+    assert set(found["first"].ranking[:6]) == {0, 1, 2, 3, 4, 5}
+    everything = neucept.discover(recording, 0, objective="global", **options)
+    assert set(everything["first"].ranking[:18]) == set(range(18))
