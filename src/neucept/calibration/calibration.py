@@ -363,7 +363,7 @@ def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[
     p_value : float
         One-sided, normal approximation.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 1985])  # a stream of its own, whatever made the data
     n, p = Z.shape
     Zk = (sampler or GaussianSampler()).fit(Z).draw(Z, rng)
     swap = np.zeros(p, bool)

@@ -117,6 +117,8 @@ class Subject:
         InputError
             Fewer inputs are predicted as the class than are needed, or than ``most``, the number of mechanisms.
         """
+        if most is not None and most > len(self.pictures):
+            raise InputError(f"{most} mechanisms were asked of {len(self.pictures)} inputs; ask for fewer.")
         recording = self._record(self.pictures, batch_size)
         counts = np.bincount(recording.predictions, minlength=len(recording.class_names))
         number = recording.class_number(target) if target is not None else int(counts.argmax())

@@ -1,6 +1,7 @@
 """Model-X knockoffs: samplers, statistics, thresholds. Knows arrays, no networks."""
 
 from neucept.knockoffs.engine import knockoff_statistics
+from neucept.knockoffs.filter import EmptySelectionWarning, KnockoffFilter
 from neucept.knockoffs.gram import GramDraws
 from neucept.knockoffs.hygiene import prepare
 from neucept.knockoffs.moments import Moments
@@ -8,15 +9,26 @@ from neucept.knockoffs.rows import Statistic, lasso, row_statistics
 from neucept.knockoffs.samplers import SAMPLERS, ConditionalSampler, GaussianSampler, MixtureSampler, Sampler
 from neucept.knockoffs.smatrix import mvr, s_matrix
 from neucept.knockoffs.statistics import STATISTICS, GramStatistic
-from neucept.knockoffs.thresholds import e_bh, evalues, frequency, levels_for, select, smallest_selection, threshold
+from neucept.knockoffs.thresholds import (
+    e_bh,
+    evalues,
+    frequency,
+    levels_for,
+    select,
+    smallest_selection,
+    stopped_evalues,
+    threshold,
+)
 
 __all__ = [
     "SAMPLERS",
     "STATISTICS",
     "ConditionalSampler",
+    "EmptySelectionWarning",
     "GaussianSampler",
     "GramDraws",
     "GramStatistic",
+    "KnockoffFilter",
     "MixtureSampler",
     "Moments",
     "Sampler",
@@ -33,5 +45,6 @@ __all__ = [
     "s_matrix",
     "select",
     "smallest_selection",
+    "stopped_evalues",
     "threshold",
 ]

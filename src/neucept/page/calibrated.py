@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from neucept.discovery import Selection
@@ -19,13 +22,11 @@ def calibration_panel(selection: Selection) -> Html | None:
         return None
     realised = selection.calibration.table(selection.precision)
     figure = figures.calibration_figure(realised, selection.precision)
-    words = (
-        f"Precision realised on planted responses of {selection.layer} by kind, where {selection.precision:g} was asked"
-    )
+    words = f"Precision realised on planted responses of {selection.layer}, by kind, and the precision asked"
     note = (
         "Dots: what the calibrated selection realises on planted responses of each kind, judged by a model that had not"
-        " seen the response. Rings: the knockoffs' own threshold, equation (9), on the same responses. Power is the share"
-        f" of the critical neurons that are found; pure noise has none. {_short(realised, selection.precision)}"
+        " seen the response. Rings: the knockoffs' own threshold, equation (9), on the same responses. Power is the"
+        f" share of the critical neurons that are found; pure noise has none. {_short(realised, selection.precision)}"
     )
     return tag(
         "div",
@@ -40,7 +41,8 @@ def calibration_panel(selection: Selection) -> Html | None:
             _levels(selection),
             tag(
                 "p",
-                "The promise is that of a precision chosen before looking: trying several and keeping one is not covered.",
+                "The promise is that of a precision chosen before looking; trying several and keeping one"
+                " is not covered.",
                 class_="small",
             ),
         ),
@@ -54,7 +56,7 @@ def _short(realised: pd.DataFrame, precision: float) -> str:
     short = [family_name(name) for name in kinds.loc[kinds["precision"] < precision, "family"]]
     if not short:
         return "Every kind reaches the precision asked."
-    return f"The promise is of the average: {' and '.join(short) if len(short) < 3 else ', '.join(short)} stay below."
+    return f"The promise is of the average; below it stay: {', '.join(short)}."
 
 
 def _kinds(realised: pd.DataFrame, selection: Selection) -> Html:
@@ -67,7 +69,7 @@ def _kinds(realised: pd.DataFrame, selection: Selection) -> Html:
             _share(row["unseen"]),
             _share(row["uncalibrated"]),
         ]
-        for _, row in realised.iterrows()
+        for row in realised.to_dict("records")
     ]
     head = ["planted responses", "how many", "realised (95%)", "power", "unseen kind", "equation (9)"]
     return table(head, cells, f"Calibration of {selection.layer} by kind of response", range(1, len(head)))
@@ -78,7 +80,7 @@ def _levels(selection: Selection) -> Html:
     assert selection.calibration is not None
     cells: list[list[Child]] = []
     for precision in sorted({*_LEVELS, selection.precision}):
-        row = selection.calibration.table(precision).set_index("family").loc["all"]
+        row = selection.calibration.table(precision).iloc[-1].to_dict()
         here = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
         chosen = str(len(selection.at(precision).neurons))
         cells.append([here, _interval(row), _share(row["power"]), _share(row["uncalibrated"]), chosen])
@@ -86,7 +88,7 @@ def _levels(selection: Selection) -> Html:
     return table(head, cells, f"Precision asked and realised on {selection.layer}", range(1, len(head)))
 
 
-def _interval(row: pd.Series) -> str:
+def _interval(row: Mapping[Any, Any]) -> str:
     return f"{row['precision']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 

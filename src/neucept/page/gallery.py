@@ -79,10 +79,12 @@ def _neuron(material: Material, pictures: Pictures, feature: Feature) -> tuple[H
         said = words + (f", mechanism {label}" if label is not None else "")
         caption = tag("figcaption", dot, tag("b", name) if name else None, " ", tag("span", f"#{row}", class_="row"))
         tiles.append(tag("figure", tag("div", *whole, class_="whole"), cut, caption, class_="tile", title=said))
-    said = [] if feature.selected else ["beyond the selection"]
+    remarks = [] if feature.selected else ["beyond the selection"]
     if moving := _moving_with(material, feature):
-        said.append(f"moves with {group_label(moving)}")
-    title = tag("h3", f"{feature.layer}:{feature_label(feature)}", " ", tag("small", "; ".join(said)) if said else None)
+        remarks.append(f"moves with {group_label(moving)}")
+    title = tag(
+        "h3", f"{feature.layer}:{feature_label(feature)}", " ", tag("small", "; ".join(remarks)) if remarks else None
+    )
     return tag("article", title, tag("div", *tiles, class_="tiles"), class_="neuron"), boxes is not None
 
 

@@ -23,14 +23,14 @@ _MEASURES = {
     "agreement_resampled": "agreement, others resampled",
 }
 _KNOCKOFF = (
-    "W compares each neuron with a knockoff of its own: a random stand-in that relates to the other neurons in the same way"
-    " but carries nothing about the target. Far above zero, the neuron tells something that the others do not."
+    "W compares each neuron with a knockoff of its own: a random stand-in that relates to the other neurons in the same"
+    " way but carries nothing about the target. Far above zero, the neuron tells something that the others do not."
 )
 _CALIBRATED = (
-    "The probability that a neuron is critical is learnt from responses with known critical neurons, planted on the layer's"
-    " own activations. It weighs two things: the importance of the neuron, which is how strongly a small network that has"
-    " learnt the target depends on it, and how far the neuron beats its knockoff, a random stand-in that relates to the"
-    " other neurons in the same way but carries nothing about the target."
+    "The probability that a neuron is critical is learnt from responses with known critical neurons, planted on the"
+    " layer's own activations. It weighs two things: the importance of the neuron, which is how strongly a small"
+    " network that has learnt the target depends on it, and how far the neuron beats its knockoff (W), a random stand-in that"
+    " relates to the other neurons in the same way but carries nothing about the target."
 )
 _SPREAD = "Dots are means over the draws, lines the middle 90% of them."
 

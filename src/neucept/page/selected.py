@@ -42,7 +42,7 @@ def group_label(neurons: Sequence[int], most: int = 4) -> str:
 
 
 def group_importance(selection: Selection, representatives: np.ndarray) -> np.ndarray:
-    """Importance of the groups of some neurons: root of the summed squares of its members, zeros where not known."""
+    """Give the importance of some neurons' groups: root of the summed squares of its members, zeros where not known."""
     if selection.importance is None:
         return np.zeros(len(representatives))
     alive = selection.groups >= 0
@@ -105,11 +105,11 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
         tables = [s.calibration.table(s.precision).set_index("family") for s in checked if s.calibration is not None]
         realised = _listed([f"{table.loc['all', 'precision']:.2f}" for table in tables])
         kinds = [table.drop(index="all")["precision"] for table in tables]
-        worst = min(kinds, key=lambda kind: float(kind.min()))
+        lowest, worst = min((float(row), str(family)) for kind in kinds for family, row in kind.to_dict().items())
         verb = "was" if len(checked) == 1 else "were"
         parts.append(
-            f"On responses planted on {where}, {realised} {verb} realised on average and {worst.min():.2f} on the worst"
-            f" kind ({family_name(str(worst.idxmin()))}): evidence, not a proof."
+            f"On responses planted on {where}, {realised} {verb} realised on average and {lowest:.2f} on the worst"
+            f" kind ({family_name(worst)}): evidence, not a proof."
         )
     if others:
         where = _where(others, len(selections))

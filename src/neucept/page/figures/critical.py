@@ -86,7 +86,8 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
         known = np.stack([names[at], importance[at].round(4), W[at].round(6), probability[at].round(4)], axis=1)
         hover = (
             "%{customdata[0]}, rank %{x}<br>critical with probability %{customdata[3]:.1%}"
-            "<br>importance %{customdata[1]:.2f} of the largest<br>knockoff statistic W %{customdata[2]:.3g}<extra></extra>"
+            "<br>importance %{customdata[1]:.2f} of the largest<br>knockoff statistic W %{customdata[2]:.3g}"
+            "<extra></extra>"
         )
         figure.add_scatter(
             x=rank[at],
