@@ -313,7 +313,7 @@ def cached_calibration(
     recording: Recording, layer: str, rows: np.ndarray, Z: np.ndarray, groups: np.ndarray | None, progress: bool = True
 ) -> Calibration:
     """Calibrate, or take what was kept with the recording for the same layer, inputs and groups."""
-    sha = hashlib.sha256(f"2 {layer} {Z.shape}".encode())
+    sha = hashlib.sha256(f"3 {layer} {Z.shape}".encode())
     sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
     if groups is not None:
         sha.update(np.ascontiguousarray(groups, np.int64).tobytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,8 +58,9 @@ def _train(X: Tensor, Y: Tensor, seed: int, advance: Callable[[int], None]) -> t
     (n, p), L = X.shape, Y.shape[1]
     generator = torch.Generator().manual_seed(seed)
     batch = max(1, min(BATCH, n // 4))
-    # Every response has a starting point of its own, whatever others there are.
-    own = [torch.Generator().manual_seed(1_000_003 * (seed + 1) + response) for response in range(L)]
+    # Every response has a starting point of its own, found from its signs, whatever others there are beside it.
+    signs = np.packbits(Y.numpy() > 0, axis=0)
+    own = [torch.Generator().manual_seed(zlib.crc32(signs[:, i].tobytes(), seed)) for i in range(L)]
 
     def drawn(*shape: int, scale: float) -> torch.nn.Parameter:
         return torch.nn.Parameter(torch.stack([torch.randn(shape, generator=g) for g in own], dim=-2) * scale)

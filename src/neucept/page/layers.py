@@ -29,8 +29,8 @@ _KNOCKOFF = (
 _CALIBRATED = (
     "The probability that a neuron is critical is learnt from responses with known critical neurons, planted on the"
     " layer's own activations. It weighs two things: the importance of the neuron, which is how strongly a small"
-    " network that has learnt the target depends on it, and how far the neuron beats its knockoff (W), a random stand-in that"
-    " relates to the other neurons in the same way but carries nothing about the target."
+    " network that has learnt the target depends on it, and how far the neuron beats its knockoff (W), a random"
+    " stand-in that relates to the other neurons in the same way but carries nothing about the target."
 )
 _SPREAD = "Dots are means over the draws, lines the middle 90% of them."
 

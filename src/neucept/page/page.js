@@ -46,7 +46,9 @@ figures.forEach((box) => seen.observe(box));
 addEventListener("beforeprint", () => figures.forEach(draw));
 
 const waiting = [...figures];
-const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+const whenIdle = window.requestIdleCallback
+  ? (work) => requestIdleCallback(work, { timeout: 500 })
+  : (work) => setTimeout(work, 50);
 function drawNext() {
   const box = waiting.shift();
   if (!box) {

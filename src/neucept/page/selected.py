@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from neucept.calibration.planting import NONE
 from neucept.discovery import Selection
@@ -104,8 +105,8 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
         where = _where(checked, len(selections))
         tables = [s.calibration.table(s.precision).set_index("family") for s in checked if s.calibration is not None]
         realised = _listed([f"{table.loc['all', 'precision']:.2f}" for table in tables])
-        kinds = [table.drop(index="all")["precision"] for table in tables]
-        lowest, worst = min((float(row), str(family)) for kind in kinds for family, row in kind.to_dict().items())
+        kinds = pd.concat([table.drop(index="all")["precision"] for table in tables])
+        lowest, worst = min(zip(kinds.tolist(), map(str, kinds.index.tolist()), strict=True))
         verb = "was" if len(checked) == 1 else "were"
         parts.append(
             f"On responses planted on {where}, {realised} {verb} realised on average and {lowest:.2f} on the worst"

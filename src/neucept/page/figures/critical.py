@@ -121,7 +121,7 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     figure.update_yaxes(zeroline=False)
     figure.update_layout(
         bargap=0.25,
-        yaxis={"domain": [0.36, 1], "range": [-0.03, 1.03], "tickformat": ".0%", "title": "critical", "nticks": 6},
+        yaxis={"domain": [0.36, 1], "range": [-0.03, 1.03], "tickformat": ".0%", "title": "probability", "nticks": 6},
         yaxis2={**figure.layout.yaxis.to_plotly_json(), "domain": [0, 0.26], "range": [0, 1.03], "nticks": 3},
     )
     figure.update_layout(yaxis2={"tickformat": ".1f", "title": "importance"})

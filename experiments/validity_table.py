@@ -1,0 +1,161 @@
+"""Does the promise hold where the theory says so? Realised false discoveries and power on known Gaussian designs.
+
+``python experiments/validity_table.py`` repeats the filter on Gaussian neurons whose covariance is known, with a linear
+response, for every design, number of rows and number of non-null neurons; for one draw, for the e-values of several,
+and for one draw of knockpy's filter where that package is installed. Results are kept in
+``experiments/results/validity.json`` as they come: started again, it goes on where it was, and prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from neucept.knockoffs import GaussianSampler, e_bh, knockoff_statistics, select, stopped_evalues
+
+RESULTS = Path(__file__).parent / "results" / "validity.json"
+P = 128
+LEVELS = (0.05, 0.1, 0.2)
+DESIGNS = ("independent", "ar", "factor", "equicorrelated")
+ROWS = (500, 5000)
+NON_NULL = (24, 64, 96)
+AMPLITUDE = 3.5  # of a coefficient, times the square root of n: a z-value of 3.5 for independent neurons
+CHUNK = 20  # repetitions between two savings
+
+
+def covariance(design: str) -> np.ndarray:
+    """Covariance of the neurons, unit diagonal, (P, P)."""
+    if design == "independent":
+        return np.eye(P)
+    if design == "ar":
+        return 0.5 ** np.abs(np.subtract.outer(np.arange(P), np.arange(P)))
+    if design == "equicorrelated":
+        return 0.5 * np.eye(P) + 0.5
+    loadings = np.random.default_rng(5).normal(size=(P, 8))
+    Sigma = loadings @ loadings.T / 8 + np.eye(P)
+    scale = np.sqrt(np.diag(Sigma))
+    return Sigma / np.outer(scale, scale)
+
+
+def planted(design: str, n: int, k: int, repetition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neurons, response and mask of the non-null neurons of one repetition."""
+    rng = np.random.default_rng([repetition, n, k, DESIGNS.index(design)])
+    Z = rng.standard_normal((n, P)) @ np.linalg.cholesky(covariance(design)).T
+    non_null = np.zeros(P, bool)
+    non_null[rng.permutation(P)[:k]] = True
+    b = np.where(non_null, rng.choice([-1.0, 1.0], P), 0.0) * AMPLITUDE / np.sqrt(n)
+    return Z, Z @ b + rng.standard_normal(n), non_null
+
+
+def outcome(selected: np.ndarray, non_null: np.ndarray) -> tuple[float, float]:
+    """False discovery proportion and power."""
+    return float(np.sum(selected & ~non_null) / max(selected.sum(), 1)), float(np.mean(selected[non_null]))
+
+
+def repeat(
+    design: str, n: int, k: int, repetitions: range, draws: int, peer: Callable[..., np.ndarray] | None = None
+) -> dict[str, list[tuple[float, float]]]:
+    """False discovery proportions and powers of a cell: {"one 0.1": [(proportion, power), ...], ...}."""
+    sampler = GaussianSampler(covariance=covariance(design))
+    found: dict[str, list[tuple[float, float]]] = {}
+    for repetition in repetitions:
+        Z, y, non_null = planted(design, n, k, repetition)
+        W = knockoff_statistics(Z, y, sampler=sampler, draws=draws, rng=np.random.default_rng([repetition, 1]))[:, 0]
+        W_peer = peer(Z, y, covariance(design), repetition) if peer else None
+        for q in LEVELS:
+            ways = {"one": select(W[0], q)}
+            if draws > 1:
+                ways["evalue"] = e_bh(stopped_evalues(W, q), q)
+            if W_peer is not None:
+                ways["knockpy"] = select(W_peer, q)
+            for way, selected in ways.items():
+                found.setdefault(f"{way} {q}", []).append(outcome(selected, non_null))
+    return found
+
+
+def knockpy() -> Callable[..., np.ndarray] | None:
+    """W of one draw of knockpy's Gaussian knockoffs and cross-validated lasso; None where it is not installed."""
+    if importlib.util.find_spec("knockpy") is None:
+        return None
+    from knockpy import KnockoffFilter
+
+    def statistics(Z: np.ndarray, y: np.ndarray, Sigma: np.ndarray, seed: int) -> np.ndarray:
+        np.random.seed(seed)  # noqa: NPY002 - it has no other source of chance
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            peer = KnockoffFilter(ksampler="gaussian", fstat="lasso")
+            peer.forward(X=Z, y=y, mu=np.zeros(P), Sigma=Sigma, fdr=0.1)
+        return np.asarray(peer.W)
+
+    return statistics
+
+
+def lower_bound(values: np.ndarray, confidence: float = 0.9995) -> float:
+    """One-sided lower bound of a mean, by the normal approximation."""
+    return float(values.mean() - stats.norm.ppf(confidence) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def table(results: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+    """Markdown: for each cell and level, mean false discovery proportion / power of each way, and whether all hold."""
+    lines = [
+        "| design | n | non-null | q | repetitions | one draw | e-values | knockpy | power, one draw minus knockpy |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    broken = worse = 0
+    for cell, found in results.items():
+        design, n, k = cell.split()
+        for q in LEVELS:
+            ways = {way: np.array(found[f"{way} {q}"]) for way in ("one", "evalue", "knockpy") if f"{way} {q}" in found}
+            broken += sum(lower_bound(v[:, 0]) > q for way, v in ways.items() if way != "knockpy")
+            shown = [f"{ways[w][:, 0].mean():.3f} / {ways[w][:, 1].mean():.2f}" if w in ways else "" for w in ("one", "evalue", "knockpy")]
+            difference = ""
+            if "knockpy" in ways:
+                m = len(ways["knockpy"])
+                gain = ways["one"][:m, 1] - ways["knockpy"][:, 1]
+                half = 1.96 * gain.std(ddof=1) / np.sqrt(m)
+                worse += gain.mean() + half < -0.02
+                difference = f"{gain.mean():+.3f} ± {half:.3f}"
+            lines.append(f"| {design} | {n} | {k} | {q} | {len(ways['one'])} | {' | '.join(shown)} | {difference} |")
+    lines += ["", f"Cells whose lower bound is above q: {broken}. Cells with less power than knockpy by over 0.02: {worse}."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=400)
+    parser.add_argument("--draws", type=int, default=20)
+    options = parser.parse_args()
+    peer = knockpy()
+    if peer is None:
+        print("knockpy is not installed: its column stays empty (pip install knockpy==1.3.5).")
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"draws": options.draws, "cells": {}}
+    cells = [(d, n, k) for d in DESIGNS for n in ROWS for k in NON_NULL]
+    for first in range(0, options.repetitions, CHUNK):  # round by round, so that a table is there early
+        for design, n, k in cells:
+            found = kept["cells"].setdefault(f"{design} {n} {k}", {})
+            done = len(found.get("one 0.1", []))
+            if done >= min(first + CHUNK, options.repetitions):
+                continue
+            started = time.perf_counter()
+            more = repeat(design, n, k, range(done, min(first + CHUNK, options.repetitions)), kept["draws"], peer)
+            for key, values in more.items():
+                found.setdefault(key, []).extend([round(a, 4), round(b, 4)] for a, b in values)
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.with_suffix(".part").write_text(json.dumps(kept))
+            RESULTS.with_suffix(".part").replace(RESULTS)
+            print(f"{design} {n} {k}: {done + CHUNK} repetitions, {time.perf_counter() - started:.1f} s", flush=True)
+    print(table(kept["cells"]))
+    RESULTS.with_suffix(".md").write_text(table(kept["cells"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
