@@ -5,7 +5,7 @@
 On each layer, responses of families that no layer is calibrated on (sines, three-layer networks, gates, trees), and new
 ones of the families that it is, are planted on the inputs predicted as one class; `neucept.discover` looks for them as
 it would for a logit. Beside its default stands what the literature does: Gaussian knockoffs with a lasso, eq. (9).
-Results: experiments/results/promise.json, resumed where it stopped.
+Results: experiments/results/promise.json, resumed where it stopped, and docs/promise.md, made from it.
 """
 
 from __future__ import annotations
@@ -109,6 +109,71 @@ def measure(recording: neucept.Recording, layer: str, label: int, seed: int) -> 
     return result
 
 
+INTRODUCTION = """\
+# Is the precision asked the precision realised?
+
+Made by `python experiments/promise.py` from `experiments/results/promise.json`. On each layer, responses with known critical
+neurons are planted on the activations of the inputs predicted as one class. *Held out*: families that no layer is calibrated on
+(sines, three-layer networks, gates, perceptrons, and pure noise). *Calibrated*: new responses of the families that it is
+(linear, ReLU, tanh and deep ReLU networks, thresholds, products, squares, maxima, trees, noise). FDR is 1 minus
+precision, with its 95% interval; power is the share of critical groups found. *Default* is `discover` as it
+comes; *eq. (9)* is one draw of Gaussian knockoffs with a lasso, over the same groups.
+
+| network, layer, class | inputs | groups | asked | held out: FDR | power | eq. (9): FDR | power | calibrated: FDR | eq. (9): FDR |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def page(results: dict) -> str:
+    """Write the results as a page in Markdown."""
+
+    def rate(cell: dict) -> str:
+        return f"{cell['fdr']:.3f} ± {cell['half']:.3f}"
+
+    lines = []
+    for key, row in results.items():
+        name, layer, label, _ = key.split(" | ")
+        for q in QS:
+            held, plain, known, known_plain = (
+                row[f"{families} | {way} | {q}"]
+                for families in ("held-out families", "calibrated families")
+                for way in ("default", "eq. (9)")
+            )
+            lines.append(
+                f"| {name}, {layer}, {label} | {row['inputs']} | {row['groups']} of {row['neurons']} | {q} | {rate(held)}"
+                f" | {held['power']:.2f} | {rate(plain)} | {plain['power']:.2f} | {rate(known)} | {rate(known_plain)} |"
+            )
+    lines += ["", "Mean over all cells of a kind of network:", ""]
+    lines += ["| networks | asked | held out: FDR | power | eq. (9): FDR |", "| --- | --- | --- | --- | --- |"]
+    broken = total = 0
+    for kind in ("lenet", "vgg11"):
+        rows = [row for key, row in results.items() if key.startswith(kind)]
+        for q in QS:
+            held_cells = [row[f"held-out families | default | {q}"] for row in rows]
+            plain_cells = [row[f"held-out families | eq. (9) | {q}"] for row in rows]
+            fdr, power = (np.mean([cell[what] for cell in held_cells] or [np.nan]) for what in ("fdr", "power"))
+            peer = np.mean([cell["fdr"] for cell in plain_cells] or [np.nan])
+            lines.append(f"| {kind} | {q} | {fdr:.3f} | {power:.2f} | {peer:.3f} |")
+            cells = held_cells + [row[f"calibrated families | default | {q}"] for row in rows]
+            total += len(cells)
+            broken += sum(cell["fdr"] - cell["half"] > q for cell in cells)
+    lines += ["", f"Cells of the default whose 95% interval lies above the level asked: {broken} of {total}.", ""]
+    worst = [
+        f"- {family}, asked {q}: {fdr} ({key.rsplit(' | ', 1)[0]})"
+        for key, row in results.items()
+        for q in QS
+        for family, fdr in row[f"calibrated families | default | {q}"]["by_family"].items()
+        if fdr > 1.5 * q
+    ]
+    if worst:
+        lines += [
+            "Single families (12 responses each) with a mean of more than one and a half times the level asked:",
+            "",
+        ]
+        lines += [*worst, ""]
+    return INTRODUCTION + "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
@@ -123,11 +188,10 @@ def main() -> None:
         results[key] = measure(load(name, arguments.shared, arguments.recordings), layer, label, arguments.seed)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(results, indent=1))
+        (RESULTS.parents[2] / "docs" / "promise.md").write_text(page(results))
         row = results[key]
-        shown = " ".join(
-            f"{q}: {row[f'held-out families | default | {q}']['fdr']:.3f}/{row[f'held-out families | default | {q}']['power']:.2f}"
-            for q in QS
-        )
+        cells = {q: row[f"held-out families | default | {q}"] for q in QS}
+        shown = " ".join(f"{q}: {cell['fdr']:.3f}/{cell['power']:.2f}" for q, cell in cells.items())
         print(f"{key}: {row['groups']} groups; realised FDR / power at {shown}", flush=True)
 
 

@@ -56,14 +56,14 @@ def planted(design: str, n: int, k: int, repetition: int) -> tuple[np.ndarray, n
 
 
 def outcome(selected: np.ndarray, non_null: np.ndarray) -> tuple[float, float]:
-    """False discovery proportion and power."""
+    """Give the false discovery proportion and the power."""
     return float(np.sum(selected & ~non_null) / max(selected.sum(), 1)), float(np.mean(selected[non_null]))
 
 
 def repeat(
     design: str, n: int, k: int, repetitions: range, draws: int, peer: Callable[..., np.ndarray] | None = None
 ) -> dict[str, list[tuple[float, float]]]:
-    """False discovery proportions and powers of a cell: {"one 0.1": [(proportion, power), ...], ...}."""
+    """Repeat a cell: false discovery proportions and powers, {"one 0.1": [(proportion, power), ...], ...}."""
     sampler = GaussianSampler(covariance=covariance(design))
     found: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
@@ -115,7 +115,10 @@ def table(results: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
         for q in LEVELS:
             ways = {way: np.array(found[f"{way} {q}"]) for way in ("one", "evalue", "knockpy") if f"{way} {q}" in found}
             broken += sum(lower_bound(v[:, 0]) > q for way, v in ways.items() if way != "knockpy")
-            shown = [f"{ways[w][:, 0].mean():.3f} / {ways[w][:, 1].mean():.2f}" if w in ways else "" for w in ("one", "evalue", "knockpy")]
+            shown = [
+                f"{ways[w][:, 0].mean():.3f} / {ways[w][:, 1].mean():.2f}" if w in ways else ""
+                for w in ("one", "evalue", "knockpy")
+            ]
             difference = ""
             if "knockpy" in ways:
                 m = len(ways["knockpy"])
@@ -124,7 +127,10 @@ def table(results: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
                 worse += gain.mean() + half < -0.02
                 difference = f"{gain.mean():+.3f} ± {half:.3f}"
             lines.append(f"| {design} | {n} | {k} | {q} | {len(ways['one'])} | {' | '.join(shown)} | {difference} |")
-    lines += ["", f"Cells whose lower bound is above q: {broken}. Cells with less power than knockpy by over 0.02: {worse}."]
+    lines += [
+        "",
+        f"Cells whose lower bound is above q: {broken}. Cells with less power than knockpy by over 0.02: {worse}.",
+    ]
     return "\n".join(lines)
 
 

@@ -243,7 +243,7 @@ def test_sequential_finds_what_the_next_layer_needs() -> None:
         None,
         ("a", "b"),
     )
-    options = dict(samples="all", draws=5, calibration=None, progress=False, precision=0.6)
+    options = {"samples": "all", "draws": 5, "calibration": None, "progress": False, "precision": 0.6}
     found = neucept.discover(recording, 0, objective="sequential", **options)
     assert set(found["second"].ranking[:3]) == {0, 1, 2}
     assert set(found["first"].ranking[:6]) == {0, 1, 2, 3, 4, 5}

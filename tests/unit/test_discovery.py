@@ -354,7 +354,6 @@ def test_calibrated_results_are_saved(calibrated: tuple[Recording, CriticalNeuro
         assert mine.promise == theirs.promise
 
 
-@pytest.mark.xfail(strict=True, reason="a network starts from weights that its place in the list decides")
 def test_a_calibrated_target_does_not_depend_on_the_others(calibrated: tuple[Recording, CriticalNeurons]) -> None:
     recording, alone = calibrated
     for targets in (["dog", "cat"], ["cat", "dog"]):

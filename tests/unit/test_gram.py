@@ -76,7 +76,9 @@ def test_gram_draws_agree_with_rows(n, linear):
     assert disagreement(by_rows(Z, Y, law, one_fold(n)), by_gram(Z, Y, law, one_fold(n))) > 0.001
 
 
-@pytest.mark.parametrize("options", [{"copies": 3}, {"groups": np.array([0, 0, 1, 1])}, {"copies": 2, "groups": np.array([0, 1, 1, 1])}])
+@pytest.mark.parametrize(
+    "options", [{"copies": 3}, {"groups": np.array([0, 0, 1, 1])}, {"copies": 2, "groups": np.array([0, 1, 1, 1])}]
+)
 def test_gram_draws_of_groups_and_copies_agree_with_rows(options):
     Z, Y = data(15)
     law = gaussian_law(np.zeros(P), COVARIANCE, **options)
@@ -147,7 +149,11 @@ def test_moments_add_up_stream_save_and_open(tmp_path):
     whole = Moments.of(Z, Y)
     streamed = Moments.stream((Z[k : k + 7], Y[k : k + 7]) for k in range(0, 50, 7))
     whole.save(tmp_path / "moments")
-    for other in (Moments.of(Z[:13], Y[:13]) + Moments.of(Z[13:], Y[13:]), streamed, Moments.open(tmp_path / "moments")):
+    for other in (
+        Moments.of(Z[:13], Y[:13]) + Moments.of(Z[13:], Y[13:]),
+        streamed,
+        Moments.open(tmp_path / "moments"),
+    ):
         assert (other.n, other.p) == (50, P)
         np.testing.assert_allclose(other.mean, whole.mean, rtol=1e-12)
         np.testing.assert_allclose(other.scatter, whole.scatter, rtol=1e-10)
@@ -167,9 +173,7 @@ def test_memory_of_moments_is_flat_in_n():
 def test_moments_alone_give_the_same_statistics_as_rows_of_data():
     Z, Y = data(80, mean=2.0)
     moments = Moments.of(Z[:30], Y[:30]) + Moments.of(Z[30:], Y[30:])
-    a, b = (
-        knockoff_statistics(*given, draws=4, rng=np.random.default_rng(0)) for given in ((Z, Y), (moments,))
-    )
+    a, b = (knockoff_statistics(*given, draws=4, rng=np.random.default_rng(0)) for given in ((Z, Y), (moments,)))
     np.testing.assert_allclose(a, b, atol=1e-9)
     folds = [Moments.of(Z[k::5], Y[k::5]) for k in range(5)]
     W = knockoff_statistics(folds, statistic="lasso_cv", draws=2, rng=np.random.default_rng(0))

@@ -68,7 +68,9 @@ def test_the_semidefinite_programme_is_feasible_and_nearly_optimal(copies, seed)
         M = root @ root.T
         return float(np.sum(M * bound) + np.maximum(1 - np.diag(M), 0).sum())
 
-    bounds = [minimize(dual, np.random.default_rng(k).standard_normal(P * P) * 0.3, method="L-BFGS-B").fun for k in range(4)]
+    bounds = [
+        minimize(dual, np.random.default_rng(k).standard_normal(P * P) * 0.3, method="L-BFGS-B").fun for k in range(4)
+    ]
     assert min(bounds) >= s.sum() - 1e-6
     assert s.sum() >= 0.97 * min(bounds)
 

@@ -14,7 +14,9 @@ from neucept.knockoffs import STATISTICS, Moments, kernels, knockoff_statistics
 from neucept.knockoffs.statistics import Grams, Lasso, LassoCV, LassoFixed, Ridge, grams, noise
 
 
-def problem(n: int, m: int, correlated: float = 0.0, seed: int = 0, sigma: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def problem(
+    n: int, m: int, correlated: float = 0.0, seed: int = 0, sigma: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, m)) + correlated * rng.standard_normal((n, 1))
     y = X[:, : m // 3].sum(axis=1) + sigma * rng.standard_normal(n)

@@ -49,7 +49,7 @@ def test_projections_of_the_whole_gram_matrix(n, response):
 @pytest.mark.parametrize("name", ["lasso", "lasso_fixed", "lasso_cv", "lasso_max", "ridge", "marginal"])
 def test_statistics(n, name):
     Z, y = layer(n, "noisy")
-    sampler, draws = GaussianSampler().fit(Z), 1500 if name == "lasso_cv" else 3000
+    sampler, draws = GaussianSampler().fit(Z), 400 if name == "lasso_cv" else 3000
     rng = np.random.default_rng(1)
     statistic = STATISTICS[name]
     found = knockoff_statistics(Z, y, statistic=name, draws=draws, rng=rng)[:, 0]
@@ -61,6 +61,6 @@ def test_statistics(n, name):
     orders = np.array([rng.permutation(2 * P) for _ in range(draws)])
     expected = statistic.compare(statistic.importance(grams(rows, P, orders)).reshape(draws, 2, P))
     if name == "lasso_cv":  # another split into folds: the two have the same law only over splits
-        assert np.abs(found.mean(axis=0) - expected.mean(axis=0)).max() < 0.1
+        assert np.abs(found.mean(axis=0) - expected.mean(axis=0)).max() < 0.15
     else:
-        assert stats.ks_2samp(found.round(5), expected.round(5), axis=0).pvalue.min() * P > 0.001
+        assert stats.ks_2samp(found.round(5), expected.round(5), axis=0, method="asymp").pvalue.min() * P > 0.001

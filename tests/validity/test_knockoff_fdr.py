@@ -1,4 +1,4 @@
-"""The guarantee on Gaussian neurons with known covariance, in small; `experiments/validity_table.py` is the full table."""
+"""The guarantee on Gaussian neurons with known covariance; `experiments/validity_table.py` is the full table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def test_the_share_of_false_discoveries_is_at_most_q(design, n, k, repetitions):
     assert np.mean(found["one 0.2"], axis=0)[1] > 0.25  # the test could fail: much is selected
 
 
-def repeat_groups(groups: np.ndarray | None, copies: int, statistic: str, repetitions: int = 60) -> dict[str, list[float]]:
+def repeat_groups(
+    groups: np.ndarray | None, copies: int, statistic: str, repetitions: int = 60
+) -> dict[str, list[float]]:
     """False discovery proportions, over groups, at q = 0.2."""
     p, n = 60, 400
     Sigma = 0.6 ** np.abs(np.subtract.outer(np.arange(p), np.arange(p)))

@@ -179,13 +179,13 @@ class Calibration:
         found = (
             "The layer's single neurons can be told apart."
             if self.cut == 0
-            else f"The layer's {len(self.groups)} neurons can be told apart in {len(self.sizes)} groups only; precision is"
-            " over groups."
+            else f"The layer's {len(self.groups)} neurons can be told apart in {len(self.sizes)} groups only; precision"
+            " is over groups."
         )
         return (
             f"{found} {len(self.family)} responses with known critical neurons were planted on its own activations"
-            f" ({kinds}; and pure noise). Asked for {precision:g} on responses that it had not seen, the method realised a"
-            f" precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
+            f" ({kinds}; and pure noise). Asked for {precision:g} on responses that it had not seen, the method realised"
+            f" a precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
             f" {mean['power']:.2f}, and {mean['unseen']:.3f} on families that it had not seen; eq. (9) alone realises"
             f" {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
         )
@@ -336,7 +336,7 @@ def cached_calibration(
 
 
 def renumbered(groups: np.ndarray) -> np.ndarray:
-    """Number groups from 0 on in the order of their first member."""
+    """Renumber groups from 0 on in the order of their first member."""
     _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[number])
 

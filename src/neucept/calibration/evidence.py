@@ -105,7 +105,7 @@ def select(probability: np.ndarray, level: float) -> np.ndarray:
 
 
 def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False discovery proportion (0 for no discovery) and power (NaN where nothing is to be found) of (L, g) masks."""
+    """Give the false discovery proportion (0 for no discovery) and power (NaN with nothing to find) of (L, g) masks."""
     false = (masks & null).sum(axis=1) / np.maximum(masks.sum(axis=1), 1)
     there = (~null).sum(axis=1)
     power = np.where(there > 0, (masks & ~null).sum(axis=1) / np.maximum(there, 1), np.nan)

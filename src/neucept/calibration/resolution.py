@@ -16,7 +16,7 @@ GOOD = 0.6  # power that the ranking alone must be able to reach at a false disc
 
 
 def candidates(Z: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Groupings from the finest to the coarsest: (cut, (p,) groups), at least 20 groups each but for the first."""
+    """List groupings from the finest on: (cut, (p,) groups), each but the first of at least 20 groups."""
     p = Z.shape[1]
     found = [(0.0, np.arange(p))]
     if p <= FEWEST_GROUPS:

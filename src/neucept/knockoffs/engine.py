@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from neucept.errors import InputError, closest
 from neucept.knockoffs.gram import GramDraws, Part
 from neucept.knockoffs.moments import Moments
 from neucept.knockoffs.rows import row_statistics
-from neucept.knockoffs.samplers import SAMPLERS, GaussianSampler
+from neucept.knockoffs.samplers import SAMPLERS, GaussianSampler, Sampler
 from neucept.knockoffs.statistics import STATISTICS, GramStatistic, grams
 
 _BATCH = 2**22  # numbers in the Gram matrices that are held at a time
@@ -34,8 +35,8 @@ def knockoff_statistics(
     """Statistics W of several draws of knockoffs, for any number of responses.
 
     All responses share the neurons and knockoffs of a draw. With a Gaussian or mixture sampler and a statistic of
-    `STATISTICS`, a draw costs as much for a million rows as for a thousand. Each draw has a generator of its own: W does
-    not depend on how many responses, threads or draws there are beside it, up to rounding.
+    `STATISTICS`, a draw costs as much for a million rows as for a thousand. Each draw has a generator of its own: but
+    for rounding, W does not depend on how many responses, threads or draws there are beside it.
 
     Parameters
     ----------
@@ -114,12 +115,15 @@ def knockoff_statistics(
             rows = [(k, f, (labels == k) & (fold_of == f)) for k in range(len(sampler.laws)) for f in range(folds)]
             draw = GramDraws([Part(Moments.of(Z[r], Y[r]), sampler.laws[k], f) for k, f, r in rows if r.any()]).draw
         else:
-
-            def draw(generator: np.random.Generator) -> list[Moments]:
-                X = np.hstack([Z, sampler.draw(Z, generator)])
-                return [Moments.of(X[fold_of == f], Y[fold_of == f]) for f in range(fold_of.max() + 1)]
-
+            draw = partial(_draw_rows, Z, Y, fold_of, sampler)
         return _from_grams(draw, statistic, p, L, groups, copies, generators, advance)
+
+
+def _draw_rows(
+    Z: np.ndarray, Y: np.ndarray, fold_of: np.ndarray, sampler: Sampler, rng: np.random.Generator
+) -> list[Moments]:
+    X = np.hstack([Z, sampler.draw(Z, rng)])
+    return [Moments.of(X[fold_of == f], Y[fold_of == f]) for f in range(fold_of.max() + 1)]
 
 
 def _from_grams(

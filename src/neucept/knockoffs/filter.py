@@ -138,7 +138,7 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _get_support_mask(self) -> np.ndarray:
         check_is_fitted(self)
-        return self._support
+        return np.asarray(self._support)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

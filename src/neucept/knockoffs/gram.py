@@ -34,7 +34,7 @@ class GramDraws:
     """Draw the moments of ``[Z, Zk, Y]`` with exactly the distribution that knockoffs drawn row by row give them.
 
     Knockoffs are ``Zk = mean + (Z - mean) P + U``, rows of U iid N(0, V). Let ``Z_c = Q R`` be the centred neurons, Q
-    orthonormal of r columns. ``Q'U`` has r rows iid N(0, V), the mean of U is N(0, V / n), and what is left of U is, but
+    orthonormal of r columns. ``Q'U`` has r rows iid N(0, V), the mean of U is N(0, V / n), and the rest of U is, but
     for a rotation, ``T root'``, T'T an independent Wishart matrix of n - 1 - r degrees of freedom. So the few rows
 
         neurons  [ R ]    knockoffs  [ R P + E root' ]    response  [ Q'y               ]
@@ -106,7 +106,7 @@ class _Factor:
 
 
 def _outside(degrees: int, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw T, (min(degrees, k), k), whose T'T is Wishart of so many degrees of freedom, and the coordinates of a direction.
+    """Draw T, (min(degrees, k), k), whose T'T is Wishart of so many degrees of freedom, and a direction's coordinates.
 
     T stands for a (degrees, k) matrix H of standard normal numbers; a fixed unit vector times H has the distribution
     of o T, where o is the part of a uniform direction that lies in the columns of H.

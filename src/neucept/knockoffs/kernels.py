@@ -101,8 +101,8 @@ def lasso_descent(G, c, order, penalty, b, tolerance, sweeps):  # type: ignore[n
     """Minimise ``b'Gb/2 - c'b + penalty |b|_1`` from b on, in place.
 
     Coordinate descent, in the order given, finds the active coordinates and their signs; Newton steps among them find
-    the values, and drop those whose sign they would change. Stops when the duality gap is at most ``tolerance`` of the objective, for a response of variance 1, or
-    after so many rounds. Returns the gap as a share of the objective.
+    the values, and drop those whose sign they would change. Stops when the duality gap is at most ``tolerance`` of the
+    objective, for a response of variance 1, or after so many rounds. Returns the gap as a share of the objective.
     """
     m = len(c)
     r = c.copy()  # minus the gradient of the smooth part

@@ -13,7 +13,7 @@ _FLOOR = 1e-5  # smallest eigenvalue of a correlation matrix that knockoffs are 
 
 @dataclass(frozen=True)
 class Law:
-    """Knockoffs of m copies given a row z of neurons: Gaussian, mean ``mean + (z - mean) P``, covariance ``root root'``.
+    """Knockoffs of m copies given a row z of neurons: mean ``mean + (z - mean) P``, covariance ``root root'``.
 
     Attributes
     ----------
@@ -63,8 +63,8 @@ def gaussian_law(
     correlation = well_inside(Sigma / np.outer(scale, scale))
     D = s_matrix(correlation, s, groups, copies)
     solved = np.linalg.solve(correlation, D) if p else D
-    # The mean of the copies' noise has covariance (m C + D) / m with C = D - D Sigma^-1 D; around it each copy has noise
-    # of covariance D. An orthogonal matrix H whose first column is constant separates the two.
+    # The mean of the copies' noise has covariance (m C + D) / m with C = D - D Sigma^-1 D; around it each copy has
+    # noise of covariance D. An orthogonal matrix H whose first column is constant separates the two.
     mean_root = _root((copies + 1) * D - copies * (D @ solved))
     if copies == 1:
         root = mean_root
@@ -93,7 +93,7 @@ def shrunk(scatter: np.ndarray, n: int) -> np.ndarray:
     scale = np.sqrt(np.diag(S))
     S = S / np.outer(scale, scale)
     if p < 2:
-        return S
+        return np.asarray(S)
     size = float(np.mean(S**2))
     excess = (n + 1) * (size - 1 / p)
     share = 1.0 if excess <= 0 else min((size + 1) / excess, 1.0)

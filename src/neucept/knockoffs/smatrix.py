@@ -179,7 +179,7 @@ def _best_blocks(minimise_trace: bool) -> Callable[[np.ndarray, list[np.ndarray]
 
 
 def _symmetric(A: np.ndarray) -> np.ndarray:
-    return (A + A.T) / 2
+    return np.asarray((A + A.T) / 2)
 
 
 def _power(A: np.ndarray, exponent: float) -> np.ndarray:

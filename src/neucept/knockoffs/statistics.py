@@ -110,7 +110,7 @@ def _inverse_deviation(moments: Moments, p: int) -> np.ndarray:
 
 
 def _split(second: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns' products, (draws, m, m), products with responses, (draws, L, m), and squares of responses, (draws, L)."""
+    """Split into products of columns (draws, m, m), with responses (draws, L, m), squares of responses (draws, L)."""
     squares = np.diagonal(second, axis1=1, axis2=2)[:, m:]
     return np.ascontiguousarray(second[:, :m, :m]), np.ascontiguousarray(second[:, m:, :m]), squares
 
@@ -169,7 +169,7 @@ class GramStatistic:
     compare: Callable[[np.ndarray], np.ndarray] = staticmethod(contrast)
 
     def importance(self, grams: Grams) -> np.ndarray:
-        """Importance of every column for every response, (draws, L, m), not negative."""
+        """Give the importance of every column for every response, (draws, L, m), not negative."""
         raise NotImplementedError
 
     def __call__(self, Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -336,11 +336,11 @@ class Marginal(GramStatistic):
 
     def importance(self, grams: Grams) -> np.ndarray:
         """See `GramStatistic`."""
-        return np.abs(grams.c)
+        return np.asarray(np.abs(grams.c))
 
 
 def universal(grams: Grams) -> float:
-    """Expected size, about, of the largest correlation of noise with m columns: ``sqrt(2 log(m) / n)``."""
+    """Guess how large the largest correlation of noise with m columns is: ``sqrt(2 log(m) / n)``."""
     return float(np.sqrt(2 * np.log(max(grams.G.shape[-1], 2)) / max(grams.n, 1)))
 
 

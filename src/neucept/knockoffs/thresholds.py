@@ -69,7 +69,7 @@ def frequency(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
 
 
 def evalues(W: np.ndarray, levels: Sequence[float], copies: int = 1, early: bool = False) -> np.ndarray:
-    """E-values of many draws (Ren and Barber, 2023), averaged over draws and levels.
+    """Compute e-values of many draws (Ren and Barber, 2023), averaged over draws and levels.
 
     ``e_j = mean of p copies 1{W_j >= T} / (1 + #{W <= -T})`` with T the threshold of a draw at a level. Their sum over
     null neurons has an expectation of at most p for each draw and level, hence for the mean.
@@ -102,11 +102,11 @@ def evalues(W: np.ndarray, levels: Sequence[float], copies: int = 1, early: bool
         for level in levels:
             T = threshold(w, level, copies, fewest=1 / (copies * level) if early else 0.0)
             total += p * copies * (w >= T) / (1 + np.sum(w <= -T))
-    return total / (draws * len(levels))
+    return np.asarray(total / (draws * len(levels)))
 
 
 def stopped_evalues(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
-    """E-values for a selection at level q by `e_bh`: thresholds at level q / 2, stopped early; see `evalues`.
+    """Compute e-values for a selection at level q by `e_bh`: thresholds at level q / 2, stopped early; see `evalues`.
 
     The choice of the highest power among those that are fixed beforehand. Over 24 Gaussian designs (128 neurons, 24 to
     96 of them non-null, 20 draws) its mean power at q = 0.05 / 0.1 / 0.2 was .19 / .40 / .65, against .16 / .37 / .63

@@ -11,9 +11,7 @@ from neucept.discovery import Selection
 from neucept.page import figures
 from neucept.page.markup import Child, Html, table, tag
 from neucept.page.pieces import plot
-from neucept.page.selected import family_name
-
-_LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, to look at beside the one asked
+from neucept.page.selected import LEVELS, family_name
 
 
 def calibration_panel(selection: Selection) -> Html | None:
@@ -79,7 +77,7 @@ def _levels(selection: Selection) -> Html:
     """Compare some precisions: what is realised over all planted responses, and how many are selected."""
     assert selection.calibration is not None
     cells: list[list[Child]] = []
-    for precision in sorted({*_LEVELS, selection.precision}):
+    for precision in sorted({*LEVELS, selection.precision}):
         row = selection.calibration.table(precision).iloc[-1].to_dict()
         here = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
         chosen = str(len(selection.at(precision).neurons))

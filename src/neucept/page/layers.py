@@ -90,12 +90,15 @@ def _ranking(selection: Selection) -> Html:
         level = selection.calibration.level(selection.q)
         shown = min(max(figures.MOST_JUDGED, chosen), count)
         words = _how_many(shown, count, units)
-        words += (
-            f" Selected is the longest head of the ranking whose mean probability is at least {1 - level:.1%}, what the"
-            f" calibration found to be needed for a precision of {selection.precision:g}."
-            if level > 0
-            else f" The calibration found no probability that would do for a precision of {selection.precision:g}."
-        )
+        needed = f"that the calibration found to be needed for a precision of {selection.precision:g}"
+        if level == 0:
+            words += f" There is no mean probability {needed}."
+        elif chosen:
+            words += (
+                f" Selected is the longest head of the ranking with the mean of {1 - level:.1%} {needed}."
+            )
+        else:
+            words += f" None reaches the probability of {1 - level:.1%} {needed}."
         figure = figures.ranked_neurons(selection)
         return text(plot(figure, f"Probability of {ranked}", "wide"), tag("p", words, class_="small"))
     shown = min(figures.MOST_RANKED, count)

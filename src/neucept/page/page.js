@@ -15,7 +15,7 @@ function draw(box) {
   });
 }
 
-// Show the picture of the input under the pointer, from the sheet of thumbnails.
+// Show the picture of the input under the pointer, from the sheet of thumbnails: above the label, or below it.
 function showPictures(box) {
   const sheet = document.getElementById("sprite");
   const hint = document.getElementById("hint");
@@ -28,9 +28,10 @@ function showPictures(box) {
     hint.style.backgroundImage = sheet.style.backgroundImage;
     hint.style.backgroundSize = `${line * side}px auto`;
     hint.style.backgroundPosition = `-${(number % line) * side}px -${Math.floor(number / line) * side}px`;
-    const left = Math.min(event.event.clientX + 14, innerWidth - side - 12);
-    hint.style.left = `${Math.max(left, 4)}px`;
-    hint.style.top = `${Math.max(event.event.clientY - side - 56, 4)}px`;
+    const label = box.querySelector(".hovertext").getBoundingClientRect();
+    const above = label.top - side - 8;
+    hint.style.left = `${Math.max(Math.min(label.left, innerWidth - side - 12), 4)}px`;
+    hint.style.top = `${above < 4 ? label.bottom + 6 : above}px`;
     hint.hidden = false;
   });
   box.on("plotly_unhover", () => { hint.hidden = true; });

@@ -11,6 +11,7 @@ from neucept.calibration.planting import NONE
 from neucept.discovery import Selection
 from neucept.knockoffs import smallest_selection
 
+LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, to look at beside the one asked
 _FAMILIES = {NONE: "pure noise", "all": "all together"}
 
 
@@ -67,9 +68,11 @@ def grouping(selection: Selection) -> str | None:
     groups, alive = len(selection.representatives), int((selection.groups >= 0).sum())
     if selection.calibration is not None and np.isnan(selection.calibration.cut):
         return f"Precision is over the groups that were given: {groups} groups of {alive} neurons."
+    copies = 0 if selection.calibration is None else alive - len(selection.calibration.groups)
+    near = f", {copies} of which are near copies of others" if copies else ""
     return (
-        f"Neurons that move together cannot be told apart and count as one: {groups} groups of {alive} neurons."
-        " A selected group holds at least one critical neuron; which of its members it is stays open."
+        f"Neurons that move together cannot be told apart and count as one: {groups} groups of {alive} neurons{near}."
+        " A critical group holds at least one critical neuron; which of its members it is stays open."
     )
 
 
@@ -83,7 +86,11 @@ def why_none(selection: Selection) -> str:
     else:
         most = 1 - float(selection.null_probability.min())
         needed = 1 - selection.calibration.level(selection.q)
-        reason = f"The likeliest is critical with a probability of {most:.2f}; the calibration asks for {needed:.3f}."
+        reason = f"The likeliest is critical with a probability of {most:.2f}; the calibration asks for {needed:.2f}."
+        for precision in (level for level in LEVELS[::-1] if level < selection.precision):
+            if chosen := len(selection.at(precision).neurons):
+                reason += f" A precision of {precision:g}, had it been asked for, would select {chosen}."
+                break
     return f"That is an answer, not an error. {reason} The ranking holds all the same."
 
 
@@ -104,7 +111,7 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
     if checked:
         where = _where(checked, len(selections))
         tables = [s.calibration.table(s.precision).set_index("family") for s in checked if s.calibration is not None]
-        realised = _listed([f"{table.loc['all', 'precision']:.2f}" for table in tables])
+        realised = _listed([f"{table['precision'].tolist()[-1]:.2f}" for table in tables])
         kinds = pd.concat([table.drop(index="all")["precision"] for table in tables])
         lowest, worst = min(zip(kinds.tolist(), map(str, kinds.index.tolist()), strict=True))
         verb = "was" if len(checked) == 1 else "were"

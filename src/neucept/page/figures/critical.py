@@ -74,57 +74,45 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     probability = 1 - selection.null_probability[order]
     importance = group_importance(selection, order)
     importance = importance / max(float(importance.max(initial=0)), 1e-300)
+    few = count <= _FEW
     rank = np.arange(1, count + 1)
+    place = order.astype(str) if few else rank
     names = np.array([group_label(members(selection, neuron)) for neuron in order.tolist()], dtype=object)
-    W = selection.mean_statistic[order]
+    known = np.stack(
+        [names, rank, probability.round(4), importance.round(4), selection.mean_statistic[order].round(6)], axis=1
+    )
+    hover = (
+        "%{customdata[0]}, rank %{customdata[1]}<br>critical with probability %{customdata[2]:.1%}"
+        "<br>importance %{customdata[3]:.2f} of the largest<br>knockoff statistic W %{customdata[4]:.3g}<extra></extra>"
+    )
+    size = 9 if few else 7 if count <= 200 else 5
     selected = np.isin(order, selection.neurons)
     figure = canvas(height, legend=True)
     for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
         at = np.flatnonzero(selected == chosen)
         if not len(at):
             continue
-        known = np.stack([names[at], importance[at].round(4), W[at].round(6), probability[at].round(4)], axis=1)
-        hover = (
-            "%{customdata[0]}, rank %{x}<br>critical with probability %{customdata[3]:.1%}"
-            "<br>importance %{customdata[1]:.2f} of the largest<br>knockoff statistic W %{customdata[2]:.3g}"
-            "<extra></extra>"
-        )
-        figure.add_scatter(
-            x=rank[at],
-            y=probability[at].round(4),
-            mode="markers",
-            name=name,
-            legendgroup=name,
-            marker={"color": fill, "size": 7 if count <= 200 else 5, "symbol": "circle" if chosen else "circle-open"},
-            customdata=known,
-            hovertemplate=hover,
-        )
-        figure.add_bar(
-            x=rank[at],
-            y=importance[at].round(4),
-            yaxis="y2",
-            name=name,
-            legendgroup=name,
-            showlegend=False,
-            marker={"color": fill, "opacity": 0.75, "line": {"width": 0}},
-            customdata=known,
-            hovertemplate=hover,
-        )
+        same = {"x": place[at], "customdata": known[at], "hovertemplate": hover, "name": name, "legendgroup": name}
+        dot = {"color": fill, "size": size, "symbol": "circle" if chosen else "circle-open"}
+        figure.add_scatter(y=probability[at].round(4), mode="markers", marker=dot, **same)
+        bar = {"color": fill, "opacity": 0.75, "line": {"width": 0}}
+        figure.add_bar(y=importance[at].round(4), yaxis="y2", showlegend=False, marker=bar, **same)
+    first = 0 if few else 1  # where the axis puts the first: names are counted from 0, ranks from 1
     if 0 < selected.sum() < count:
-        cut = float(rank[selected].max()) + 0.5
+        cut = float(np.flatnonzero(selected).max()) + first + 0.5
         figure.add_vline(x=cut, line={"color": ACCENT, "width": 1, "dash": "dot"})
-    title = "neuron" if not is_grouped(selection) else "group"
-    figure.update_xaxes(title=f"rank of the {title}", anchor="y2", showgrid=False, zeroline=False, range=[0, count + 1])
-    if count <= _FEW:
-        figure.update_xaxes(title=f"{title}, most important first", tickvals=rank, ticktext=[str(n) for n in order])
-        figure.update_xaxes(tickangle=-90, tickfont={"size": 10})
-    figure.update_yaxes(zeroline=False)
-    figure.update_layout(
-        bargap=0.25,
-        yaxis={"domain": [0.36, 1], "range": [-0.03, 1.03], "tickformat": ".0%", "title": "probability", "nticks": 6},
-        yaxis2={**figure.layout.yaxis.to_plotly_json(), "domain": [0, 0.26], "range": [0, 1.03], "nticks": 3},
-    )
-    figure.update_layout(yaxis2={"tickformat": ".1f", "title": "importance"})
+    title = "group" if is_grouped(selection) else "neuron"
+    ends = [first - 1, count + first]
+    figure.update_xaxes(anchor="y2", showgrid=False, zeroline=False, range=ends)
+    if few:
+        figure.update_xaxes(title=f"{title}, most important first", type="category", tickangle=-90)
+        figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 10})
+    else:
+        figure.update_xaxes(title=f"rank of the {title}")
+    axis = {**figure.layout.yaxis.to_plotly_json(), "zeroline": False}
+    above = {"domain": [0.36, 1], "range": [-0.03, 1.03], "tickformat": ".0%", "title": "probability", "nticks": 6}
+    below = {"domain": [0, 0.26], "range": [0, 1.03], "tickformat": ".1f", "title": "importance", "nticks": 3}
+    figure.update_layout(bargap=0.25, yaxis=axis | above, yaxis2=axis | below)
     return figure
 
 
@@ -146,7 +134,8 @@ def calibration_figure(table: pd.DataFrame, precision: float, height: int | None
         x=table["uncalibrated"].round(4),
         y=names,
         mode="markers",
-        name="equation (9), not calibrated",
+        name="equation (9) alone",
+        legendrank=1001,
         marker={"symbol": "circle-open", "size": 9, "color": colour(1), "line": {"width": 2}},
         hovertemplate="%{y}: equation (9) alone realises %{x:.3f}<extra></extra>",
     )
@@ -180,22 +169,19 @@ def calibration_figure(table: pd.DataFrame, precision: float, height: int | None
         showlegend=False,
         hovertemplate="%{y}: power %{x:.2f}<extra></extra>",
     )
+    figure.add_scatter(
+        x=[precision] * len(names),
+        y=names,
+        mode="lines",
+        name=f"asked: {precision:g}",
+        line={"color": MUTED, "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+    )
     lowest = float(table[["low", "uncalibrated"]].min().min())
     axis = figure.layout.xaxis.to_plotly_json()
     figure.update_layout(
         xaxis={"title": "realised precision", "domain": [0, 0.7], "range": [max(lowest - 0.05, -0.02), 1.03]},
         xaxis2={**axis, "title": "power", "domain": [0.76, 1], "range": [0, 1.03], "nticks": 3, "zeroline": False},
         yaxis={"autorange": "reversed", "type": "category", "zeroline": False, "showline": False},
-    )
-    line = {"color": MUTED, "width": 1.5, "dash": "dot"}
-    figure.add_shape(type="line", x0=precision, x1=precision, y0=0, y1=1, yref="paper", line=line)
-    figure.add_annotation(
-        x=precision,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        text=f"asked {precision:g}",
-        showarrow=False,
-        font={"size": 11},
     )
     return figure
