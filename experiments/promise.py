@@ -112,14 +112,14 @@ def measure(recording: neucept.Recording, layer: str, label: int, seed: int) -> 
 INTRODUCTION = """\
 # Is the precision asked the precision realised?
 
-Made by `python experiments/promise.py` from `experiments/results/promise.json`. On each layer, responses with known critical
-neurons are planted on the activations of the inputs predicted as one class. *Held out*: families that no layer is calibrated on
-(sines, three-layer networks, gates, perceptrons, and pure noise). *Calibrated*: new responses of the families that it is
-(linear, ReLU, tanh and deep ReLU networks, thresholds, products, squares, maxima, trees, noise). FDR is 1 minus
-precision, with its 95% interval; power is the share of critical groups found. *Default* is `discover` as it
-comes; *eq. (9)* is one draw of Gaussian knockoffs with a lasso, over the same groups.
+Made by `python experiments/promise.py` from `experiments/results/promise.json`. On each layer, responses with known
+critical neurons are planted on the activations of the inputs predicted as one class. *Held out*: families that no layer
+is calibrated on (sines, three-layer networks, gates, perceptrons, and pure noise). *Calibrated*: new responses of the
+families that it is (linear, ReLU, tanh and deep ReLU networks, thresholds, products, squares, maxima, trees, noise).
+FDR is 1 minus precision, with its 95% interval; power is the share of critical groups found. *Default* is `discover` as
+it comes; *eq. (9)* is one draw of Gaussian knockoffs with a lasso, over the same groups.
 
-| network, layer, class | inputs | groups | asked | held out: FDR | power | eq. (9): FDR | power | calibrated: FDR | eq. (9): FDR |
+| network, layer, class | inputs | groups | q | held out: FDR | power | eq. (9): FDR | power | calibrated: FDR | (9) |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
@@ -139,8 +139,9 @@ def page(results: dict) -> str:
                 for families in ("held-out families", "calibrated families")
                 for way in ("default", "eq. (9)")
             )
+            groups = f"{row['groups']} of {row['neurons']}"
             lines.append(
-                f"| {name}, {layer}, {label} | {row['inputs']} | {row['groups']} of {row['neurons']} | {q} | {rate(held)}"
+                f"| {name}, {layer}, {label} | {row['inputs']} | {groups} | {q} | {rate(held)}"
                 f" | {held['power']:.2f} | {rate(plain)} | {plain['power']:.2f} | {rate(known)} | {rate(known_plain)} |"
             )
     lines += ["", "Mean over all cells of a kind of network:", ""]

@@ -7,15 +7,18 @@ the clusters' entropy (CE, in bits; 0 where each mechanism is one digit) measure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 import neucept
@@ -91,6 +94,11 @@ def run_demo(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    with _one_thread():
+        return _run(out, digits, seed, progress, epochs)
+
+
+def _run(out: Path, digits: str | Path | None, seed: int, progress: bool, epochs: int | None) -> Demo:
     console = Console()
     train, test = load_digits(digits, seed=seed)
     console.print(f"{len(train):,} digits to train on, {len(test):,} held out.")
@@ -165,6 +173,18 @@ def _entropies(
                     advance(1)
                 rows.append((layer, target, kind, number, float(np.mean(measured))))
     return pd.DataFrame(rows, columns=["layer", "target", "neurons", "K", "CE"])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: for networks this small, several of them wait for each other more than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _parity(digits: ImageDataset) -> ImageDataset:

@@ -84,9 +84,9 @@ def sufficiency(
     -------
     DataFrame
         For each layer the rows ``selected`` (all members of the selected groups), ``top 10``, ``10 random`` (not among
-        the top) and ``all alive``: ``layer``, ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance
-        over the inputs looked at), ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN
-        without model and data, or where neurons cannot be replaced).
+        the top) and ``all alive``: ``layer``, ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out
+        share of the response's variance over the inputs looked at), ``agreement_mean`` and ``agreement_resampled``
+        (share of predictions that stay; NaN without model and data, or where neurons cannot be replaced).
     """
     response = target if target is not None else critical.target
     if response is None:

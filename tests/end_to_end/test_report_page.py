@@ -14,7 +14,10 @@ from torch import nn
 import neucept
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed"),
+    pytest.mark.filterwarnings("ignore:.*beyond the selection"),
+]
 
 LONG = "a-class-name-that-is-far-too-long-to-fit-into-the-width-of-any-phone-" * 2
 LAPTOP, PHONE = 1366, 390
@@ -22,7 +25,20 @@ LAPTOP, PHONE = 1366, 390
 # Draws every figure at once, as before printing, and writes what it measures into the page.
 PROBE = """<script>
 dispatchEvent(new Event("beforeprint"));
+document.querySelectorAll("details").forEach((part) => { part.open = true; });
+const box = (part) => part.getBoundingClientRect().toJSON();
 addEventListener("load", () => setTimeout(() => {
+  const map = document.querySelector(".figure.map");
+  const point = box(map.querySelector(".point"));
+  const mouse = { clientX: (point.left + point.right) / 2, clientY: (point.top + point.bottom) / 2, bubbles: true };
+  for (const kind of ["mouseover", "mousemove"]) {
+    map.querySelector(".nsewdrag").dispatchEvent(new MouseEvent(kind, mouse));
+  }
+  setTimeout(measure, 300);
+}, 300));
+function measure() {
+  const hint = document.getElementById("hint");
+  const label = document.querySelector(".figure.map .hovertext");
   const wide = [...document.querySelectorAll("main *")].filter((part) =>
     part.getBoundingClientRect().right > innerWidth + 1 &&
     !part.closest(".scroll, pre, .graph-box, .figure, caption, figcaption"));
@@ -34,9 +50,11 @@ addEventListener("load", () => setTimeout(() => {
     drawn: document.querySelectorAll(".figure:has(.trace)").length,
     broken: [...document.images].filter((image) => !image.naturalWidth).length,
     images: document.images.length,
+    hint: hint.hidden ? null : box(hint),
+    label: label && box(label),
   };
   (window.parent ?? window).postMessage(found, "*");
-}, 300));
+}
 </script></body>"""
 FRAME = """<body style="margin:0"><pre id="found"></pre><script>
 const found = document.getElementById("found");
@@ -109,6 +127,13 @@ def test_page_fits_its_width(opened):
     assert found["width"] == width
     assert found["wide"] == []
     assert found["content"] <= width
+
+
+def test_picture_stands_beside_the_label(opened):
+    found, _, _, width = opened
+    hint, label = found["hint"], found["label"]
+    assert hint["bottom"] <= label["top"] or hint["top"] >= label["bottom"]
+    assert hint["left"] >= 0 and hint["right"] <= width
 
 
 def test_page_prints(page, tmp_path):

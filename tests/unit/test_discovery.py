@@ -222,7 +222,8 @@ def test_nothing_selected_is_an_answer_with_a_warning(make_recording: Make) -> N
     rng = np.random.default_rng(0)
     recording = make_recording(rng.normal(size=(100, 6)))
     with pytest.warns(
-        NothingSelectedWarning, match=r"smallest possible selection there has 10 neurons.*more than the layer's 6.*\.at\(precision"
+        NothingSelectedWarning,
+        match=r"smallest possible selection there has 10 neurons.*more than the layer's 6.*\.at\(precision",
     ):
         found = discover(recording, rng.normal(size=100), precision=0.9, **QUIET)
     assert len(found["hidden"].neurons) == 0 and len(found["hidden"].ranking) == 6

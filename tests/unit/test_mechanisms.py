@@ -355,7 +355,8 @@ def discovered() -> tuple[Recording, Any]:
     recording = Recording(
         {"a": a.astype(np.float32), "b": b.astype(np.float32)}, logits.astype(np.float32), None, ("no", "yes")
     )
-    return recording, discover(recording, "yes", samples="all", precision={"a": 0.9, "b": 0.6}, calibration=None, progress=False)
+    precision = {"a": 0.9, "b": 0.6}
+    return recording, discover(recording, "yes", samples="all", precision=precision, calibration=None, progress=False)
 
 
 @pytest.mark.filterwarnings("ignore:.*are beyond the selection")

@@ -133,23 +133,33 @@ class Reused(nn.Module):
 @pytest.mark.parametrize("call", [0, 1])
 def test_one_call_of_a_module_called_twice(call: int) -> None:
     torch.manual_seed(1)
-    model, inputs = Reused(), 2 * torch.randn(30, 5)
+    model, inputs = Reused(), 3 * torch.randn(60, 5)
+    for layer in (model.first, model.second, model.out):
+        layer.weight.data *= 3
     recording = record(model, inputs, ["relu"])
-    found = agreement(model, inputs, recording, f"relu#{call}", {"some": ALL(2)}, ALL(30), batch_size=4)
+    sets = {str(keep): np.array(keep, int) for keep in ([], [0], [1, 2], [0, 3, 4])}
+    found = agreement(model, inputs, recording, f"relu#{call}", sets, ALL(60), batch_size=4)
     unrolled = nn.Sequential(model.first, nn.ReLU(), model.second, nn.ReLU(), model.out)
-    assert found["some"][0] == pytest.approx(by_hand(unrolled, inputs, 1 + 2 * call, [0, 1], element=True)[0])
+    expected = [by_hand(unrolled, inputs, 1 + 2 * call, keep.tolist(), element=True)[0] for keep in sets.values()]
+    assert [found[name][0] for name in sets] == pytest.approx(expected)
+    assert len(set(expected)) > 2
 
 
 def test_half_precision_means_do_not_overflow() -> None:
+    """The mean is about 3,000, whose class is 1; the sum of 40 is more than float16 holds, and its class would be 0."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).half()
+    model = nn.Sequential(nn.Linear(4, 1), nn.Linear(1, 2))
     with torch.no_grad():
-        model[0].bias.fill_(3000)  # 30 of them are more than float16 holds
-    inputs = torch.randn(30, 4).half()
+        model[0].weight.mul_(1000), model[0].bias.fill_(3000)
+        model[1].weight.copy_(torch.tensor([[0.0], [1.0]])), model[1].bias.copy_(torch.tensor([2900.0, 0]))
+    model.half()
+    inputs = torch.randn(40, 4).half()
     recording = record(model, inputs, ["0"])
-    found = agreement(model, inputs, recording, "0", {"none": ALL(0)}, ALL(30))
-    same = np.bincount(recording.predictions).max() / 30
-    assert found["none"][0] in (pytest.approx(same), pytest.approx(1 - same))
+    found = agreement(model, inputs, recording, "0", {"none": ALL(0)}, ALL(40))
+    assert abs(float(recording.activations("0").mean()) - 2900) > 50
+    assert found["none"][0] == pytest.approx(
+        (recording.predictions == (recording.activations("0").mean() > 2900)).mean()
+    )
 
 
 @pytest.mark.parametrize("kind", ["pair", "dataset", "list"])

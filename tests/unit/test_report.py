@@ -14,12 +14,15 @@ from torch.nn.functional import relu
 from torch.utils.data import DataLoader
 
 import neucept
+from neucept import report
+from neucept.calibration import Calibration
 from neucept.errors import InputError
-from neucept.recording import Recording, record
-from neucept.recording.crops import activating_regions, smallest_box
-from neucept.page import figures, report
+from neucept.page import figures
 from neucept.page.embedding import embed
 from neucept.page.pictures import encode, open_pictures, picture_of
+from neucept.page.selected import promise_clause
+from neucept.recording import Recording, record
+from neucept.recording.crops import activating_regions, smallest_box
 
 N = 160
 
@@ -58,8 +61,9 @@ def recording(model, images):
 
 @pytest.fixture(scope="module")
 def critical(recording):
+    """Nothing selected, nothing calibrated."""
     with pytest.warns(neucept.NothingSelectedWarning):
-        return neucept.discover(recording, 0, samples="all", draws=2, progress=False)
+        return neucept.discover(recording, 0, samples="all", draws=2, calibration=None, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +154,78 @@ def test_promise_stands_verbatim(page, critical):
         assert selection.promise.evidence in text
 
 
+def calibration_of(layer, groups, cut, seed=0):
+    """A calibration without any training: evidence that tells the null groups from the others fairly well."""
+    rng = np.random.default_rng(seed)
+    family = ("linear", "trees", "none") * 8
+    g = int(groups.max()) + 1
+    null = rng.random((len(family), g)) < 0.5
+    null[[name == "none" for name in family]] = True
+    evidence = rng.normal(size=(*null.shape, 3)) - 4 * null[..., None]
+    gaussian = rng.normal(size=null.shape)
+    noise = np.ones(len(family))
+    return Calibration(layer, groups, cut, np.arange(N), evidence, null, family, noise, gaussian)
+
+
+@pytest.fixture(scope="module")
+def calibrated(critical):
+    """Single neurons at the first layer; at the second six groups of two, some of them selected."""
+    first, second = critical.values()
+    alone = {
+        "calibration": calibration_of("first", np.arange(6), 0.0),
+        "importance": np.linspace(1, 0.1, 6),
+        "null_probability": np.linspace(0.95, 0.97, 6),  # nothing will be selected
+    }
+    pairs = np.arange(12) // 2
+    joined = {
+        "groups": pairs,
+        "representatives": np.arange(1, 12, 2),
+        "calibration": calibration_of("second", pairs, 0.3),
+        "importance": np.linspace(1, 0.1, 12),
+        "null_probability": np.array([0.001, 0.001, 0.01, 0.6, 0.8, 0.9])[pairs],
+    }
+    selections = {"first": replace(first, **alone), "second": replace(second, **joined)}
+    return replace(critical, selections=selections, settings={**critical.settings, "calibration": "auto"})
+
+
+def test_calibrated_page(page, calibrated, images):
+    text = page(critical=calibrated, data=images)
+    well_formed(text)
+    for selection in calibrated.values():
+        assert selection.promise.claim in text
+        assert selection.promise.evidence in text
+    shown = without_scripts(text)
+    assert "3 of the 6 groups of neurons (6 of 12 neurons) of second are selected" in shown
+    assert "On responses planted on these layers" in shown and "evidence, not a proof" in shown
+    assert "6 groups of 12 neurons" in shown
+    assert all(f"<li>{pair}</li>" in shown for pair in ("1, 0", "3, 2", "5, 4")) and "<li>7, 6</li>" not in shown
+    assert "The likeliest is critical with a probability of 0.05" in shown  # at the first layer
+    assert "critical neurons or groups" in shown
+    assert "moves with neuron 0" in shown
+    assert "calibration='auto'" in shown
+    assert text.count("Asked and realised precision on this layer") == 2
+
+
+def test_uncalibrated_page_says_what_was_not_checked(page, critical):
+    text = without_scripts(page())
+    assert "jointly Gaussian, which was not checked" in text
+    assert "Asked and realised" not in text and "planted" not in text
+    assert "calibration=None" in text
+    counted = {layer: replace(selection, aggregate="frequency") for layer, selection in critical.items()}
+    assert promise_clause(counted) == "Counting draws promises no precision on these layers."
+
+
+def test_sufficiency_is_measured_once(page, measured, monkeypatch):
+    calls = []
+    ours = sys.modules["neucept.page.write"]
+    monkeypatch.setattr(ours, "measure_sufficiency", lambda *given, **named: calls.append(1) or measured)
+    monkeypatch.setattr(ours, "build", lambda *given: "")
+    page()
+    assert calls == []
+    page(sufficiency=None)
+    assert calls == [1]
+
+
 def test_without_pictures(page):
     text = well_formed_text(page())
     assert "<img" not in text
@@ -187,9 +263,10 @@ def test_inputs_of_no_mechanism(page, mechanisms, images):
 def test_array_target(recording, tmp_path):
     y = np.asarray(recording.activations("first")[:, 0], np.float64) ** 2
     with pytest.warns(UserWarning):
-        critical = neucept.discover(recording, y, draws=2, progress=False)
+        critical = neucept.discover(recording, y, draws=2, calibration=None, progress=False)
         mechanisms = neucept.learn(recording, critical, 2, compactness=3)
-    path = report(recording, critical, mechanisms, path=tmp_path / "new" / "page.html", progress=False)
+    guide = neucept.choose_n_mechanisms(mechanisms, range(1, 3), progress=False)
+    path = report(recording, critical, mechanisms, path=tmp_path / "new" / "page.html", guide=guide, progress=False)
     text = well_formed_text(path.read_text())
     assert "a response of your own" in text
     assert "Not measured" in text
@@ -387,6 +464,54 @@ def test_regions_of_what_is_not_there(layer, neuron, message):
 
 
 # Parts
+
+
+def test_ranking_by_probability(calibrated):
+    selection = calibrated["second"]
+    figure = figures.ranked_neurons(selection)
+    selected = [trace for trace in figure.data if trace.name == "selected"]
+    assert [list(trace.x) for trace in selected] == [["1", "3", "5"]] * 2
+    assert np.allclose(selected[0].y, [0.999, 0.999, 0.99])
+    assert selected[0].customdata[1][0] == "neurons 3, 2"
+    together = np.hypot(selection.importance[0], selection.importance[1])
+    third = np.hypot(selection.importance[4], selection.importance[5]) / together
+    assert np.allclose([selected[1].y[0], selected[1].y[2]], [1, third], atol=1e-4)
+    with pytest.raises(ValueError, match="not calibrated"):
+        figures.ranked_neurons(replace(selection, null_probability=None))
+
+
+@pytest.mark.parametrize("g", [40, 41, 3000])
+def test_ranking_of_many_neurons(calibrated, g):
+    chosen = replace(
+        calibrated["second"],
+        statistics=np.zeros((2, g)),
+        groups=np.arange(g),
+        representatives=np.arange(g),
+        importance=np.linspace(1, 0, g),
+        null_probability=np.linspace(0, 1, g),
+    )
+    figure = figures.ranked_neurons(chosen)
+    dots = [trace for trace in figure.data if trace.type == "scatter"]
+    assert sum(len(trace.x) for trace in dots) == min(g, figures.MOST_JUDGED)
+    cut = figure.layout.shapes[0].x0
+    assert cut == len(chosen.neurons) - 0.5 + (g > 40)
+
+
+def test_calibration_figure(calibrated):
+    table = calibrated["second"].calibration.table(0.9)
+    figure = figures.calibration_figure(table, 0.9)
+    named = {trace.name: trace for trace in figure.data if trace.name}
+    assert list(named["calibrated, with 95% interval"].y) == ["linear", "trees", "pure noise", "all together"]
+    assert np.allclose(named["calibrated, with 95% interval"].x, table["precision"], atol=1e-4)
+    assert np.allclose(named["equation (9) alone"].x, table["uncalibrated"], atol=1e-4)
+    assert set(named["asked: 0.9"].x) == {0.9}
+
+
+def test_figures_can_be_imported_by_name():
+    import neucept.page.figures as own
+
+    assert own.input_map is figures.input_map
+    assert callable(neucept.report)
 
 
 def test_figures_on_their_own(critical, mechanisms, guide):

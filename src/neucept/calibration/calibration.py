@@ -184,8 +184,8 @@ class Calibration:
         )
         return (
             f"{found} {len(self.family)} responses with known critical neurons were planted on its own activations"
-            f" ({kinds}; and pure noise). Asked for {precision:g} on responses that it had not seen, the method realised"
-            f" a precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
+            f" ({kinds}; and pure noise). Asked for {precision:g} on responses not seen before, the method realised a"
+            f" precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
             f" {mean['power']:.2f}, and {mean['unseen']:.3f} on families that it had not seen; eq. (9) alone realises"
             f" {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
         )

@@ -195,7 +195,7 @@ def calibrate(
         table = pd.concat(tables, ignore_index=True)
         first = ["layer", "asked"]
         table = table[[*first, *(column for column in table if column not in first)]]
-        write_calibrations(calibrations, precision, page)
+        write_calibrations(calibrations, precision, recording.class_names[number], page)
         say_where([page, *write_tables(page, calibration=table)])
 
 

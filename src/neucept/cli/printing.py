@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neucept
-from neucept.calibration.planting import NONE
+from neucept.cli.picture import units
 from neucept.errors import InputError
+from neucept.page.selected import family_name
 
 console = Console()
 _errors = Console(stderr=True)
@@ -50,37 +51,24 @@ def print_layers(table: pd.DataFrame) -> None:
 def print_calibrations(calibrations: Mapping[str, neucept.Calibration], precision: float) -> None:
     """Print, for each layer and kind of planted response, the precision realised and the power."""
     for layer, calibration in calibrations.items():
-        neurons, groups = len(calibration.groups), len(calibration.sizes)
-        units = "single neurons" if calibration.cut == 0 else f"{groups} groups of neurons that can be told apart"
-        title = f"Layer {layer}: {neurons} neurons that vary, {units}; a precision of {precision:g} asked"
-        grid = Table(
-            "planted response",
-            *_HEADINGS,
-            title=title,
-            title_justify="left",
-            caption_justify="left",
-            title_style="bold",
-        )
+        title = f"{layer}: {units(calibration)}; asked: {precision:g}"
+        grid = Table("planted responses", *_HEADINGS, "unseen kind", title=title, title_justify="left")
         for row in calibration.table(precision).to_dict("records"):
             everything = row["family"] == "all"
             if everything:
                 grid.add_section()
-            name = family_name(row["family"])
-            grid.add_row(f"{name} ({row['responses']})", *_calibrated(row), style="bold" if everything else None)
+            cells = [f"{family_name(row['family'])} ({row['responses']})", *_calibrated(row), f"{row['unseen']:.3f}"]
+            grid.add_row(*cells, style="bold" if everything else None)
         console.print(grid)
     console.print(
-        "Responses with known critical neurons were planted on each layer (how many in brackets) and judged by a model "
-        "that had not seen their kind. 'uncalibrated' is equation (9) on Gaussian knockoffs alone. With pure noise "
-        "there is nothing to find: its precision is the share of responses for which nothing was selected."
+        "precision and power: realised on responses with known critical neurons, planted on the layer (how many in "
+        "brackets), by a model that had not seen the response; unseen kind: nor any of its kind; equation (9): the "
+        "knockoffs' own threshold. Pure noise has nothing to find: its precision is the share of responses for which "
+        "nothing is selected."
     )
 
 
-_HEADINGS = ("precision", "95% interval", "power", "uncalibrated")
-
-
-def family_name(family: str) -> str:
-    """Name a kind of planted responses for a reader."""
-    return {NONE: "pure noise", "all": "all"}.get(family, family)
+_HEADINGS = ("precision", "95% interval", "power", "equation (9)")
 
 
 def _calibrated(row: Mapping[Any, Any]) -> list[str]:
@@ -96,7 +84,9 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
         first = ", ".join(str(neuron) for neuron in selection.neurons[:8]) or "none"
         more = ", ..." if len(selection.neurons) > 8 else ""
         groups = len(selection.representatives)
-        sizes = [str(len(selection.groups)), str(groups), str(len(selection.neurons))]
+        constant = int((selection.groups < 0).sum())
+        neurons = f"{len(selection.groups)}" + (f" ({constant} constant)" if constant else "")
+        sizes = [neurons, str(groups), str(len(selection.neurons))]
         selected.add_row(layer, *sizes, first + more)
     console.print(selected)
     if any(len(s.representatives) < (s.groups >= 0).sum() for s in critical.values()):
@@ -132,7 +122,10 @@ def _print_promise(critical: neucept.CriticalNeurons) -> None:
         table = selection.calibration.table(selection.precision).set_index("family")
         grid.add_row(layer, f"{selection.precision:g}", *_calibrated(table.loc["all"].to_dict()))
     console.print(grid)
-    console.print("Realised on planted responses with known critical neurons; 'neucept calibrate' shows them by kind.")
+    console.print(
+        "precision and power: realised on planted responses with known critical neurons; equation (9): the knockoffs' "
+        "own threshold. 'neucept calibrate' shows them by kind."
+    )
 
 
 def write_tables(page: Path, **tables: pd.DataFrame) -> list[Path]:

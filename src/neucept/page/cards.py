@@ -166,7 +166,7 @@ def _made_of(material: Material, mechanism: int) -> Html | None:
     rest = 1 - sum(share for _, share, _ in parts)
     bar = share_bar([*parts, ("other", rest, MUTED)], "labels of its inputs")
     said = [
-        tag("span", tag("span", class_="chip", style=f"background:{fill}"), f"{name} {percent(share, 0)}")
+        tag("span", tag("span", class_="chip", style=f"background:{fill}"), f"{name}: {percent(share, 0)}")
         for name, share, fill in parts
         if share >= 0.02
     ]

@@ -94,9 +94,7 @@ def _ranking(selection: Selection) -> Html:
         if level == 0:
             words += f" There is no mean probability {needed}."
         elif chosen:
-            words += (
-                f" Selected is the longest head of the ranking with the mean of {1 - level:.1%} {needed}."
-            )
+            words += f" Selected is the longest head of the ranking with the mean of {1 - level:.1%} {needed}."
         else:
             words += f" None reaches the probability of {1 - level:.1%} {needed}."
         figure = figures.ranked_neurons(selection)

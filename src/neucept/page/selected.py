@@ -111,7 +111,7 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
     if checked:
         where = _where(checked, len(selections))
         tables = [s.calibration.table(s.precision).set_index("family") for s in checked if s.calibration is not None]
-        realised = _listed([f"{table['precision'].tolist()[-1]:.2f}" for table in tables])
+        realised = listed([f"{table['precision'].tolist()[-1]:.2f}" for table in tables])
         kinds = pd.concat([table.drop(index="all")["precision"] for table in tables])
         lowest, worst = min(zip(kinds.tolist(), map(str, kinds.index.tolist()), strict=True))
         verb = "was" if len(checked) == 1 else "were"
@@ -131,8 +131,13 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
 def _where(some: Sequence[Selection], total: int) -> str:
     if len(some) == total:
         return "this layer" if total == 1 else "these layers"
-    return _listed([selection.layer for selection in some])
+    return listed([selection.layer for selection in some])
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Join words as a person lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -6,7 +6,7 @@ import math
 
 from neucept.mechanisms.choice import ALPHA, STABLE
 from neucept.page.material import Judged, Material
-from neucept.page.selected import counted, promise_clause
+from neucept.page.selected import counted, listed, promise_clause
 
 
 def percent(share: float, decimals: int | None = None) -> str:
@@ -140,8 +140,7 @@ def about_neurons(material: Material) -> str:
     """Say how many neurons were selected where, and what their precision rests on."""
     parts = [f"{counted(selection)} of {layer}" for layer, selection in material.critical.items()]
     levels = dict.fromkeys(f"{selection.precision:g}" for selection in material.critical.values())
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    chosen = f"At a precision of {' / '.join(levels)}, {listed} are selected as critical."
+    chosen = f"At a precision of {' / '.join(levels)}, {listed(parts)} are selected as critical."
     return f"{chosen} {promise_clause(material.critical)}"
 
 
@@ -150,5 +149,5 @@ def about_use(material: Material) -> str:
     features = material.mechanisms.features
     beyond = sum(not feature.selected for feature in features)
     tail = f" {beyond} of them are beyond the selection: the precision asked does not cover them." if beyond else ""
-    names = ", ".join(material.mechanisms.layers)
+    names = listed(material.mechanisms.layers)
     return f"Mechanisms are clusters of the activations of {len(features)} representative neurons at {names}.{tail}"

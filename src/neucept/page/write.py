@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -101,6 +102,8 @@ def report(
     if guide is None:
         guide = choose_n_mechanisms(mechanisms, progress=progress)
     if sufficiency is None and critical.target is not None:
+        if progress and model is not None and data is not None:
+            print("measuring how far the selected neurons go alone", file=sys.stderr, flush=True)
         sufficiency = measure_sufficiency(recording, critical, model=model, data=data)
     material = Material(recording, critical, mechanisms, guide, sufficiency, model, pictures, kinds, kind_names, title)
     return _write(path, build(material, progress))
