@@ -15,6 +15,7 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
+from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.recording.replacing import agreement, replaceable
@@ -59,6 +60,7 @@ def sufficiency(
     output: Output = None,
     target: np.ndarray | None = None,
     seed: int = 0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Measure how much of the response the selected neurons carry, beside others.
 
@@ -79,6 +81,8 @@ def sufficiency(
         (n,) the response, where neurons were discovered for an array.
     seed : int
         Of folds, random neurons and replacements.
+    progress : bool
+        Show progress when it takes more than two seconds.
 
     Returns
     -------
@@ -99,29 +103,32 @@ def sufficiency(
     predicted = np.sort(rng.choice(rows, min(len(rows), MOST_PREDICTED), replace=False))
     y = recording.response(response, kind)[rows]
     table = []
-    for layer, selection in critical.items():
-        Z = np.asarray(recording.activations(layer)[rows])
-        ranked = selection.ranking[: len(selection.representatives)]
-        rest = ranked[top:] if len(ranked) >= 2 * top else ranked
-        sets = {
-            "selected": np.flatnonzero(np.isin(selection.groups, selection.groups[selection.neurons])),
-            f"top {top}": ranked[:top],
-            f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
-            "all alive": np.flatnonzero(selection.groups >= 0),
-        }
-        agreed = dict.fromkeys(sets, (np.nan, np.nan))
-        if model is not None and data is not None and replaceable(recording, layer):
-            agreed |= agreement(model, data, recording, layer, sets, predicted, output, seed=seed)
-        for name, neurons in sets.items():
-            table.append(
-                {
-                    "layer": layer,
-                    "neurons": name,
-                    "count": len(neurons),
-                    "r2_linear": held_out_r2(Z[:, neurons], y, nonlinear=False, seed=seed),
-                    "r2_nonlinear": held_out_r2(Z[:, neurons], y, nonlinear=True, seed=seed),
-                    "agreement_mean": agreed[name][0],
-                    "agreement_resampled": agreed[name][1],
-                }
-            )
+    with show_progress("measuring how far the selected neurons go alone", len(critical) * 4, progress) as advance:
+        for layer, selection in critical.items():
+            Z = np.asarray(recording.activations(layer)[rows])
+            ranked = selection.ranking[: len(selection.representatives)]
+            rest = ranked[top:] if len(ranked) >= 2 * top else ranked
+            sets = {
+                "selected": np.flatnonzero(np.isin(selection.groups, selection.groups[selection.neurons])),
+                f"top {top}": ranked[:top],
+                f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
+                "all alive": np.flatnonzero(selection.groups >= 0),
+            }
+            for name, neurons in sets.items():
+                agreed = (np.nan, np.nan)
+                if model is not None and data is not None and replaceable(recording, layer):
+                    one = {name: neurons}
+                    agreed = agreement(model, data, recording, layer, one, predicted, output, seed=seed)[name]
+                table.append(
+                    {
+                        "layer": layer,
+                        "neurons": name,
+                        "count": len(neurons),
+                        "r2_linear": held_out_r2(Z[:, neurons], y, nonlinear=False, seed=seed),
+                        "r2_nonlinear": held_out_r2(Z[:, neurons], y, nonlinear=True, seed=seed),
+                        "agreement_mean": agreed[0],
+                        "agreement_resampled": agreed[1],
+                    }
+                )
+                advance(1)
     return pd.DataFrame(table)

@@ -523,6 +523,20 @@ def test_wilson_covers() -> None:
     assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
 
 
+def test_clusters_of_halves_are_matched_by_their_inputs(make_recording: Callable[..., Recording]) -> None:
+    """By size they could not be: which of four groups of about a hundred is the largest, chance decides in each half."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4), [101, 100, 99, 98])
+    recording = make_recording(
+        np.eye(4)[groups] * 5 + 0.3 * rng.normal(size=(398, 4)), labels=(groups != 2).astype(int)
+    )
+    for seed in range(5):
+        mechanisms = learn(recording, {"hidden": [0, 1, 2, 3]}, 4, target=1, seed=seed)
+        np.testing.assert_array_equal(mechanisms.cross_fitted, groups)
+        table = mechanisms.reliability
+        assert table is not None and table["precision"].tolist() == [1, 1, 0, 1]
+
+
 def test_cross_fitting_does_not_judge_by_the_clusters_it_made(three_groups: Groups) -> None:
     """With random labels and many clusters none is called unreliable, though one would look so by chance."""
     recording, _ = three_groups

@@ -187,7 +187,8 @@ def calibrate(
         calibrations = {
             layer: neucept.calibrate(recording, layer, precision=precision, target=number) for layer in subject.layers
         }
-        print_calibrations(calibrations, precision)
+        widths = {layer: recording.activations(layer).shape[1] for layer in calibrations}
+        print_calibrations(calibrations, widths, precision)
         tables = [
             calibration.table(precision).assign(layer=layer, asked=precision)
             for layer, calibration in calibrations.items()
@@ -195,7 +196,7 @@ def calibrate(
         table = pd.concat(tables, ignore_index=True)
         first = ["layer", "asked"]
         table = table[[*first, *(column for column in table if column not in first)]]
-        write_calibrations(calibrations, precision, recording.class_names[number], page)
+        write_calibrations(calibrations, widths, precision, recording.class_names[number], page)
         say_where([page, *write_tables(page, calibration=table)])
 
 

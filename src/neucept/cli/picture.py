@@ -27,13 +27,17 @@ has none. This is evidence for responses like these, not a proof.</p>
 """
 
 
-def write_calibrations(calibrations: Mapping[str, Calibration], precision: float, title: str, page: Path) -> Path:
+def write_calibrations(
+    calibrations: Mapping[str, Calibration], widths: Mapping[str, int], precision: float, title: str, page: Path
+) -> Path:
     """Write one self-contained page that opens without a network.
 
     Parameters
     ----------
     calibrations : mapping of layer to Calibration
         In the order of the page.
+    widths : mapping of layer to int
+        Neurons of each.
     precision : float
         Asked.
     title : str
@@ -50,7 +54,7 @@ def write_calibrations(calibrations: Mapping[str, Calibration], precision: float
         table = calibration.table(precision)
         everything = table.set_index("family").loc["all"]
         words = (
-            f"{units(calibration)}. Over all {everything['responses']} responses a precision of"
+            f"{units(calibration, widths[layer])}. Over all {everything['responses']:.0f} responses a precision of"
             f" {everything['precision']:.3f} ({everything['low']:.3f} to {everything['high']:.3f}) and a power of"
             f" {everything['power']:.2f} are realised; on kinds of responses that the model had not seen at all a"
             f" precision of {everything['unseen']:.3f}, by equation (9) alone {everything['uncalibrated']:.3f}."
@@ -67,9 +71,9 @@ def write_calibrations(calibrations: Mapping[str, Calibration], precision: float
     return page
 
 
-def units(calibration: Calibration) -> str:
-    """Say what of a layer can be told apart."""
-    neurons, groups = len(calibration.groups), len(calibration.sizes)
+def units(calibration: Calibration, neurons: int) -> str:
+    """Say how many of the neurons of a layer can be told apart."""
+    groups = len(calibration.sizes)
     if groups == neurons:
-        return f"{neurons} neurons that vary, each by itself"
-    return f"{neurons} neurons that vary, in {groups} groups that can be told apart"
+        return f"{neurons} neurons, each by itself"
+    return f"{neurons} neurons, in {groups} groups that can be told apart (constant ones left out)"

@@ -48,10 +48,12 @@ def print_layers(table: pd.DataFrame) -> None:
     console.print("Shapes are those of one input. A layer with several calls is recorded as NAME#0, NAME#1, ...")
 
 
-def print_calibrations(calibrations: Mapping[str, neucept.Calibration], precision: float) -> None:
+def print_calibrations(
+    calibrations: Mapping[str, neucept.Calibration], widths: Mapping[str, int], precision: float
+) -> None:
     """Print, for each layer and kind of planted response, the precision realised and the power."""
     for layer, calibration in calibrations.items():
-        title = f"{layer}: {units(calibration)}; asked: {precision:g}"
+        title = f"{layer}: {units(calibration, widths[layer])}; asked: {precision:g}"
         grid = Table("planted responses", *_HEADINGS, "unseen kind", title=title, title_justify="left")
         for row in calibration.table(precision).to_dict("records"):
             everything = row["family"] == "all"

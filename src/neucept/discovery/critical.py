@@ -113,8 +113,10 @@ class Selection:
     def neurons(self) -> np.ndarray:
         """Selected neurons, most important first, one of each group; may be empty."""
         if self.calibration is not None and self.null_probability is not None:
-            mask = select_by_probability(self.null_probability[self.representatives], self.calibration.level(self.q))
-        elif len(self.statistics) == 1:
+            level = self.calibration.level(self.q)
+            chosen_groups = select_by_probability(self.null_probability[self.representatives], level)
+            return self.ranking[: int(chosen_groups.sum())]  # equal probabilities in the order of importance
+        if len(self.statistics) == 1:
             mask = select(self._W[0], self.q)
         elif self.aggregate == "evalue":
             mask = e_bh(self.evalues[self.representatives], self.q)

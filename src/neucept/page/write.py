@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -102,9 +101,7 @@ def report(
     if guide is None:
         guide = choose_n_mechanisms(mechanisms, progress=progress)
     if sufficiency is None and critical.target is not None:
-        if progress and model is not None and data is not None:
-            print("measuring how far the selected neurons go alone", file=sys.stderr, flush=True)
-        sufficiency = measure_sufficiency(recording, critical, model=model, data=data)
+        sufficiency = measure_sufficiency(recording, critical, model=model, data=data, progress=progress)
     material = Material(recording, critical, mechanisms, guide, sufficiency, model, pictures, kinds, kind_names, title)
     return _write(path, build(material, progress))
 
