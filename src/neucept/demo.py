@@ -36,7 +36,7 @@ CLASSES = ("even", "odd")
 SUMMARY = 5  # the K of the summary
 TASKS = {
     "prior": "which of ten digits",
-    "PKT": "even or odd, after the prior's training",
+    "PKT": "even or odd, after learning the digits",
     "normal": "even or odd, from a fresh start",
 }
 
@@ -219,7 +219,7 @@ def _print_summary(console: Console, entropies: pd.DataFrame, accuracies: Mappin
         "critical",
         "random",
         "largest variance",
-        title=f"Summary: CE (bits) of {SUMMARY} mechanisms, mean over both layers and classes",
+        title=f"Summary: CE (bits) of {SUMMARY} mechanisms, mean of the four tables",
         title_justify="left",
     )
     for network in ("PKT", "normal"):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from neucept import demo
 from neucept.calibration.planting import FAMILIES
 from neucept.cli import app
+from neucept.cli.subject import Inputs
 from neucept.datasets import load_data, load_digits
 from neucept.training import accuracy, train
 
@@ -26,6 +27,10 @@ def build(n_classes=2):
         nn.Conv2d(1, 12, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12 * 16, 16), nn.ReLU(),
         nn.Linear(16, n_classes),
     )
+
+def wide():
+    torch.manual_seed(0)
+    return build(5)
 
 def broken():
     model = build()
@@ -153,7 +158,7 @@ def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path,
     everything = table.set_index("family").loc["all"]
     assert everything["responses"] == table["responses"].sum() / 2
     assert everything["asked"] == 0.8
-    row = next(line for line in result.stdout.splitlines() if "all (" in line)
+    row = next(line for line in result.stdout.splitlines() if "all together (" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells[1] == f"{everything['precision']:.3f}"
     assert cells[3] == f"{everything['power']:.2f}"
@@ -162,14 +167,21 @@ def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path,
     assert "<script src" not in page  # opens without a network
 
 
-def test_class_names_say_the_order_of_the_outputs(workshop: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("names", "first"), [("bar,blob", 0), ("rod,ball", 0), ("blob,bar", 1), ("dot,blob,bar", 2)])
+def test_class_names_say_the_order_of_the_outputs(workshop: Path, names: str, first: int) -> None:
     """The names of the data in another order number the classes anew; other names only rename them."""
-    for names, accuracy_of in (("bar,blob", 1), ("rod,ball", 1), ("blob,bar", 0)):
-        out = tmp_path / names
-        options = ["--layers", "5", "--mechanisms", 1, "--draws", 1, "--precision", 0.5, "--target", 0]
-        assert run(workshop, "--out", out, *options, "--classes", names).exit_code == 0
-        precision = pd.read_csv(out / "mechanisms.csv")["precision"][0]
-        assert abs(precision - accuracy_of) < 0.1
+    pictures = Inputs(workshop / "shapes.npz", classes=names).load(f"{workshop}/net.py:build", nn.Identity())
+    assert pictures.labels[0] == first  # a bar
+    assert pictures.class_names == tuple(names.split(","))
+
+
+def test_precision_is_not_said_where_labels_are_not_the_outputs(workshop: Path, tmp_path: Path) -> None:
+    options = ["--layers", "5", "--draws", 1, "--mechanisms", 2, "--no-calibration", "--out", tmp_path]
+    result = call("run", "--model", f"{workshop}/net.py:wide", "--data", workshop / "shapes.npz", *options)
+    assert result.exit_code == 0, said(result)
+    assert "The data have 2 classes with names, the model 5 outputs" in said(result)
+    assert "Precision is not known" in said(result)
+    assert "precision" not in pd.read_csv(tmp_path / "mechanisms.csv")
 
 
 def test_layers_lists_modules(workshop: Path) -> None:
@@ -202,7 +214,8 @@ def test_layers_lists_modules(workshop: Path) -> None:
         (["--mean", "0.5;0.5"], "expected numbers with commas between"),
         (["--mean", "0.5,0.5"], "mean has 2 numbers for pictures of 1 channels"),
         (["--split", "test"], "has no split 'test'"),
-        (["--classes", "bar"], "there are 1 class names"),
+        (["--classes", "bar"], "The class 'blob' of the data is not among --classes"),
+        (["--classes", "bar,blab"], "Did you mean 'blab'"),
         (["--classes", "bar,blob,cross"], "3 class names were given, but the model has 2 outputs"),
         (["--data", "nowhere.npz"], "There are no data at nowhere.npz"),
         (["--transform", "nowhere.py:f"], "There is no file nowhere.py"),
@@ -244,7 +257,7 @@ def test_demo_runs_from_digits_to_pages(tmp_path: Path, monkeypatch: pytest.Monk
     train_digits, test_digits = load_digits()
     few = train_digits.take(np.arange(0, 3000, 2)), test_digits.take(np.arange(0, 2000, 2))
     monkeypatch.setattr(demo, "load_digits", lambda *a, **k: few)
-    result = demo.run_demo(tmp_path / "demo", seed=0, progress=False, epochs=8)
+    result = demo.run_demo(tmp_path / "demo", seed=0, progress=False, epochs=7)
     assert min(result.accuracies.values()) > 0.75
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {"pkt.html", "normal.html", "entropies.csv"}
     table = pd.read_csv(result.table).set_index(["network", "layer", "target", "neurons", "K"])["CE"]

@@ -524,7 +524,7 @@ def test_wilson_covers() -> None:
 
 
 def test_clusters_of_halves_are_matched_by_their_inputs(make_recording: Callable[..., Recording]) -> None:
-    """By size they could not be: which of four groups of about a hundred is the largest, chance decides in each half."""
+    """By size they could not be: which of four groups of about a hundred is largest in a half is chance."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(4), [101, 100, 99, 98])
     recording = make_recording(

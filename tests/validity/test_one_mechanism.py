@@ -75,8 +75,9 @@ def rejections(cloud: Cloud, n: int, f: int, repetitions: int) -> int:
 
 @pytest.mark.parametrize("cloud", CLOUDS, ids=lambda cloud: cloud.__name__)
 def test_a_single_cloud_is_rejected_at_most_in_one_of_twenty(cloud: Cloud) -> None:
-    rejected = rejections(cloud, 200, 4, 30) + rejections(cloud, 400, 8, 10)
-    assert rejected <= binom.ppf(0.999, 40, 0.05)
+    assert rejections(cloud, 200, 4, 30) + rejections(cloud, 400, 8, 10) <= binom.ppf(0.999, 40, 0.05)
+    # So few inputs fall apart along some direction: it must be judged on others than those that gave it.
+    assert rejections(cloud, 60, 20, 20) <= binom.ppf(0.999, 20, 0.05)
 
 
 def two(rng: np.random.Generator, n: int, f: int) -> np.ndarray:
@@ -100,21 +101,3 @@ def test_no_clusters_among_equal_or_few_inputs() -> None:
     assert one_mechanism(np.ones((100, 3))) == 1
     assert one_mechanism(np.repeat([[0.0, 0], [9, 9]], 9, axis=0)) == 1  # fewer than 20 say nothing
     assert one_mechanism(np.repeat([[0.0, 0], [9, 9]], 50, axis=0)) < 0.01
-
-
-def test_it_would_notice_directions_judged_on_the_inputs_that_gave_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the same half twice, single clouds are rejected too often: what the halves are for."""
-    from neucept.mechanisms import choice
-
-    def same_halves(V: np.ndarray) -> np.ndarray:
-        half = V[: len(V) // 2]
-        return np.concatenate([half, half])
-
-    class Identity:
-        def permutation(self, n: int) -> np.ndarray:
-            return np.arange(n)
-
-    monkeypatch.setattr(choice.np.random, "default_rng", lambda seed: Identity())
-    rng = np.random.Generator(np.random.PCG64(0))
-    rejected = sum(one_mechanism(same_halves(rng.normal(size=(60, 20)))) <= 0.05 for _ in range(20))
-    assert rejected > binom.ppf(0.999, 20, 0.05)

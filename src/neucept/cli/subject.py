@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +65,14 @@ class Inputs:
 
 
 def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
-    """Name the classes; where the data have these very names in another order, number them anew."""
+    """Give classes the numbers of their names where the data have these, in any order; otherwise rename them."""
     own = list(pictures.class_names)
-    if names != own and sorted(names) == sorted(own):
+    strange = [name for name in own if name not in names]
+    if not strange:
         number = np.array([names.index(name) for name in own])
         return pictures.relabel(number[pictures.labels], names)
+    if len(strange) < len(own):
+        raise InputError(f"The class '{strange[0]}' of the data is not among --classes.{closest(strange[0], names)}")
     return pictures.relabel(pictures.labels, names)
 
 
@@ -120,6 +123,14 @@ class Subject:
         if most is not None and most > len(self.pictures):
             raise InputError(f"{most} mechanisms were asked of {len(self.pictures)} inputs; ask for fewer.")
         recording = self._record(self.pictures, batch_size)
+        own, outputs = self.pictures.class_names, len(recording.class_names)
+        if len(own) != outputs and own != tuple(map(str, range(len(own)))):
+            warnings.warn(
+                f"The data have {len(own)} classes with names, the model {outputs} outputs: which is which is not "
+                "known, so precision is not either. Name all outputs, in their order, with --classes.",
+                stacklevel=1,
+            )
+            recording = replace(recording, labels=None)
         counts = np.bincount(recording.predictions, minlength=len(recording.class_names))
         number = recording.class_number(target) if target is not None else int(counts.argmax())
         name, found = recording.class_names[number], int(counts[number])
