@@ -158,7 +158,7 @@ def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path,
     everything = table.set_index("family").loc["all"]
     assert everything["responses"] == table["responses"].sum() / 2
     assert everything["asked"] == 0.8
-    row = next(line for line in result.stdout.splitlines() if "all together (" in line)
+    row = next(line for line in result.stdout.splitlines() if "all together" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells[1] == f"{everything['precision']:.3f}"
     assert cells[3] == f"{everything['power']:.2f}"

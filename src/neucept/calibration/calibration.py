@@ -99,9 +99,10 @@ class Calibration:
 
     @cached_property
     def judged_unseen(self) -> np.ndarray:
-        """The same, (L, g), each by a model that saw no response of its family."""
+        """The same, (L, g), each by a model that saw no response of its family; pure noise is no family."""
         kinds = np.array(self.family)
-        return self._judge(np.unique(kinds, return_inverse=True)[1])
+        by_family = self._judge(np.unique(kinds, return_inverse=True)[1])
+        return np.where((kinds == NONE)[:, None], self.judged, by_family)
 
     def _judge(self, parts: np.ndarray) -> np.ndarray:
         result = np.ones(self.null.shape)

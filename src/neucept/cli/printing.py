@@ -54,23 +54,22 @@ def print_calibrations(
     """Print, for each layer and kind of planted response, the precision realised and the power."""
     for layer, calibration in calibrations.items():
         title = f"{layer}: {units(calibration, widths[layer])}; asked: {precision:g}"
-        grid = Table("planted responses", *_HEADINGS, "unseen kind", title=title, title_justify="left")
+        grid = Table("planted responses", *_HEADINGS, "unseen", title=title, title_justify="left")
         for row in calibration.table(precision).to_dict("records"):
             everything = row["family"] == "all"
             if everything:
                 grid.add_section()
-            cells = [f"{family_name(row['family'])} ({row['responses']})", *_calibrated(row), f"{row['unseen']:.3f}"]
+            cells = [family_name(row["family"]), *_calibrated(row), f"{row['unseen']:.3f}"]
             grid.add_row(*cells, style="bold" if everything else None)
         console.print(grid)
     console.print(
-        "precision and power: realised on responses with known critical neurons, planted on the layer (how many in "
-        "brackets), by a model that had not seen the response; unseen kind: nor any of its kind; equation (9): the "
-        "knockoffs' own threshold. Pure noise has nothing to find: its precision is the share of responses for which "
-        "nothing is selected."
+        "precision and power: realised on responses with known critical neurons, planted on the layer, by a model that "
+        "had not seen the response; unseen: nor any of its kind; eq. (9): the knockoffs' own threshold. Pure noise has "
+        "nothing to find: its precision is the share of responses for which nothing is selected."
     )
 
 
-_HEADINGS = ("precision", "95% interval", "power", "equation (9)")
+_HEADINGS = ("precision", "95% interval", "power", "eq. (9)")
 
 
 def _calibrated(row: Mapping[Any, Any]) -> list[str]:
@@ -125,7 +124,7 @@ def _print_promise(critical: neucept.CriticalNeurons) -> None:
         grid.add_row(layer, f"{selection.precision:g}", *_calibrated(table.loc["all"].to_dict()))
     console.print(grid)
     console.print(
-        "precision and power: realised on planted responses with known critical neurons; equation (9): the knockoffs' "
+        "precision and power: realised on planted responses with known critical neurons; eq. (9): the knockoffs' "
         "own threshold. 'neucept calibrate' shows them by kind."
     )
 
