@@ -60,7 +60,7 @@ def hidimstat_draw(Z: np.ndarray, y: np.ndarray) -> None:
 
 
 PEERS = {"knockpy": knockpy_draw, "hidimstat": hidimstat_draw}
-LIMIT = 90.0  # seconds that the first call of a peer may take
+LIMIT = 60.0  # seconds that the first call of a peer may take
 
 
 def limited(draw: Callable[[np.ndarray, np.ndarray], None], Z: np.ndarray, y: np.ndarray) -> float | None:

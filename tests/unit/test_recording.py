@@ -741,6 +741,9 @@ def test_responses(make_recording: Callable[..., Recording]) -> None:
         ("bb", "No class is called 'bb'. Did you mean 'b'"),
         (4, "target=4: the model has 4 classes, 0 to 3"),
         (-1, "target=-1"),
+        (0.7, r"target is a float; expected a class number or name, or an \(n,\) array"),
+        ((0, 1), "target is a tuple"),
+        (torch.zeros(20), "target is a Tensor"),
         (np.zeros(3), r"shape \(3,\); expected \(20,\)"),
         (np.where(own == 6, np.nan, own), "not finite at input 6"),
     ]:

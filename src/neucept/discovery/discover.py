@@ -110,11 +110,15 @@ def discover(
             raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
     if calibration not in ("auto", None):
         raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
-    if draws < 1:
-        raise InputError(f"draws={draws}: expected at least 1.")
+    for name, number, least in (("draws", draws, 1), ("seed", seed, 0)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name}={number!r}: expected a whole number from {least} on.")
+    draws, seed = int(draws), int(seed)
+    if isinstance(layers, str):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
     layers = list(recording.layers if layers is None else layers)
-    if not layers:
-        raise InputError("layers=[]: expected names of recorded layers.")
+    if not layers or len(set(layers)) != len(layers):
+        raise InputError(f"layers={layers}: expected names of recorded layers, each once.")
     for layer in layers:
         recording.activations(layer)
     levels = precisions(precision, layers, dict.fromkeys(layers, 0.9))

@@ -61,5 +61,5 @@ def prepare(X: np.ndarray, collinear: float = COLLINEAR) -> Prepared:
     groups = np.full(X.shape[1], DEAD)
     groups[alive] = number
     members = [np.flatnonzero(number == g) for g in range(len(first))]
-    chosen = np.array([m[np.argmax(similar[np.ix_(m, m)].sum(axis=1))] for m in members], dtype=np.intp)
+    chosen = np.array([m[np.argmax(similar[np.ix_(m, m)].sum(axis=1).round(9))] for m in members], dtype=np.intp)
     return Prepared(np.ascontiguousarray(Z[:, chosen]), groups, alive[chosen])

@@ -82,9 +82,7 @@ def learn(
     check_method(method)
     if reduce not in REDUCTIONS:
         raise InputError(f"reduce={reduce!r}: expected one of {', '.join(map(repr, REDUCTIONS))}.")
-    if n_mechanisms != "auto" and (
-        isinstance(n_mechanisms, str | bool) or int(n_mechanisms) != n_mechanisms or n_mechanisms < 1
-    ):
+    if n_mechanisms != "auto" and not _counts(n_mechanisms):
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a number from 1 on, or 'auto'.")
     number, name = _target(recording, critical, target)
     rows = _rows(recording, critical, samples, number)
@@ -139,8 +137,14 @@ def learn(
         },
     )
     known = recording.labels
-    if known is not None and number is not None and known.min() >= 0 and known.max() < len(recording.class_names):
-        mechanisms = replace(mechanisms, reliability=reliability(recording, mechanisms))
+    if known is not None and number is not None:
+        if known.min() >= 0 and known.max() < len(recording.class_names):
+            return replace(mechanisms, reliability=reliability(recording, mechanisms))
+        warnings.warn(
+            f"The labels run from {known.min()} to {known.max()}, which are not the model's {len(recording.class_names)}"
+            " classes: no reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
+            stacklevel=2,
+        )
     return mechanisms
 
 
@@ -204,9 +208,14 @@ def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str,
     else:
         sizes = dict.fromkeys(layers, given)
     for layer, size in sizes.items():
-        if isinstance(size, bool) or int(size) != size or size < 1:
+        if not _counts(size):
             raise InputError(f"compactness={size!r} for layer '{layer}': expected a number of neurons from 1 on.")
     return {layer: int(size) for layer, size in sizes.items()}
+
+
+def _counts(value: Any) -> bool:
+    """Say whether a value is a whole number from 1 on."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _reduce(recording: Recording, found: Any, layer: str, reduce: str, size: int, rows: np.ndarray) -> list[Feature]:

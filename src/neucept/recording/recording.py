@@ -118,6 +118,8 @@ class Recording:
                 raise InputError(
                     f"No class is called '{target}'.{closest(target, self.class_names)} There are: {known}."
                 )
+        elif not isinstance(target, int | np.integer):
+            raise InputError(f"target is a {type(target).__name__}; expected a class number or name, or an (n,) array.")
         number = int(target)
         if not 0 <= number < len(self.class_names):
             raise InputError(
