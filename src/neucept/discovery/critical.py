@@ -15,7 +15,7 @@ from neucept import storage
 from neucept.calibration.calibration import Calibration
 from neucept.calibration.evidence import select as select_by_probability
 from neucept.errors import InputError, check_precision, closest
-from neucept.knockoffs import e_bh, evalues, frequency, levels_for, select
+from neucept.knockoffs import e_bh, evalues, frequency, select, smallest_selection
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,12 @@ class Selection:
 
     @cached_property
     def evalues(self) -> np.ndarray:
-        """E-values at the levels fixed for this precision, (k,); 0 for dead neurons."""
-        return self._spread(evalues(self._W, levels_for(self.q, len(self.representatives))))
+        """E-values at the level fixed for this precision, (k,); 0 for dead neurons.
+
+        Half of q, with early stopping, is the level of the highest power; a layer too small for it takes q itself.
+        """
+        level = self.q / 2 if smallest_selection(self.q / 2) <= len(self.representatives) else self.q
+        return self._spread(evalues(self._W, [level], early=True))
 
     @cached_property
     def frequency(self) -> np.ndarray:

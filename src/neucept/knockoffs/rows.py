@@ -44,7 +44,7 @@ def lasso(Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator
     folds = KFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
     with warnings.catch_warnings():  # at the smallest lambdas of the grid; cross-validation judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
-        b = np.abs(LassoCV(alphas=30, cv=folds, precompute=n > 2 * p).fit(X, y).coef_)
+        b = np.abs(LassoCV(alphas=30, cv=folds, precompute=n > 2 * p, tol=1e-6).fit(X, y).coef_)
     return np.asarray(np.where(swap, -1.0, 1.0) * (b[:p] - b[p:]))
 
 

@@ -141,8 +141,8 @@ def learn(
         if known.min() >= 0 and known.max() < len(recording.class_names):
             return replace(mechanisms, reliability=reliability(recording, mechanisms))
         warnings.warn(
-            f"The labels run from {known.min()} to {known.max()}, which are not the model's {len(recording.class_names)}"
-            " classes: no reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
+            f"Labels run from {known.min()} to {known.max()}, but the model has {len(recording.class_names)} classes:"
+            " no reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
             stacklevel=2,
         )
     return mechanisms
