@@ -75,8 +75,8 @@ def page(results: dict) -> str:
     lines = [
         "# What repairs the precision?",
         "",
-        "Made by `python experiments/remedies.py`. False discovery rate with its 95% interval, and power, at a level of",
-        "0.1 and 0.2, over 132 responses planted on the inputs predicted as one class.",
+        "Made by `python experiments/remedies.py`. False discovery rate with its 95% interval, and power, at a level",
+        "of 0.1 and 0.2, over 132 responses planted on the inputs predicted as one class.",
         "",
         "| layer | remedy | FDR at 0.1 | power | FDR at 0.2 | power |",
         "| --- | --- | --- | --- | --- | --- |",
