@@ -140,7 +140,8 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
         frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
     even = critical["even"]
     mechanisms = neucept.learn(recording, even, n_mechanisms=5, seed=seed)
-    neucept.report(recording, even, mechanisms, data=data, model=model, path=page, progress=progress)
+    # The digits, not even and odd: the page shows which of them each mechanism holds.
+    neucept.report(recording, even, mechanisms, data=digits, model=model, path=page, progress=progress)
     return pd.concat(frames, ignore_index=True)
 
 
