@@ -6,11 +6,13 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import torch
 import typer
 
 import neucept
+from neucept.calibration import exchangeability
 from neucept.cli import options
 from neucept.cli.picture import write_calibrations
 from neucept.cli.printing import (
@@ -26,9 +28,11 @@ from neucept.cli.subject import Inputs, Subject, check, check_one_of, how_many, 
 from neucept.demo import run_demo
 from neucept.discovery import OBJECTIVES
 from neucept.errors import InputError
+from neucept.knockoffs import prepare
 from neucept.models import load_model
 from neucept.recording.recording import RESPONSES
 
+MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -189,6 +193,14 @@ def calibrate(
         }
         widths = {layer: recording.activations(layer).shape[1] for layer in calibrations}
         print_calibrations(calibrations, widths, precision)
+        rows = np.random.default_rng(seed).permutation(recording.samples(number))[:MOST_COMPARED]
+        for layer in calibrations:
+            auc, p_value = exchangeability(prepare(recording.activations(layer)[rows]).Z)
+            console.print(
+                f"{layer}: a classifier tells neurons from Gaussian knockoffs with an AUC of {auc:.2f} (0.5: it cannot;"
+                f" p = {p_value:.2g}).",
+                markup=False,
+            )
         tables = [
             calibration.table(precision).assign(layer=layer, asked=precision)
             for layer, calibration in calibrations.items()
