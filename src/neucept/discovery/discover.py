@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,8 @@ def discover(
     Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
     """
     options = {"sampler": sampler, "statistic": statistic, "aggregate": aggregate, "objective": objective}
-    for (name, given), known in zip(options.items(), (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES), strict=True):
+    choices: tuple[Collection[str], ...] = (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES)
+    for (name, given), known in zip(options.items(), choices, strict=True):
         if given not in known:
             raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
     if calibration not in ("auto", None):

@@ -7,6 +7,7 @@ a random order, so that one which stops early favours none.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -151,7 +152,7 @@ def signed_maximum(importance: np.ndarray) -> np.ndarray:
     return np.asarray(np.sign(contrast(importance)) * importance.max(axis=-2))
 
 
-class GramStatistic:
+class GramStatistic(ABC):
     """A statistic that looks at the data only through Gram matrices.
 
     Attributes
@@ -168,9 +169,9 @@ class GramStatistic:
     join: np.ufunc = np.add
     compare: Callable[[np.ndarray], np.ndarray] = staticmethod(contrast)
 
+    @abstractmethod
     def importance(self, grams: Grams) -> np.ndarray:
         """Give the importance of every column for every response, (draws, L, m), not negative."""
-        raise NotImplementedError
 
     def __call__(self, Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Give W, (p,), from rows: (n, p) neurons, (n, copies p) knockoffs and an (n,) response."""
