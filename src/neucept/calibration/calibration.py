@@ -316,6 +316,7 @@ def cached_calibration(
     """Calibrate, or take what was kept with the recording for the same layer, inputs and groups."""
     sha = hashlib.sha256(f"3 {layer} {Z.shape}".encode())
     sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
+    sha.update(np.ascontiguousarray(Z, np.float32).tobytes())  # the key is the content, not its name
     if groups is not None:
         sha.update(np.ascontiguousarray(groups, np.int64).tobytes())
     key = sha.hexdigest()[:24]
