@@ -7,22 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from neucept import storage
 from neucept.calibration.evidence import NullModel, features, group_importance, proportions, select
 from neucept.calibration.importance import PASSES, importance
-from neucept.calibration.planting import FAMILIES, NONE, Family, Planted, plant
+from neucept.calibration.planting import FAMILIES, NONE, Family, plant
 from neucept.calibration.resolution import resolution
 from neucept.errors import check_precision
-from neucept.knockoffs import GaussianSampler, knockoff_statistics, prepare
+from neucept.knockoffs import knockoff_statistics, prepare
 from neucept.knockoffs import select as select_by_threshold
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
@@ -343,46 +339,5 @@ def renumbered(groups: np.ndarray) -> np.ndarray:
     return np.asarray(np.argsort(np.argsort(first))[number])
 
 
-def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[float, float]:
-    """Test whether neurons and knockoffs can be told apart: a classifier two-sample test under random swaps.
-
-    Half of the rows have a random half of the pairs exchanged. If knockoffs were perfect, no classifier could tell
-    those rows from the others.
-
-    Parameters
-    ----------
-    Z : array
-        (n, p) standardised neurons.
-    seed : int
-        Of knockoffs, swaps and folds.
-    sampler : Sampler, optional
-        Gaussian by default.
-
-    Returns
-    -------
-    auc : float
-        Area under the ROC curve on held-out rows; 0.5 for perfect knockoffs.
-    p_value : float
-        One-sided, normal approximation.
-    """
-    rng = np.random.default_rng([seed, 1985])  # a stream of its own, whatever made the data
-    n, p = Z.shape
-    Zk = (sampler or GaussianSampler()).fit(Z).draw(Z, rng)
-    swap = np.zeros(p, bool)
-    swap[rng.permutation(p)[: (p + 1) // 2]] = True
-    label = rng.permutation(n) % 2
-    exchanged = (label[:, None] == 1) & swap[None, :]
-    X = np.hstack([np.where(exchanged, Zk, Z), np.where(exchanged, Z, Zk)])
-    model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=seed)
-    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    score = cross_val_predict(model, X, label, cv=folds, method="predict_proba")[:, 1]
-    auc = float(roc_auc_score(label, score))
-    a, b = int((label == 1).sum()), int((label == 0).sum())
-    return auc, float(norm.sf((auc - 0.5) / np.sqrt((a + b + 1) / (12 * a * b))))
-
-
 def _standard(Z: np.ndarray) -> np.ndarray:
     return np.asarray((Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9))
-
-
-__all__ = ["Calibration", "Planted", "calibrate", "exchangeability"]
