@@ -15,7 +15,7 @@ from neucept import storage
 from neucept.calibration.calibration import Calibration
 from neucept.calibration.evidence import select as select_by_probability
 from neucept.errors import InputError, check_precision, closest
-from neucept.knockoffs import e_bh, evalues, frequency, select, smallest_selection
+from neucept.knockoffs import e_bh, frequency, select, stopped_evalues
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,8 @@ class Selection:
 
     @cached_property
     def evalues(self) -> np.ndarray:
-        """E-values at the level fixed for this precision, (k,); 0 for dead neurons.
-
-        Half of q, with early stopping, is the level of the highest power; a layer too small for it takes q itself.
-        """
-        level = self.q / 2 if smallest_selection(self.q / 2) <= len(self.representatives) else self.q
-        return self._spread(evalues(self._W, [level], early=True))
+        """E-values at the level fixed for this precision, (k,); 0 for dead neurons."""
+        return self._spread(stopped_evalues(self._W, self.q))
 
     @cached_property
     def frequency(self) -> np.ndarray:

@@ -112,7 +112,8 @@ def stopped_evalues(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
     96 of them non-null, 20 draws) its mean power at q = 0.05 / 0.1 / 0.2 was .19 / .40 / .65, against .16 / .37 / .63
     without early stopping, .10 / .21 / .41 for the mean of the levels q / 2 and q, and 0 / .00 / .06 for q itself.
     """
-    return evalues(W, [q / 2], copies, early=True)
+    enough = smallest_selection(q / 2, copies) <= W.shape[1]  # a layer too small for q / 2 takes q itself
+    return evalues(W, [q / 2 if enough else q], copies, early=True)
 
 
 def levels_for(q: float, p: int) -> tuple[float, ...]:
