@@ -4,6 +4,9 @@
 response, for every design, number of rows and number of non-null neurons; for one draw, for the e-values of several,
 and for one draw of knockpy's filter where that package is installed. Results are kept in
 ``experiments/results/validity.json`` as they come: started again, it goes on where it was, and prints the table.
+
+knockpy takes a second a call, so that its repetitions of a cell end when the 95% interval of the difference in power is
+narrower than ±0.01 at every level, a rule that looks at the width of the interval and never at where it lies.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,7 @@ ROWS = (500, 5000)
 NON_NULL = (24, 64, 96)
 AMPLITUDE = 3.5  # of a coefficient, times the square root of n: a z-value of 3.5 for independent neurons
 CHUNK = 20  # repetitions between two savings
+NARROW = 0.01  # half-width of the interval of a difference in power at which the peer's repetitions end
 
 
 def covariance(design: str) -> np.ndarray:
@@ -60,25 +63,40 @@ def outcome(selected: np.ndarray, non_null: np.ndarray) -> tuple[float, float]:
     return float(np.sum(selected & ~non_null) / max(selected.sum(), 1)), float(np.mean(selected[non_null]))
 
 
-def repeat(
-    design: str, n: int, k: int, repetitions: range, draws: int, peer: Callable[..., np.ndarray] | None = None
-) -> dict[str, list[tuple[float, float]]]:
+def repeat(design: str, n: int, k: int, repetitions: range, draws: int) -> dict[str, list[tuple[float, float]]]:
     """Repeat a cell: false discovery proportions and powers, {"one 0.1": [(proportion, power), ...], ...}."""
     sampler = GaussianSampler(covariance=covariance(design))
     found: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
         Z, y, non_null = planted(design, n, k, repetition)
         W = knockoff_statistics(Z, y, sampler=sampler, draws=draws, rng=np.random.default_rng([repetition, 1]))[:, 0]
-        W_peer = peer(Z, y, covariance(design), repetition) if peer else None
         for q in LEVELS:
             ways = {"one": select(W[0], q)}
             if draws > 1:
                 ways["evalue"] = e_bh(stopped_evalues(W, q), q)
-            if W_peer is not None:
-                ways["knockpy"] = select(W_peer, q)
             for way, selected in ways.items():
                 found.setdefault(f"{way} {q}", []).append(outcome(selected, non_null))
     return found
+
+
+def repeat_peer(
+    design: str, n: int, k: int, repetitions: range, peer: Callable[..., np.ndarray]
+) -> dict[str, list[tuple[float, float]]]:
+    """Repeat a cell with the peer, on the same neurons and responses."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for repetition in repetitions:
+        Z, y, non_null = planted(design, n, k, repetition)
+        W = peer(Z, y, covariance(design), repetition)
+        for q in LEVELS:
+            found.setdefault(f"knockpy {q}", []).append(outcome(select(W, q), non_null))
+    return found
+
+
+def gain(found: dict[str, list[tuple[float, float]]], q: float) -> tuple[float, float]:
+    """Power of one draw minus knockpy's: mean and half-width of its 95% interval over pairs."""
+    ours, theirs = np.array(found[f"one {q}"]), np.array(found[f"knockpy {q}"])
+    difference = ours[: len(theirs), 1] - theirs[:, 1]
+    return float(difference.mean()), float(1.96 * difference.std(ddof=1) / np.sqrt(len(theirs)))
 
 
 def knockpy() -> Callable[..., np.ndarray] | None:
@@ -121,11 +139,9 @@ def table(results: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
             ]
             difference = ""
             if "knockpy" in ways:
-                m = len(ways["knockpy"])
-                gain = ways["one"][:m, 1] - ways["knockpy"][:, 1]
-                half = 1.96 * gain.std(ddof=1) / np.sqrt(m)
-                worse += gain.mean() + half < -0.02
-                difference = f"{gain.mean():+.3f} ± {half:.3f}"
+                mean, half = gain(found, q)
+                worse += mean + half < -0.02
+                difference = f"{mean:+.3f} ± {half:.3f} ({len(ways['knockpy'])} pairs)"
             lines.append(f"| {design} | {n} | {k} | {q} | {len(ways['one'])} | {' | '.join(shown)} | {difference} |")
     lines += [
         "",
@@ -145,20 +161,27 @@ def main() -> None:
         print("knockpy is not installed: its column stays empty (pip install knockpy==1.3.5).")
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"draws": options.draws, "cells": {}}
     cells = [(d, n, k) for d in DESIGNS for n in ROWS for k in NON_NULL]
+
+    def add(cell: tuple[str, int, int], more: dict[str, list[tuple[float, float]]]) -> None:
+        found = kept["cells"].setdefault("{} {} {}".format(*cell), {})
+        for key, values in more.items():
+            found.setdefault(key, []).extend([round(a, 4), round(b, 4)] for a, b in values)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.with_suffix(".part").write_text(json.dumps(kept))
+        RESULTS.with_suffix(".part").replace(RESULTS)
+        print(*cell, {key: len(values) for key, values in found.items() if key.endswith("0.1")}, flush=True)
+
     for first in range(0, options.repetitions, CHUNK):  # round by round, so that a table is there early
-        for design, n, k in cells:
-            found = kept["cells"].setdefault(f"{design} {n} {k}", {})
-            done = len(found.get("one 0.1", []))
-            if done >= min(first + CHUNK, options.repetitions):
-                continue
-            started = time.perf_counter()
-            more = repeat(design, n, k, range(done, min(first + CHUNK, options.repetitions)), kept["draws"], peer)
-            for key, values in more.items():
-                found.setdefault(key, []).extend([round(a, 4), round(b, 4)] for a, b in values)
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.with_suffix(".part").write_text(json.dumps(kept))
-            RESULTS.with_suffix(".part").replace(RESULTS)
-            print(f"{design} {n} {k}: {done + CHUNK} repetitions, {time.perf_counter() - started:.1f} s", flush=True)
+        last = min(first + CHUNK, options.repetitions)
+        for cell in cells:
+            found = kept["cells"].get("{} {} {}".format(*cell), {})
+            if (done := len(found.get("one 0.1", []))) < last:
+                add(cell, repeat(*cell, range(done, last), kept["draws"]))
+            found = kept["cells"]["{} {} {}".format(*cell)]
+            done = len(found.get("knockpy 0.1", []))
+            wide = done < CHUNK or any(gain(found, q)[1] > NARROW for q in LEVELS)
+            if peer is not None and done < last and wide:
+                add(cell, repeat_peer(*cell, range(done, last), peer))
     print(table(kept["cells"]))
     RESULTS.with_suffix(".md").write_text(table(kept["cells"]) + "\n")
 

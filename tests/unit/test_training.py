@@ -91,6 +91,32 @@ def test_going_on_after_an_interruption_gives_the_same_weights(tmp_path: Path, o
         train(network(), blobs(), checkpoint=file, **settings)
 
 
+def test_mixed_precision_trains_weights_of_full_precision() -> None:
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(64) % 2
+    images = torch.randn(64, 1, 8, 8, generator=generator) + labels[:, None, None, None]
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            seen.append((maps.dtype, maps.is_contiguous(memory_format=torch.channels_last)))
+            return maps.mean((2, 3))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), Spy(), nn.Linear(4, 2))
+    train(model, TensorDataset(images, labels), epochs=20, lr=0.05, mixed_precision=True)
+    assert set(seen) == {(torch.bfloat16, True)}
+    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in model.parameters())
+    assert accuracy(model, TensorDataset(images, labels)) > 0.95
+
+
+def test_a_third_number_of_epochs_is_that_of_the_network_without_prior_knowledge(tmp_path: Path) -> None:
+    train_with_prior(network, blobs(), blobs(classes=2), n_classes=(3, 2), epochs=(1, 2, 3), checkpoints=tmp_path)
+    epochs = [len(torch.load(tmp_path / f"{name}.pt")["losses"]) for name in ("prior", "pkt", "normal")]
+    assert epochs == [1, 2, 3]
+
+
 def test_frozen_modules_do_not_move() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -38,6 +38,7 @@ def train(
     device: str | torch.device | None = None,
     checkpoint: str | Path | None = None,
     frozen_prefix: str | Sequence[str] = (),
+    mixed_precision: bool = False,
     progress: bool = True,
     description: str = "Training",
 ) -> list[float]:
@@ -70,6 +71,9 @@ def train(
         A file written after each epoch, whole or not at all. Where it exists, training goes on from it.
     frozen_prefix : str or sequence of str
         Names of modules, normally the first ones, whose parameters and batch statistics stay fixed, with all in them.
+    mixed_precision : bool
+        Compute in bfloat16 where that is safe, with channels last; weights stay in float32. Twice as fast for
+        convolutions on processors and devices that know bfloat16.
     progress : bool
         Whether to show progress.
     description : str
@@ -102,7 +106,9 @@ def train(
     place = torch.device(device) if device is not None else home
     with own_randomness(place), _fixed(frozen):
         model.to(place)
-        run = _Run(model, optimizer, lr, weight_decay, place)
+        if mixed_precision:
+            model.to(memory_format=torch.channels_last)
+        run = _Run(model, optimizer, lr, weight_decay, place, mixed_precision)
         settings = {
             "epochs": epochs,
             "lr": lr,
@@ -110,6 +116,7 @@ def train(
             "optimizer": optimizer,
             "weight_decay": weight_decay,
             "seed": seed,
+            "mixed_precision": mixed_precision,
             "inputs": _length(dataset),
         }
         losses = run.resume(Path(checkpoint), settings) if checkpoint is not None else []
@@ -131,6 +138,8 @@ def train(
                     run.save(Path(checkpoint), settings, losses)
         model.eval()
         model.to(home)
+        if mixed_precision:
+            model.to(memory_format=torch.contiguous_format)
     return losses
 
 
@@ -208,11 +217,13 @@ def flip_and_shift(pixels: int = 4, flip: bool = True) -> Augment:
 class _Run:
     """A network in training: its optimiser, one step, and what a checkpoint holds."""
 
-    def __init__(self, model: nn.Module, name: str, lr: float, weight_decay: float, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, name: str, lr: float, weight_decay: float, device: torch.device, mixed: bool
+    ) -> None:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise InputError("There is nothing to train: every parameter is frozen.")
-        self.model, self.device, self.lr, self.one_cycle = model, device, lr, name == "sgd"
+        self.model, self.device, self.lr, self.one_cycle, self.mixed = model, device, lr, name == "sgd", mixed
         self.optimizer: torch.optim.Optimizer
         if self.one_cycle:
             self.optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
@@ -224,7 +235,12 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr * _one_cycle(done)
         inputs = augment(inputs) if augment is not None else inputs
-        loss = cross_entropy(self.model(inputs.to(self.device)), labels.to(self.device))
+        inputs = inputs.to(self.device)
+        if self.mixed and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.model(inputs)
+        loss = cross_entropy(logits.float(), labels.to(self.device))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

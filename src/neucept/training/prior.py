@@ -71,7 +71,7 @@ def train_with_prior(
     posterior_data: Dataset[tuple[Tensor, int]],
     *,
     n_classes: tuple[int, int] | None = None,
-    epochs: int | tuple[int, int] = 6,
+    epochs: int | tuple[int, int] | tuple[int, int, int] = 6,
     normal: bool = True,
     frozen_prefix: str | Sequence[str] = (),
     checkpoints: str | Path | None = None,
@@ -88,8 +88,8 @@ def train_with_prior(
         Of (input, label): the prior task (ten digits, say) and the posterior one (even or odd).
     n_classes : (int, int), optional
         Numbers of classes of the two tasks; by default the lengths of the data sets' ``class_names``.
-    epochs : int or (int, int)
-        Of the two tasks.
+    epochs : int, (int, int) or (int, int, int)
+        Of the two tasks; the third is of the network without prior knowledge, which may need more.
     normal : bool
         Whether to train a third network on the posterior task alone, for comparison.
     frozen_prefix : str or sequence of str
@@ -112,7 +112,7 @@ def train_with_prior(
         The number of classes is not known, or a setting is not possible.
     """
     width_prior, width_posterior = n_classes or (_width(prior_data), _width(posterior_data))
-    epochs_prior, epochs_posterior = (epochs, epochs) if isinstance(epochs, int) else epochs
+    epochs_prior, epochs_pkt, *others = (epochs, epochs) if isinstance(epochs, int) else epochs
     folder = Path(checkpoints) if checkpoints is not None else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,11 +132,11 @@ def train_with_prior(
     fit(prior, prior_data, "prior", epochs_prior)
     pkt = fresh(width_posterior)
     transferred = transfer(prior, pkt)
-    fit(pkt, posterior_data, "pkt", epochs_posterior, frozen_prefix=frozen_prefix)
+    fit(pkt, posterior_data, "pkt", epochs_pkt, frozen_prefix=frozen_prefix)
     plain = None
     if normal:
         plain = fresh(width_posterior)
-        fit(plain, posterior_data, "normal", epochs_posterior)
+        fit(plain, posterior_data, "normal", (*others, epochs_pkt)[0])
     return PriorTraining(prior, pkt, plain, tuple(transferred))
 
 
