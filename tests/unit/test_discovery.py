@@ -206,6 +206,31 @@ def test_the_sequential_objective_explains_the_next_layer(make_recording: Make) 
     pairwise = discover(recording, 1, samples="all", precision=0.8, **QUIET)
     np.testing.assert_array_equal(found["second"].statistics, pairwise["second"].statistics)
     assert not np.array_equal(found["first"].statistics, pairwise["first"].statistics)
+    calibrated = discover(
+        recording, 1, samples="all", objective="sequential", precision=0.8, progress=False, layers=["first", "second"]
+    )
+    responses = calibrated["second"].neurons
+    feeding = {*responses.tolist(), *((responses[responses < 12] - 1) % 12).tolist()}
+    chosen = calibrated["first"].neurons  # each matters to two of the responses only
+    assert len(chosen) >= 8 and np.mean([neuron in feeding for neuron in chosen]) >= 0.8
+
+
+def test_the_ranking_does_not_name_the_same_thing_twice(make_recording: Make) -> None:
+    """Neuron 1 nearly repeats neuron 0, which has the larger part; neuron 5 says something else."""
+    rng = np.random.default_rng(4)
+    first = rng.normal(size=(1500, 30))
+    first[:, 1] = 0.9 * first[:, 0] + 0.3 * first[:, 1]
+    second = rng.normal(size=(1500, 20))
+    second[:, :4] = first[:, [0, 1, 5, 6]] @ np.array([[3, 2, 0, 0.5], [2, 2, 0, 0], [0, 0, 2, 1], [0, 0.4, 0, 2]])
+    second[:, :4] += 0.3 * rng.normal(size=(1500, 4))
+    logit = second[:, :4].sum(axis=1)
+    recording = make_recording({"first": first, "second": second}, logits=np.stack([-logit, logit], axis=1))
+    found = discover(recording, 1, samples="all", precision=0.7, **QUIET)["first"]
+    by_statistic = np.argsort(-found.mean_statistic)
+    assert set(by_statistic[:2]) == {0, 1}
+    assert len({0, 1} & set(found.ranking[:3].tolist())) == 1
+    assert set(found.ranking[:4]) == {0, 1, 5, 6}
+    assert [n for n in found.ranking if n in set(found.neurons)] == found.neurons.tolist()
 
 
 def test_tables(planted: Recording) -> None:

@@ -64,6 +64,9 @@ class Selection:
         (k,) root mean square gradient of the learnt response with respect to each neuron, with a calibration.
     null_probability : array or None
         (k,) probability that the neuron's group is null, with a calibration; 1 for dead neurons.
+    order : array or None
+        Representatives that say most of what the critical neurons of the next layer looked at say (of this layer, for
+        the last), each beyond those before it, see `neucept.discovery.ordering`; None: in the order of the statistic.
     """
 
     layer: str
@@ -75,6 +78,7 @@ class Selection:
     calibration: Calibration | None = field(default=None, repr=False)
     importance: np.ndarray | None = None
     null_probability: np.ndarray | None = None
+    order: np.ndarray | None = None
 
     @property
     def q(self) -> float:
@@ -90,14 +94,27 @@ class Selection:
     def ranking(self) -> np.ndarray:
         """All neurons, most important first.
 
-        One of each group by the mean statistic (by the probability of being null, with a calibration), then the other
-        members, then dead neurons.
+        One of each group in their `order`, then those that add nothing to it by the mean statistic, then the other
+        members of groups, then dead neurons.
         """
+        place = np.full(len(self.groups), len(self.groups))
+        if self.order is not None:
+            place[self.order] = np.arange(len(self.order))
         kind = np.where(self.groups < 0, 2, 1)
         kind[self.representatives] = 0
-        if self.null_probability is None or self.importance is None:
-            return np.lexsort((-self.mean_statistic, kind))
-        return np.lexsort((-self.importance, self.null_probability, kind))
+        return np.lexsort((-self.mean_statistic, place, kind))
+
+    @cached_property
+    def surest(self) -> np.ndarray:
+        """One neuron of each group, by the evidence: the least probably null first, or of the largest mean statistic.
+
+        What is selected is a head of it (with several draws alone, nearly).
+        """
+        keys = (-self.mean_statistic,)
+        if self.null_probability is not None and self.importance is not None:
+            keys = (-self.importance, self.null_probability)  # type: ignore[assignment]
+        order = np.lexsort(keys)
+        return np.asarray(order[np.isin(order, self.representatives)])
 
     @cached_property
     def evalues(self) -> np.ndarray:
@@ -114,9 +131,8 @@ class Selection:
         """Selected neurons, most important first, one of each group; may be empty."""
         if self.calibration is not None and self.null_probability is not None:
             level = self.calibration.level(self.q)
-            chosen_groups = select_by_probability(self.null_probability[self.representatives], level)
-            return self.ranking[: int(chosen_groups.sum())]  # equal probabilities in the order of importance
-        if len(self.statistics) == 1:
+            mask = select_by_probability(self.null_probability[self.representatives], level)
+        elif len(self.statistics) == 1:
             mask = select(self._W[0], self.q)
         elif self.aggregate == "evalue":
             mask = e_bh(self.evalues[self.representatives], self.q)
@@ -285,7 +301,7 @@ class CriticalNeurons(Mapping[str, Selection]):
         return cls(selections=selections, samples=arrays["samples"], **facts)
 
 
-_ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability")
+_ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability", "order")
 
 
 def precisions(

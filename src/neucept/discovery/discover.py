@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from neucept.discovery.critical import CriticalNeurons, Selection, precisions
 from neucept.discovery.examiner import Examiner
+from neucept.discovery.ordering import forward_order
 from neucept.errors import InputError
 from neucept.knockoffs import SAMPLERS, STATISTICS, smallest_selection
 from neucept.progress import progress as show_progress
@@ -50,6 +51,10 @@ def discover(
     discovery rate). By default the layer is calibrated first (`neucept.calibrate`): what a precision is worth is learnt
     from responses with known critical neurons, planted on the layer's own activations. ``calibration=None`` leaves the
     decision to Model-X knockoffs alone, whose promise holds for Gaussian neurons only.
+
+    Which neurons are selected is one question, in which order they are named another: the ranking takes one neuron
+    after the other, each time the one that adds most to what is known of the critical neurons of the next of the
+    `layers` (of the layer itself, for the last), so that the first ten do not say the same thing ten times.
 
     Parameters
     ----------
@@ -160,6 +165,8 @@ def discover(
                         layer, levels[layer], aggregate=aggregate, calibration=examiner.calibration, **parts
                     )
                     advance(1)
+    for job in jobs:
+        job.put_in_order(recording, layers)
     results = {}
     for number, job in enumerate(jobs):
         for layer in layers:
@@ -218,6 +225,17 @@ class _Job:
         return np.asarray(
             recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64
         ), chosen / chosen.sum()
+
+    def put_in_order(self, recording: Recording, layers: Sequence[str]) -> None:
+        """Order each layer's neurons by what they add on the critical ones of the next, or on its own for the last."""
+        for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
+            mine, theirs = self.selections[layer], self.selections[following]
+            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)], np.float64)
+            Y = np.asarray(recording.activations(following)[self.rows], np.float64)
+            weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
+            doubt = mine.null_probability if mine.null_probability is not None else mine.mean_statistic <= 0
+            order = forward_order(Z, Y, weights, doubt[mine.representatives])
+            self.selections[layer] = replace(mine, order=mine.representatives[order])
 
 
 def _groups_of(recording: Recording, layer: str, groups: Any) -> np.ndarray | None:

@@ -74,8 +74,9 @@ class Examiner:
     ) -> list[dict[str, Any]]:
         """Ask about several targets, each with (n, R) responses and (R,) weights: the fields of a `Selection` of each.
 
-        A group is null for a target when it is null for all of its responses, so that the weighted mean of the
-        responses' probabilities bounds that of the target.
+        A group is null for a target when it is null for all of its responses. The probability of that is taken to be
+        the weighted harmonic mean of those of the responses (as averages of e-values are e-values): the mean, a bound,
+        says next to nothing, and the least of them is wrong too often (experiments/several_responses.py).
         """
         Y = np.hstack([part for part, _ in responses])
         rng = np.random.default_rng([seed, zlib.crc32(self.layer.encode())])
@@ -102,7 +103,9 @@ class Examiner:
             }
             if self.calibration is not None and strength is not None:
                 fields["importance"] = np.where(self.member_of >= 0, np.append(strength, 0.0)[self.member_of], 0.0)
-                fields["null_probability"] = self._spread(weights @ probability[mine], 1.0)
+                fields["null_probability"] = self._spread(
+                    1 / (weights @ (1 / np.maximum(probability[mine], 1e-9))), 1.0
+                )
             found.append(fields)
         return found
 

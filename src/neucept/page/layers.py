@@ -48,6 +48,12 @@ def layers_section(material: Material) -> Html:
     return section("layers", heading, *(tag("p", note, class_="note") for note in notes), *blocks)
 
 
+RANKED = (
+    "Mechanisms use the first neurons of the ranking, in which each adds what it can to those before it; here below"
+    " they stand by the evidence."
+)
+
+
 def _layer(material: Material, selection: Selection) -> Html:
     promise = selection.promise
     grouped = grouping(selection)
@@ -77,15 +83,17 @@ def _selected(selection: Selection) -> str:
         first += f" {why_none(selection)}"
     draws, stability = len(selection.statistics), selection.stability
     if math.isnan(stability):
-        return f"{first} One draw only, so the stability of the ranking by knockoffs is not known."
-    return f"{first} Rankings by W of two of the {draws} draws correlate at {stability:.2f} on average (1 at best)."
+        return f"{first} {RANKED} One draw only, so the stability of an order by knockoffs is not known."
+    return (
+        f"{first} {RANKED} Orders by W of two of the {draws} draws correlate at {stability:.2f} on average (1 at best)."
+    )
 
 
 def _ranking(selection: Selection) -> Html:
     """Draw the first neurons by what decided on them, and say where the selection ends."""
     units = "groups" if is_grouped(selection) else "neurons"
     count, chosen = len(selection.representatives), len(selection.neurons)
-    ranked = f"the first {units} of {selection.layer}, most important first; {counted(selection)} are selected"
+    ranked = f"the first {units} of {selection.layer}, the surest first; {counted(selection)} are selected"
     if selection.calibration is not None and selection.null_probability is not None:
         level = selection.calibration.level(selection.q)
         shown = min(max(figures.MOST_JUDGED, chosen), count)
@@ -94,7 +102,7 @@ def _ranking(selection: Selection) -> Html:
         if level == 0:
             words += f" There is no mean probability {needed}."
         elif chosen:
-            words += f" Selected is the longest head of the ranking with the mean of {1 - level:.1%} {needed}."
+            words += f" Selected is the longest head with the mean of {1 - level:.1%} {needed}."
         else:
             words += f" None reaches the probability of {1 - level:.1%} {needed}."
         figure = figures.ranked_neurons(selection)
@@ -103,7 +111,7 @@ def _ranking(selection: Selection) -> Html:
     words = _how_many(shown, count, units)
     if chosen:
         smallest = f"{selection.mean_statistic[selection.neurons].min():.3g}"
-        beyond = not np.isin(selection.neurons, selection.ranking[:shown]).all()
+        beyond = not np.isin(selection.neurons, selection.surest[:shown]).all()
         words += (
             f" More are selected than are shown, down to a mean W of {smallest}."
             if beyond
@@ -124,7 +132,7 @@ def _members(selection: Selection) -> Html | None:
     rows = [members(selection, neuron) for neuron in selection.neurons.tolist()]
     listed = (tag("li", ", ".join(map(str, neurons))) for neurons in rows)
     many = f"The neurons of the {len(rows)} selected groups" if len(rows) > 1 else "The neurons of the selected group"
-    note = "By rank; the first named is the most important, and stands for its group on this page."
+    note = "In the order of the ranking; the first named of a group stands for it on this page."
     listing = tag("ol", *listed, class_="members")
     return tag("details", tag("summary", many), tag("p", note, class_="small"), listing, open=len(rows) <= 12)
 

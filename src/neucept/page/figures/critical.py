@@ -25,7 +25,7 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
 
     Selected neurons are filled; where all of them are shown, a dotted line marks the smallest.
     """
-    order = selection.ranking[: min(most, len(selection.representatives))]
+    order = selection.surest[:most]
     draws = selection.statistics[:, order]
     mean = selection.mean_statistic[order]
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
@@ -56,21 +56,21 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
 
 
 def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 380) -> go.Figure:
-    """Draw how probably each neuron (or group) of a calibrated layer is critical, and its importance, ranked.
+    """Draw how probably each neuron (or group) of a calibrated layer is critical, the surest first, and its importance.
 
     Parameters
     ----------
     selection : Selection
         With a calibration.
     most : int
-        Neurons or groups drawn, the most important first; all that are selected are drawn in any case.
+        Neurons or groups drawn, the surest first; all that are selected are drawn in any case.
     height : int
         Pixels.
     """
     if selection.null_probability is None:
         raise ValueError(f"Layer '{selection.layer}' is not calibrated; use ranked_statistics.")
     count = min(max(most, len(selection.neurons)), len(selection.representatives))
-    order = selection.ranking[:count]
+    order = selection.surest[:count]
     probability = 1 - selection.null_probability[order]
     importance = group_importance(selection, order)
     importance = importance / max(float(importance.max(initial=0)), 1e-300)

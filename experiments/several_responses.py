@@ -1,0 +1,96 @@
+"""Null for all of several responses: how to join what is known of each? Evidence for the sequential objective.
+
+Equation (3) asks for the neurons that matter to any of the next layer's critical neurons. On real layers, fifteen
+responses at a time are planted on a fifth of the groups of neurons, so that all others are null for every one of them;
+half of the times of families that no layer is calibrated on.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from common import Results, Scale, main
+from networks import TASKS, pairs, recorded
+
+import neucept
+from neucept.calibration.calibration import gather
+from neucept.calibration.evidence import select
+from neucept.calibration.planting import FAMILIES, HELD_OUT, plant
+from neucept.knockoffs import prepare
+
+TITLE = "Several responses at once"
+CLAIM = "Nothing: the paper leaves equation (3) aside as too costly."
+QS = (0.1, 0.2, 0.4)
+RESPONSES, TARGETS = 15, 12
+WAYS = {
+    "mean": lambda p: p.mean(axis=0),
+    "least": lambda p: p.min(axis=0),
+    "second least": lambda p: np.sort(p, axis=0)[1],
+    "harmonic mean": lambda p: 1 / (1 / np.maximum(p, 1e-9)).mean(axis=0),
+}
+
+
+def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, list[float]]:
+    """Give the false discovery rate and power over groups, for each way of joining and level."""
+    Z = prepare(np.asarray(recording.activations(layer)[recording.samples(label)])).Z
+    calibration = neucept.calibrate(recording, layer, target=label, progress=False)
+    groups, rows = calibration.groups, calibration.rows
+    count = len(calibration.sizes)
+    rng = np.random.default_rng(5)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for target in range(TARGETS):
+        pool = rng.permutation(count)[: max(4, count // 5)]
+        columns = np.flatnonzero(np.isin(groups, pool))
+        members, within = np.unique(groups[columns], return_inverse=True)
+        planted = plant(Z[:, columns], within, rng, FAMILIES if target % 2 else HELD_OUT)
+        live = np.flatnonzero(~planted.null.all(axis=1))
+        chosen = rng.permutation(live)[:RESPONSES]
+        null = np.ones(count, bool)
+        null[members] = planted.null[chosen].all(axis=0)
+        evidence, _, _, _ = gather(Z[rows], planted.Y[np.ix_(rows, chosen)], groups, target)
+        probabilities = calibration.model.predict(evidence)
+        for way, join in WAYS.items():
+            joined = join(probabilities)
+            for q in QS:
+                mask = select(joined, calibration.level(q))
+                rates = float(mask[null].sum() / max(mask.sum(), 1)), float(mask[~null].mean())
+                found.setdefault(f"{way} {q}", []).append(rates)
+    return {key: np.mean(values, axis=0).round(4).tolist() for key, values in found.items()}
+
+
+def run(scale: Scale) -> dict:
+    cells = {}
+    for task, seed in pairs(scale, "lenet", "vgg11")[: 2 if scale.reduced else None]:
+        if seed > 1:
+            continue
+        for name, layer in TASKS[task].layers:
+            cells[f"{task} {seed} pkt {name}"] = lambda t=task, s=seed, at=layer: measure(
+                recorded(t, s, "pkt", scale), at, 0
+            )
+    return Results("several_responses", scale).fill(cells)
+
+
+def draw(found: dict, path: Path) -> None:
+    """Nothing: a table says it."""
+
+
+def finding(found: dict) -> str:
+    lines = [
+        "| joined by | " + " | ".join(f"FDR, power at q = {q}" for q in QS) + " | FDR above q |",
+        "|---|---|---|---|---|",
+    ]
+    for way in WAYS:
+        rates = np.array([[cell[f"{way} {q}"] for q in QS] for cell in found.values()])
+        above = int((rates[:, :, 0] > np.array(QS)).sum())
+        shown = [f"{rates[:, i, 0].mean():.3f}, {rates[:, i, 1].mean():.2f}" for i in range(len(QS))]
+        lines.append(f"| {way} | {' | '.join(shown)} | {above} of {rates[:, :, 0].size} |")
+    return (
+        f"Mean over {len(found)} layers, {TARGETS} targets of {RESPONSES} responses each. The harmonic mean is what"
+        " `discover` uses.\n\n" + "\n".join(lines)
+    )
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
