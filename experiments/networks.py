@@ -6,7 +6,9 @@ Prior-knowledge training (PKT): a prior network learns the fine classes; the PKT
 learns the coarse task; the normal network learns the coarse task from a fresh start. LeNet on MNIST: even or odd, and
 multiples of five (a task of the published code, not of the paper). VGG11 on CIFAR-10: animal or object, the first six
 convolutions frozen. Weights lie in experiments/networks, training goes on where it stopped, accuracies and numbers of
-parameters (Table 1) go to experiments/results/networks.json.
+parameters (Table 1) go to experiments/results/networks.json. Networks that are there already are not trained again: for
+the committed results, the second pair of VGG11s is one of the same plan that was trained earlier in full precision
+(../shared/models), put there for want of time.
 """
 
 from __future__ import annotations

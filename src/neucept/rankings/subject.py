@@ -1,0 +1,149 @@
+"""What a ranking looks at, and what a method of ranking is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from neucept.errors import InputError
+from neucept.recording import Recording
+from neucept.recording.batches import batches
+from neucept.recording.recording import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Whose neurons are to be ranked, for what and on which inputs; made by `Subject.of`.
+
+    Attributes
+    ----------
+    recording : Recording
+        Of `neucept.record`.
+    target : int, str or array
+        A class by number or name; an (n,) array for methods that need no network.
+    rows : array
+        Inputs of the recording to look at.
+    layers : tuple of str
+        Recorded layers to rank.
+    model : Module or None
+        The recorded network, for methods that run it.
+    data : Dataset, tensor or pair of tensors, or None
+        The recorded inputs, in the order of the recording, for methods that run the network.
+    output : callable or None
+        Picks the logits out of what the model returns, with their graph; None: the first tensor.
+    """
+
+    recording: Recording
+    target: Target
+    rows: np.ndarray
+    layers: tuple[str, ...]
+    model: nn.Module | None = None
+    data: Any = None
+    output: Any = None
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        target: Target,
+        model: nn.Module | None = None,
+        data: Any = None,
+        rows: str | np.ndarray | None = None,
+        layers: Sequence[str] | None = None,
+        output: Any = None,
+    ) -> Subject:
+        """Check and complete what was given; ``rows`` as ``samples`` in `Recording.samples`, ``layers`` all by default.
+
+        Raises
+        ------
+        InputError
+            For an unknown class or layer, no inputs, or data that cannot be the recorded inputs.
+        """
+        chosen = recording.samples(target, rows)
+        if not len(chosen):
+            raise InputError(f"There are no inputs to rank neurons on: none is predicted as target={target!r}.")
+        for layer in layers or ():
+            recording.activations(layer)
+        if data is not None and (found := _count(data)) != len(recording):
+            raise InputError(f"data holds {found} inputs, the recording {len(recording)}; give the recorded inputs.")
+        return cls(recording, target, chosen, tuple(layers or recording.layers), model, data, output)
+
+    def activations(self, layer: str) -> np.ndarray:
+        """Neurons of a layer on the chosen inputs, (len(rows), k) float64."""
+        return np.asarray(self.recording.activations(layer)[self.rows], np.float64)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield the chosen inputs in batches, with their numbers.
+
+        Raises
+        ------
+        InputError
+            When no data was given.
+        """
+        if self.data is None:
+            raise InputError("This method runs the network on the inputs: give model= and data= (the recorded inputs).")
+        done = 0
+        for inputs, _ in batches(_part(_inputs(self.data), self.rows), batch_size):
+            rows = self.rows[done : done + batch_size]
+            done += len(rows)
+            yield rows, inputs
+
+
+class Method(Protocol):
+    """A way to score neurons.
+
+    Examples
+    --------
+    One of your own is a name and a function:
+
+    >>> class Peak:
+    ...     name = "largest activation"
+    ...
+    ...     def scores(self, subject):
+    ...         return {layer: subject.activations(layer).max(axis=0) for layer in subject.layers}
+    >>> recording = Recording({"hidden": np.array([[0, 3], [1, 2]], np.float32)}, np.eye(2, 2), None, ("a", "b"))
+    >>> Peak().scores(Subject.of(recording, 0, rows="all"))
+    {'hidden': array([1., 3.])}
+    """
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        ...
+
+    def scores(self, subject: Subject) -> dict[str, np.ndarray]:
+        """Score every neuron of the subject's layers, {layer: (k,)}; higher is more important."""
+        ...
+
+
+def _inputs(data: Any) -> Any:
+    """Leave out the labels of a pair (inputs, labels)."""
+    return data[0] if isinstance(data, tuple | list) and len(data) == 2 and np.ndim(data[1]) == 1 else data
+
+
+def _count(data: Any) -> int:
+    inputs = _inputs(data)
+    if isinstance(inputs, tuple | Mapping):
+        return len(next(iter(inputs.values() if isinstance(inputs, Mapping) else inputs)))
+    if not hasattr(inputs, "__getitem__"):
+        raise InputError(
+            f"data is a {type(data).__name__}; expected the recorded inputs by number: a Dataset, a tensor or a pair"
+            " (inputs, labels)."
+        )
+    return len(inputs)
+
+
+def _part(inputs: Any, rows: np.ndarray) -> Any:
+    if isinstance(inputs, Tensor | np.ndarray):
+        return torch.as_tensor(inputs[rows])
+    if isinstance(inputs, Mapping):
+        return {name: _part(part, rows) for name, part in inputs.items()}
+    if isinstance(inputs, tuple):
+        return tuple(_part(part, rows) for part in inputs)
+    return Subset(inputs, rows.tolist())
