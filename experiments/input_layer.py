@@ -1,0 +1,146 @@
+"""Figure 18: the ablation test at the input of LeNet, whose pixels are too many and too alike for knockoffs.
+
+As in Appendix H.3, the 32 x 32 pixels form 64 patches of 4 x 4, the mean of a patch stands for it, NeuCEPT ranks the
+patches, and a pixel has the score of its patch. Captum's attributions rank pixels, each by its sum over the inputs
+predicted as the class. Noise is added to the pixels; it spares them in proportion to the rank of their score
+(continuous), or spares the first 100 (the seventh patch in part: of equal scores the upper left pixels come first).
+Networks, gamma, levels, classes and the summary are as in ablation.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ablation import GAMMAS, KINDS, MAGNITUDES, SIGNS, areas, by_column, curves, panels, plot, save, setting, summary
+from common import Results, Scale, main, shown
+from networks import TASKS, pairs, tensors, trained
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+import neucept
+from neucept import rankings
+from neucept.ablation import ablate
+
+TITLE = "The input layer: patches of pixels"
+CLAIM = (
+    "With representatives of patches, NeuCEPT works at the input too: the explainability power of its features is"
+    " comparable with that of local explanation methods (Figure 18)."
+)
+LEVELS = (0, 0.5, 1, 2, 4, 8)  # multiples of the images' mean norm
+TOPS = (100, None)
+LOCAL = ("saliency", "integrated gradients", MAGNITUDES, "DeepLIFT", "gradient SHAP")
+NEAR = 0.05  # what "comparable" is taken to mean
+STEPS = 20  # of integrated gradients: the network, not its last layers, is run for each
+
+
+def patches(images: Tensor) -> Tensor:
+    """Give the means of the patches, (n, 64)."""
+    return avg_pool2d(images, 4).flatten(1)
+
+
+def scored(network: nn.Module, images: Tensor, seed: int) -> dict[str, np.ndarray]:
+    """Give {method: (2, 1024) scores of the pixels, a row a class}."""
+    by_patch = [
+        rankings.NeuCEPT(),
+        rankings.NeuCEPT.published(),
+        rankings.Variance(name="variance of patches"),
+        rankings.Random(seed, name="random patches"),
+    ]
+    by_pixel = [
+        rankings.Saliency(),
+        rankings.IntegratedGradients(steps=STEPS),
+        rankings.IntegratedGradients(steps=STEPS, absolute=True, name=MAGNITUDES),
+        rankings.DeepLift(),
+        rankings.GradientShap(),
+        rankings.Random(seed),
+    ]
+    found = {}
+    for methods, neurons in ((by_patch, patches), (by_pixel, "element")):
+        recording = neucept.record(network, images, ["input"], neurons=neurons, progress=False)
+        subjects = [rankings.Subject.of(recording, label, network, images) for label in (0, 1)]
+        for method in methods:
+            scores = np.stack([method.scores(subject)["input"] for subject in subjects])
+            found[method.name] = spread(scores) if methods is by_patch else scores
+    return found
+
+
+def spread(scores: np.ndarray) -> np.ndarray:
+    """Give each pixel the score of its patch: (2, 64) to (2, 1024)."""
+    return scores.reshape(-1, 8, 8).repeat(4, axis=1).repeat(4, axis=2).reshape(len(scores), -1)
+
+
+def measure(seed: int, kind: str, scale: Scale) -> dict:
+    network = trained("lenet", seed, scale)[kind]
+    images, digits = tensors("lenet", "test", scale.shared, 1000 if scale.reduced else 4000)
+    labels = TASKS["lenet"].coarse(digits)
+    few = slice(len(images) // 4)
+    given = (network, images[few], labels[few], scored(network, images, seed), LEVELS, GAMMAS, TOPS)
+    tables = {signs: ablate(*given, normalise="rank", low=low, progress=False) for signs, low in SIGNS.items()}
+    by_class = pd.concat({s: curves(t, ["top", "gamma", "class"]) for s, t in tables.items()}, names=["signs"])
+    mean = by_class.groupby(level=["signs", "top", "gamma", "method"], sort=False).mean()
+    drawn = {
+        setting(key): rows.droplevel([0, 1, 2]).round(4).T.to_dict("list")
+        for key, rows in mean.groupby(level=[0, 1, 2], sort=False)
+    }
+    return {**summary(by_class), "curves": drawn}
+
+
+def run(scale: Scale) -> dict:
+    cells = {
+        f"lenet {seed} {kind} input": lambda a=(seed, kind, scale): measure(*a)
+        for (_, seed), kind in product(pairs(scale, "lenet"), KINDS)
+    }
+    return Results("input_layer", scale).fill(cells)
+
+
+def draw(found: dict, path: Path) -> None:
+    figure, axes = panels(2, 4, 2.8)
+    columns = list(product((0, 100), GAMMAS))
+    for row, signs in zip(axes, SIGNS, strict=True):
+        for axis, (top, gamma) in zip(row, columns, strict=True):
+            name = setting((signs, top, gamma))
+            cells = [cell["curves"][name] for cell in found.values()]
+            plot(axis, LEVELS, {method: np.mean([cell[method] for cell in cells], axis=0) for method in cells[0]})
+            axis.set_ylim(0, 1.02)
+            axis.set_title(f"{f'top {top}' if top else 'continuous'}, γ = {gamma}", fontsize=10)
+        row[0].set_ylabel(f"accuracy, {'positive noise' if signs == 'positive' else 'noise of both signs'}")
+    save(figure, path, "norm of the noise, in mean norms of the images")
+
+
+def finding(found: dict) -> str:
+    table = areas(found, ("signs", "top", "gamma", "class"))
+    words = {"positive": "published noise", "both": "noise of both signs"}
+    table["column"] = table["column"].str.removeprefix("input, ") + ", " + table["signs"].map(words)
+    sentences = [compared(table[table["signs"] == signs], words[signs]) for signs in SIGNS]
+    head = (
+        f"Area under accuracy against noise (of 0 to {LEVELS[-1]} mean norms), mean over pkt and normal networks,"
+        " gammas and classes."
+    )
+    return "\n".join([f"{head}\n", *by_column(table), "", *sentences])
+
+
+def compared(table: pd.DataFrame, words: str) -> str:
+    """Set NeuCEPT beside the attributions and chance."""
+    by_seed = table.groupby(["method", "seed"])["area"].mean().unstack("method")
+    order = by_seed[list(LOCAL)].mean().sort_values(ascending=False).index
+    ours = by_seed["NeuCEPT"]
+    differences = [
+        f"{shown((ours - by_seed[other]).to_list(), 3)} from {name}"
+        for name, other in {
+            f"the best attribution ({order[0]})": order[0],
+            f"the third of the five ({order[2]})": order[2],
+            "random patches": "random patches",
+        }.items()
+    ]
+    short = {name: float((by_seed[name] - by_seed[order[0]]).mean()) for name in ("NeuCEPT", "random")}
+    random = f"{'so are' if short['random'] > -NEAR else 'unlike'} random pixels ({short['random']:.3f} from it)"
+    verdict = f"within {NEAR} of the best attribution, {random}" if short["NeuCEPT"] > -NEAR else "not comparable"
+    return f"With {words}, NeuCEPT's area differs by {', '.join(differences)}: {verdict}."
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
