@@ -2,6 +2,7 @@
 
 from neucept import metrics
 from neucept.calibration import Calibration, calibrate
+from neucept.comparison import Comparison, compare
 from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
 from neucept.errors import InputError
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Calibration",
     "Choice",
+    "Comparison",
     "CriticalNeurons",
     "InputError",
     "Mechanisms",
@@ -25,6 +27,7 @@ __all__ = [
     "Selection",
     "calibrate",
     "choose_n_mechanisms",
+    "compare",
     "discover",
     "learn",
     "metrics",

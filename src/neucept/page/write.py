@@ -88,8 +88,8 @@ def report(
         not those that were recorded, or Plotly and Pillow are not installed (``pip install 'neucept[report]'``).
     """
     path = Path(path)
-    _check_installed()
-    _check_writable(path)
+    check_installed()
+    check_writable(path)
 
     from neucept.page.material import Material, check, check_aligned, finer_labels
     from neucept.page.pictures import open_pictures
@@ -103,7 +103,7 @@ def report(
     if sufficiency is None and critical.target is not None:
         sufficiency = measure_sufficiency(recording, critical, model=model, data=data, progress=progress)
     material = Material(recording, critical, mechanisms, guide, sufficiency, model, pictures, kinds, kind_names, title)
-    return _write(path, build(material, progress))
+    return write_text(path, build(material, progress))
 
 
 def build(material: Material, progress: bool = True) -> str:
@@ -141,7 +141,8 @@ def build(material: Material, progress: bool = True) -> str:
     )
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Check that what draws a page is installed."""
     try:
         import PIL  # noqa: F401
         import plotly  # noqa: F401
@@ -149,7 +150,8 @@ def _check_installed() -> None:
         raise missing(str(error.name).replace("PIL", "pillow"), "report") from error
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
+    """Check, before any work, that a page can be written to a path."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file in it, such as {path / 'report.html'}.")
     try:
@@ -160,7 +162,7 @@ def _check_writable(path: Path) -> None:
         raise InputError(f"Cannot write to {path}: {error.strerror}. Choose a folder that is writable.") from None
 
 
-def _write(path: Path, page: str) -> Path:
+def write_text(path: Path, page: str) -> Path:
     """Write a file whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     draft = Path(name)

@@ -1,0 +1,247 @@
+"""The noun: the mechanisms of two networks on the same inputs, matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
+
+from neucept import storage
+from neucept.comparison.overlap import adjusted_information, beyond_chance, contingency, jaccard, resampled
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+NONE, ELSEWHERE = -1, -2  # labels of inputs that a clusterer assigned to none, and that a network does not predict so
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison:
+    """Mechanisms of two networks on the same inputs; made by `neucept.compare`.
+
+    Attributes
+    ----------
+    names : (str, str)
+        Of the networks.
+    target : int or None
+        The class that both were asked about; None for an array response.
+    target_name : str
+        Its name.
+    counts : (int, int)
+        Mechanisms of each network.
+    rows : array
+        (u,) inputs that at least one network's mechanisms are of.
+    labels : array
+        (u, 2) mechanism of each in either network; -1 where a clusterer assigned none, -2 where the network does not
+        predict the class.
+    typicality : array
+        (u, 2) how typical of its mechanism each is; 0 where it has none.
+    repeated : (array, array)
+        For each mechanism of either network its Jaccard index with itself, found again on other halves of the inputs:
+        what even one and the same network leaves to chance.
+    right : array or None
+        (u,) whether each input is labelled as the target; None where nobody knows.
+    outputs : mapping of str to float
+        ``inputs``, ``agreement`` (share of predictions alike), ``accuracy_a`` and ``accuracy_b``, where recordings
+        were given.
+    settings : mapping
+        Draws and seed of the intervals.
+    """
+
+    names: tuple[str, str]
+    target: int | None
+    target_name: str
+    counts: tuple[int, int]
+    rows: np.ndarray
+    labels: np.ndarray
+    typicality: np.ndarray
+    repeated: tuple[np.ndarray, np.ndarray]
+    right: np.ndarray | None = None
+    outputs: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        value, low, high = self.agreement
+        sides = " and ".join(f"{n} of {name!r}" for n, name in zip(self.counts, self.names, strict=True))
+        return (
+            f"Comparison({sides} for {self.target_name!r}: {len(self.matches)} matched, adjusted mutual information"
+            f" {value:.2f} ({low:.2f} to {high:.2f}) on {self.common.sum()} inputs)"
+        )
+
+    @property
+    def common(self) -> np.ndarray:
+        """Mask of the inputs that have a mechanism in both networks, (u,)."""
+        return np.asarray((self.labels >= 0).all(axis=1))
+
+    @property
+    def only(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows that the first, and that the second network alone predicts as the class."""
+        missing = self.labels == ELSEWHERE
+        return self.rows[missing[:, 1]], self.rows[missing[:, 0]]
+
+    @cached_property
+    def contingency(self) -> np.ndarray:
+        """Inputs of each pair of mechanisms, (K_a, K_b)."""
+        return contingency(self.labels[:, 0], self.labels[:, 1], self.counts)
+
+    @cached_property
+    def jaccard(self) -> np.ndarray:
+        """Jaccard index of each pair of mechanisms on the inputs that both networks predict so, (K_a, K_b)."""
+        return jaccard(self.contingency)
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """Corrected p-value of each overlap, (K_a, K_b), see `neucept.comparison.overlap.beyond_chance`."""
+        return beyond_chance(self.contingency)
+
+    @cached_property
+    def _resampled(self) -> np.ndarray:
+        return resampled(self.contingency, self.settings["draws"], self.settings["seed"])
+
+    @cached_property
+    def agreement(self) -> tuple[float, float, float]:
+        """Adjusted mutual information of the two divisions, with its 95% interval over inputs."""
+        return adjusted_information(self.contingency, self._resampled)
+
+    @cached_property
+    def matches(self) -> list[tuple[int, int]]:
+        """Pairs of mechanisms, of the one-to-one assignment with the largest sum of Jaccard indices.
+
+        Pairs whose overlap is no larger than chance are left out.
+        """
+        pairs = zip(*linear_sum_assignment(-self.jaccard), strict=True)
+        return [(int(i), int(j)) for i, j in pairs if self.p_values[i, j] < LEVEL]
+
+    @property
+    def alone(self) -> tuple[list[int], list[int]]:
+        """Mechanisms of the first, and of the second network that overlap none of the other's beyond chance."""
+        found = self.p_values < LEVEL
+        return np.flatnonzero(~found.any(axis=1)).tolist(), np.flatnonzero(~found.any(axis=0)).tolist()
+
+    @property
+    def moved(self) -> float:
+        """Share of the common inputs that are not in matched mechanisms of both networks."""
+        return float(1 - sum(self.contingency[pair] for pair in self.matches) / self.contingency.sum())
+
+    def table(self) -> pd.DataFrame:
+        """One row for each mechanism of either network.
+
+        Returns
+        -------
+        DataFrame
+            ``network``, ``mechanism``, ``inputs`` (all of it), ``common`` (those that the other network predicts as the
+            class too); ``match``, the other network's mechanism that it is matched with (-1 if none), with ``jaccard``,
+            ``low`` and ``high`` (95%, bootstrap over inputs; both clusterings held fixed), and ``p_corrected`` of that
+            overlap; ``repeated``, the index that the mechanism has with itself when it is found again;
+            ``nearest``, the mechanism of the other network with the largest Jaccard index (of those beyond chance,
+            where there are any), ``inside``, the share of its common inputs that lie there; ``verdict``: ``matched``,
+            ``overlaps`` (beyond chance, but others match better) or ``alone``. Overlaps are tested exactly, with
+            Holm's correction over all pairs: being beyond chance says that two mechanisms are related, the Jaccard
+            index says how alike they are. Without a match ``jaccard`` to ``p_corrected`` are those of ``nearest``.
+        """
+        low, high = np.quantile(jaccard(self._resampled), [0.025, 0.975], axis=0)
+        rows = []
+        for side, K in enumerate(self.counts):
+            partner = {pair[side]: pair[1 - side] for pair in self.matches}
+            for k in range(K):
+                indices, p, overlap = (
+                    (part[k] if side == 0 else part[:, k]) for part in (self.jaccard, self.p_values, self.contingency)
+                )
+                related = p < LEVEL
+                nearest = int(np.where(related | ~related.any(), indices, -1.0).argmax())
+                shown = partner.get(k, nearest)
+                cell = (k, shown) if side == 0 else (shown, k)
+                rows.append(
+                    {
+                        "network": self.names[side],
+                        "mechanism": k,
+                        "inputs": int((self.labels[:, side] == k).sum()),
+                        "common": int(overlap.sum()),
+                        "match": partner.get(k, -1),
+                        "jaccard": float(self.jaccard[cell]),
+                        "low": float(low[cell]),
+                        "high": float(high[cell]),
+                        "p_corrected": float(self.p_values[cell]),
+                        "repeated": float(self.repeated[side][k]),
+                        "nearest": nearest,
+                        "inside": float(overlap[nearest] / max(overlap.sum(), 1)),
+                        "verdict": "matched" if k in partner else "overlaps" if related.any() else "alone",
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def movements(self) -> pd.DataFrame:
+        """How many inputs of each mechanism of the first network (rows) lie where in the second (columns).
+
+        The last row and column are the inputs that only the other network predicts as the class; a clusterer's
+        outliers, where there are any, stand before them.
+        """
+        sides = []
+        for side, (name, K) in enumerate(zip(self.names, self.counts, strict=True)):
+            loose = [NONE] if (self.labels[:, side] == NONE).any() else []
+            words = [f"{name} {k}" for k in range(K)] + [f"{name}: no mechanism"] * len(loose)
+            sides.append(([*range(K), *loose, ELSEWHERE], [*words, f"not {name}"]))
+        (of_a, words_a), (of_b, words_b) = sides
+        counts = [[int(((self.labels[:, 0] == i) & (self.labels[:, 1] == j)).sum()) for j in of_b] for i in of_a]
+        return pd.DataFrame(counts, index=words_a, columns=words_b)
+
+    def flow(self, height: int = 460) -> go.Figure:
+        """Draw how inputs move from the mechanisms of the first network to those of the second (Sankey)."""
+        from neucept.page.figures.comparison import flow
+
+        return flow(self, height)
+
+    def heat_map(self, height: int = 420) -> go.Figure:
+        """Draw the inputs of each pair of mechanisms, matched ones on the diagonal."""
+        from neucept.page.figures.comparison import heat_map
+
+        return heat_map(self, height)
+
+    def report(self, path: str | Path = "comparison.html", data: Any = None, title: str | None = None) -> Path:
+        """Write one self-contained HTML page.
+
+        Parameters
+        ----------
+        path : path
+            The file to write, whole or not at all.
+        data : ImageDataset, Dataset, tensor or (inputs, labels), optional
+            The recorded inputs, in their order: where the pictures come from, as in `neucept.report`.
+        title : str, optional
+            Of the page.
+
+        Returns
+        -------
+        Path
+            Of the page.
+
+        Raises
+        ------
+        InputError
+            When the path cannot be written, the data have other inputs, or Plotly and Pillow are not installed.
+        """
+        from neucept.page.comparison import write_page
+
+        return write_page(self, Path(path), data, title)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a folder; `Comparison.open` reads it."""
+        facts = {name: getattr(self, name) for name in ("names", "target", "target_name", "counts")}
+        facts |= {name: dict(getattr(self, name)) for name in ("outputs", "settings")}
+        arrays = {name: getattr(self, name) for name in ("rows", "labels", "typicality", "right")}
+        arrays |= {"repeated a": self.repeated[0], "repeated b": self.repeated[1]}
+        return storage.save(path, "Comparison", facts, arrays)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Comparison:
+        """Open what `save` wrote."""
+        facts, arrays = storage.open_folder(path, "Comparison")
+        fields: dict[str, Any] = facts | {name: tuple(facts[name]) for name in ("names", "counts")} | arrays
+        repeated = fields.pop("repeated a"), fields.pop("repeated b")
+        return cls(repeated=repeated, **fields)
