@@ -61,7 +61,7 @@ def plain_integrated_gradients(model: nn.Module, inputs: Tensor) -> list[Tensor]
         with torch.no_grad():
             classes = model(inputs).argmax(1)
         n_sites, scores = count, []
-        for site in range(n_sites):
+        for site in range(n_sites):  # noqa: B007 (the hook reads it)
             mean: Tensor | float = 0.0
             for node, weight in zip(nodes, weights, strict=True):
                 count, alpha = 0, float(node + 1) / 2
@@ -137,7 +137,8 @@ def main() -> None:
     facts = {**vars(options), "steps": STEPS, "torch": torch.__version__, "device": "cpu"}
     Path(__file__).with_suffix(".json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
     rows = "\n".join(
-        f"| {name} | {what} | **{row['ratio']:.3f}** | {row['lowest']:.3f} to {row['highest']:.3f} | {row['seconds']} s |"
+        f"| {name} | {what} | **{row['ratio']:.3f}** | {row['lowest']:.3f} to {row['highest']:.3f}"
+        f" | {row['seconds']} s |"
         for name, found in results.items()
         for what, row in found.items()
     )

@@ -5,6 +5,7 @@ from neucept.calibration import Calibration, calibrate
 from neucept.comparison import Comparison, compare
 from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
 from neucept.errors import InputError
+from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
 from neucept.page import report
 from neucept.recording import Recording, record
@@ -19,6 +20,7 @@ __all__ = [
     "Comparison",
     "CriticalNeurons",
     "InputError",
+    "MechanismPathways",
     "Mechanisms",
     "NothingSelectedWarning",
     "PriorTraining",
@@ -36,5 +38,6 @@ __all__ = [
     "reliability",
     "report",
     "sufficiency",
+    "trace_pathways",
     "train_with_prior",
 ]

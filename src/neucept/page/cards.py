@@ -10,6 +10,7 @@ from neucept.page.graph import STRONG, Column, activation_graph
 from neucept.page.markup import Html, tag, text
 from neucept.page.material import Judged, Material, feature_label
 from neucept.page.palette import MUTED, colour
+from neucept.page.pathways import pathways_note, pathways_part
 from neucept.page.pieces import chip, interval_bar, section, share_bar, tile
 from neucept.page.words import between, number, p_value, percent, shorten
 
@@ -31,6 +32,7 @@ def mechanisms_section(material: Material) -> Html:
     notes = [
         tag("p", _explained(material), class_="note"),
         tag("p", _COLOURS, class_="note"),
+        pathways_note(material),
         tag("p", f"The clusterer assigned {number(none)} inputs to no mechanism.", class_="note") if none else None,
     ]
     cards = [_card(material, mechanism) for mechanism in range(K)]
@@ -122,6 +124,7 @@ def _card(material: Material, mechanism: int) -> Html:
         "article",
         tag("header", heading, verdict),
         body,
+        pathways_part(material, mechanism),
         pictures,
         class_="card",
         id=f"mechanism-{mechanism}",

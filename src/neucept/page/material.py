@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
+from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Choice, Feature, Mechanisms, wilson
 from neucept.page.pictures import Pictures
 from neucept.recording import Recording, record
@@ -59,6 +60,10 @@ class Material:
         Their names.
     title : str or None
         The page's, if the user gave one.
+    pathways : MechanismPathways or None
+        Of the mechanisms.
+    no_pathways : str
+        Why there are none; empty where nobody asked for them.
     """
 
     recording: Recording
@@ -71,6 +76,8 @@ class Material:
     kinds: np.ndarray | None = None
     kind_names: Sequence[str] = field(default_factory=tuple)
     title: str | None = None
+    pathways: MechanismPathways | None = None
+    no_pathways: str = ""
 
     @property
     def model_name(self) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, missing
+from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms
 from neucept.recording import Recording
 from neucept.sufficiency import sufficiency as measure_sufficiency
@@ -45,6 +46,7 @@ def report(
     sufficiency: pd.DataFrame | None = None,
     title: str | None = None,
     progress: bool = True,
+    pathways: MechanismPathways | bool = True,
 ) -> Path:
     """Write one self-contained HTML page about one target.
 
@@ -75,6 +77,9 @@ def report(
         Of the page.
     progress : bool
         Show progress when it takes more than two seconds.
+    pathways : MechanismPathways or bool
+        Of `neucept.trace_pathways`, which is called by default, for a few inputs, where model and data are given;
+        a page on which that fails says why. False leaves pathways out.
 
     Returns
     -------
@@ -92,9 +97,11 @@ def report(
     check_writable(path)
 
     from neucept.page.material import Material, check, check_aligned, finer_labels
+    from neucept.page.pathways import check_pathways, find_pathways
     from neucept.page.pictures import open_pictures
 
     check(recording, critical, mechanisms)
+    check_pathways(pathways, mechanisms)
     pictures = open_pictures(data, len(recording))
     kinds, kind_names = finer_labels(data, recording)
     check_aligned(recording, mechanisms.layers, model, pictures)
@@ -102,7 +109,9 @@ def report(
         guide = choose_n_mechanisms(mechanisms, progress=progress)
     if sufficiency is None and critical.target is not None:
         sufficiency = measure_sufficiency(recording, critical, model=model, data=data, progress=progress)
-    material = Material(recording, critical, mechanisms, guide, sufficiency, model, pictures, kinds, kind_names, title)
+    found = find_pathways(pathways, mechanisms, model, data, progress)
+    drawn = (pictures, kinds, kind_names, title, *found)
+    material = Material(recording, critical, mechanisms, guide, sufficiency, model, *drawn)
     return write_text(path, build(material, progress))
 
 

@@ -1,0 +1,134 @@
+"""The pathway gradient: which input features the neurons of a pathway respond to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neucept.errors import InputError
+from neucept.pathways.inputs import count_inputs, mapped, part, placed, tensors_in
+from neucept.pathways.network import masking
+from neucept.pathways.responses import Response, Target, cut
+from neucept.pathways.scores import Method
+from neucept.pathways.selection import check_sparsity
+from neucept.pathways.sites import at_work
+from neucept.recording.batches import to_device
+
+
+@dataclass(frozen=True)
+class PathwayGradient:
+    """The gradient of the response with respect to the input, in the network masked by each input's pathway.
+
+    Parameters
+    ----------
+    method : Method
+        Scores the neurons, such as ``NeuronMCT(model)``.
+    sparsity : float
+        The share of neurons that is left out.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from neucept.pathways import NeuronMCT
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> images = torch.randn(5, 3, 2, 2)
+    >>> attribution = PathwayGradient(NeuronMCT(network), sparsity=0.5).attribute(images, target=1)
+    >>> attribution.shape, signed_map(attribution).shape
+    (torch.Size([5, 3, 2, 2]), torch.Size([5, 1, 2, 2]))
+    """
+
+    method: Method
+    sparsity: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+
+    def attribute(self, inputs: Any, target: Target = None, internal_batch_size: int | None = None) -> Any:
+        """Attribute the response to the input, as Captum's methods do.
+
+        Parameters
+        ----------
+        inputs : tensor, tuple or mapping of tensors
+            A batch; not changed, whether or not it requires a gradient.
+        target : None, int, (batch,) whole numbers, or a pair (a, b) of either
+            The class whose logit is explained, None for the one that the whole network predicts.
+        internal_batch_size : int, optional
+            Most inputs that run at a time; None is all.
+
+        Returns
+        -------
+        Tensor, or tuple or dict of Tensors
+            Shaped like the inputs. What is no floating-point number (token numbers, masks) gets zeros.
+
+        Raises
+        ------
+        InputError
+            As `Method.score`, and when no part of the inputs can have a gradient.
+        """
+        n = count_inputs(inputs)
+        if not any(tensor.is_floating_point() for tensor in tensors_in(inputs)):
+            raise InputError(
+                "The inputs are whole numbers, which have no gradient; give floating-point inputs, such as embeddings."
+            )
+        rows = n if internal_batch_size is None else internal_batch_size
+        if rows < 1:
+            raise InputError(f"internal_batch_size={internal_batch_size!r}: expected a number of inputs, one or more.")
+        parts = [
+            self._attribute(part(inputs, slice(start, start + rows)), cut(target, start, rows, n))
+            for start in range(0, n, rows)
+        ]
+        columns = zip(*(list(tensors_in(one)) for one in parts), strict=True)
+        whole = iter([torch.cat(column) for column in columns])
+        return mapped(lambda tensor: next(whole), inputs)
+
+    def _attribute(self, inputs: Any, target: Target) -> Any:
+        scores = self.method.score(inputs, target)
+        pathway = scores.select(self.sparsity)
+        response = Response(*pathway.target) if isinstance(pathway.target, tuple) else Response(pathway.target)
+        with at_work(self.method.network.model) as device:
+            given = placed(inputs, device)
+            leaves = [tensor.requires_grad_() for tensor in tensors_in(given) if tensor.is_floating_point()]
+            logits = self.method.network.run(given, masking(pathway.raw))
+            answers = response.of(logits)
+            found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+            if answers.requires_grad:
+                found = torch.autograd.grad(answers.sum(), leaves, allow_unused=True)
+            if all(gradient is None for gradient in found):
+                raise InputError(
+                    "No gradient of the response reaches the inputs: an operation without one (such as argmax, detach"
+                    " or torch.no_grad) lies between the inputs and the first site."
+                )
+            gradients = {id(leaf): gradient for leaf, gradient in zip(leaves, found, strict=True)}
+
+            def attributed(tensor: Tensor) -> Tensor:
+                gradient = gradients.get(id(tensor))
+                return torch.zeros_like(tensor) if gradient is None else gradient
+
+            whole = mapped(lambda tensor: attributed(tensor).detach(), given)
+        return to_device(whole, next(tensors_in(inputs)).device)
+
+
+def signed_map(attribution: Tensor) -> Tensor:
+    """Give one channel: at each place the value of largest magnitude among the channels, with its sign.
+
+    Parameters
+    ----------
+    attribution : Tensor
+        (batch, channels, ...).
+
+    Returns
+    -------
+    Tensor
+        (batch, 1, ...).
+
+    Examples
+    --------
+    >>> signed_map(torch.tensor([[[1.0, -4.0], [-2.0, 3.0]]]))
+    tensor([[[-2., -4.]]])
+    """
+    if attribution.ndim < 2:
+        raise InputError(f"The attribution has the shape {tuple(attribution.shape)}; expected (batch, channels, ...).")
+    return attribution.gather(1, attribution.abs().argmax(1, keepdim=True))

@@ -1,0 +1,108 @@
+"""Greedy pruning: remove the neurons of least marginal contribution, a step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neucept.errors import InputError
+from neucept.pathways.inputs import placed
+from neucept.pathways.network import Values, check_finite, checked, gradients, masking, take
+from neucept.pathways.responses import Response, Target, respond
+from neucept.pathways.scores import Method, NeuronScores, scored
+from neucept.pathways.selection import check_sparsity, flat, n_kept, shuffled, unflat
+from neucept.pathways.sites import ACTIVATIONS, at_work
+from neucept.recording.outputs import Output
+
+
+class GreedyPruning(Method):
+    """Score a neuron by when it is removed, if those of least marginal contribution go first, a step at a time.
+
+    After each step the contributions ``|a * df/da|`` of what is left are computed again, in the network without the
+    neurons removed so far. A removed neuron never comes back. The scores are places in the order of removal, from 1
+    on; what is left in the end follows by its contribution. So ``.select(s)`` gives the very pathway of the method at
+    the asked sparsity, and an earlier stage of it at a lesser one.
+
+    Parameters
+    ----------
+    model : Module
+        Any network that ends in logits; left as it was found.
+    sparsity : float
+        The share of neurons that is removed.
+    n_steps : int
+        In how many steps, of the same number of neurons each.
+    seed : int
+        Of the order in which neurons of equal contribution go.
+    output, activations
+        As for `Method`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sparsity: float = 0.9,
+        n_steps: int = 10,
+        seed: int = 0,
+        *,
+        output: Output = None,
+        activations: Collection[str] = ACTIVATIONS,
+    ) -> None:
+        if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
+            raise InputError(f"n_steps={n_steps!r}: expected a whole number, one or more.")
+        super().__init__(model, output=output, activations=activations)
+        self.sparsity = check_sparsity(sparsity)
+        self.n_steps = n_steps
+        self.seed = seed
+
+    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
+        """Score every neuron of every input; see `Method.score`."""
+        with at_work(self.network.model) as device:
+            inputs = placed(inputs, device)
+            whole = take(self.network, inputs)
+            response = respond(target, whole.logits)
+            found = checked(self.network, inputs, whole, gradients(whole, response))
+            active = flat({raw: value.bool() for raw, value in whole.values.items()})
+            order = shuffled(active.shape[1], self.seed, device)
+            losses = _contributions(whole.values, found)
+            check_finite(unflat(losses, whole.values), whole.names)
+            del found
+            n_neurons = losses.shape[1]
+            removals = n_neurons - n_kept(self.sparsity, n_neurons)
+            # Single precision counts to 2^24; a network with more neurons needs double.
+            place = torch.zeros_like(losses, dtype=torch.float32 if n_neurons < 2**24 else torch.float64)
+            zero = torch.zeros_like(active)
+            gone = 0
+            for step in range(1, self.n_steps + 1):
+                upto = round(removals * step / self.n_steps)
+                gone = _remove(losses, active, place, zero, order, gone, upto)
+                losses = self._losses(inputs, unflat(place == 0, whole.values), response)
+            _remove(losses, active, place, zero, order, gone, n_neurons)
+            parts = (unflat(place, whole.values), unflat(zero, whole.values))
+            return scored(type(self).__name__, parts[0], whole, response, zero=parts[1])
+
+    def _losses(self, inputs: Any, left: dict[str, Tensor], response: Response) -> Tensor:
+        """Marginal contributions, (batch, N), in the network of what is left."""
+        taken = take(self.network, inputs, masking(left))
+        return _contributions(taken.values, gradients(taken, response))
+
+
+def _contributions(values: Values, gradients: Mapping[str, Tensor | None]) -> Tensor:
+    """Give ``|a * df/da|`` of all sites, (batch, N), zero where there is no gradient."""
+    products = {raw: value * (0 if (found := gradients[raw]) is None else found) for raw, value in values.items()}
+    return flat(products).abs_()
+
+
+def _remove(losses: Tensor, active: Tensor, place: Tensor, zero: Tensor, order: Tensor, gone: int, upto: int) -> int:
+    """Give the places ``gone + 1`` to ``upto`` to the neurons, of those without a place, that are of least loss."""
+    # Losses are not negative: of those that are zero, inactive neurons go first.
+    left = torch.where(place > 0, torch.inf, torch.where((losses == 0) & ~active, -1.0, losses))
+    # A stable sort of a shuffled row: equal losses go in the order of the shuffle.
+    values, lowest = left[:, order].sort(dim=1, stable=True)
+    lowest = order[lowest[:, : upto - gone]]
+    places = torch.arange(gone + 1, upto + 1, dtype=place.dtype, device=place.device)
+    place.scatter_(1, lowest, places.expand(len(place), -1))
+    zero.scatter_(1, lowest, values[:, : upto - gone] <= 0)
+    return upto

@@ -1,0 +1,83 @@
+"""Choose exactly k neurons of each input by score, equal scores without bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neucept.errors import InputError
+
+
+def check_sparsity(sparsity: object) -> float:
+    """Give a sparsity as a float, or raise an InputError unless it lies in [0, 1).
+
+    Examples
+    --------
+    >>> check_sparsity(0.9)
+    0.9
+    """
+    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity={sparsity!r}: expected a share from 0 up to but not 1, such as 0.9 (10% are kept).")
+    return float(sparsity)
+
+
+def n_kept(sparsity: float, n_neurons: int) -> int:
+    """How many of n neurons stay: (1 - sparsity) n, rounded as Python rounds (halves to the even number).
+
+    Examples
+    --------
+    >>> n_kept(0.9, 1000), n_kept(0.5, 5), n_kept(0.5, 7)
+    (100, 2, 4)
+    """
+    return round((1 - check_sparsity(sparsity)) * n_neurons)
+
+
+def flat(values: Mapping[str, Tensor]) -> Tensor:
+    """Put the neurons of all sites side by side, (batch, N)."""
+    return torch.cat([value.flatten(1) if value.ndim > 1 else value[:, None] for value in values.values()], dim=1)
+
+
+def unflat(matrix: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take (batch, N) apart into sites again."""
+    sizes = [value[0].numel() for value in like.values()]
+    parts = torch.split(matrix, sizes, dim=1)
+    return {site: part.reshape(value.shape) for (site, value), part in zip(like.items(), parts, strict=True)}
+
+
+def shuffled(n_neurons: int, seed: int, device: torch.device) -> Tensor:
+    """Draw the order, (N,), in which equal neurons are taken: the same for all inputs, so that a batch is its rows."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(n_neurons, generator=generator).to(device)
+
+
+def highest(scores: Tensor, active: Tensor, k: int, seed: int) -> Tensor:
+    """Mark the k highest scores of each row, (n, N), none of them negative.
+
+    Where equal scores would give more than k, a random choice of them; among zeros, active neurons first.
+
+    Examples
+    --------
+    >>> highest(torch.tensor([[3.0, 1.0, 2.0], [0.0, 0.0, 5.0]]), torch.tensor([[True] * 3] * 2), k=2, seed=0).sum(1)
+    tensor([2, 2])
+    """
+    n_neurons = scores.shape[1]
+    if k in (0, n_neurons):
+        return torch.full_like(scores, k > 0, dtype=torch.bool)
+    limit = scores.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
+    kept = scores >= limit
+    surplus = counted(kept) - k
+    order: Tensor | None = None
+    for row in surplus.nonzero()[:, 0].tolist():
+        order = shuffled(n_neurons, seed, scores.device) if order is None else order
+        equal = order[(scores[row] == limit[row])[order]]
+        if limit[row] == 0:  # the active ones last, for the first are struck out
+            equal = equal[active[row, equal].sort(stable=True).indices]
+        kept[row, equal[: surplus[row]]] = False
+    return kept
+
+
+def counted(mask: Tensor) -> Tensor:
+    """Count what is true in each row, (n,); bytes are summed several times faster than truth values."""
+    return mask.reshape(len(mask), -1).view(torch.uint8).sum(1, dtype=torch.int32)

@@ -1,0 +1,40 @@
+"""NeuronMCT: the marginal contribution of every neuron, to first order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neucept.pathways.inputs import placed
+from neucept.pathways.network import checked, gradients, take
+from neucept.pathways.responses import Target, respond
+from neucept.pathways.scores import Method, NeuronScores, scored
+from neucept.pathways.sites import at_work
+
+
+class NeuronMCT(Method):
+    """Score a neuron by how much the response loses without it, to first order: ``|a * df/da|``.
+
+    One forward and one backward pass for all sites and all inputs of a batch; no parameter gets a gradient.
+    Parameters as of `Method`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> scores = NeuronMCT(network).score(torch.randn(5, 3))
+    >>> {site: tuple(score.shape) for site, score in scores.items()}
+    {'1': (5, 4)}
+    >>> scores.select(sparsity=0.5)["1"].sum(1)
+    tensor([2, 2, 2, 2, 2])
+    """
+
+    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
+        """Score every neuron of every input; see `Method.score`."""
+        with at_work(self.network.model) as device:
+            inputs = placed(inputs, device)
+            taken = take(self.network, inputs)
+            response = respond(target, taken.logits)
+            found = checked(self.network, inputs, taken, gradients(taken, response))
+            scores = {raw: (taken.values[raw] * gradient).abs_() for raw, gradient in found.items()}
+            return scored(type(self).__name__, scores, taken, response)

@@ -1,0 +1,366 @@
+"""Pathways of mechanisms: against plain loops, on networks whose pathways are known, and on the page."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import fields, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torch.utils.data import DataLoader, TensorDataset
+
+import neucept
+from neucept import InputError
+from neucept.mechanism_pathways import MechanismPathways, trace_pathways
+from neucept.mechanism_pathways.layers import masks_of_layers
+from neucept.mechanism_pathways.overlap import mean_overlap, permutation_test, within_and_others
+from neucept.mechanisms import Mechanisms
+from neucept.page.pathways import find_pathways, heat
+from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
+from neucept.pathways.network import Network
+
+CHOSEN = {"0": [1, 4, 5], "3": [0, 2]}
+
+
+class TwoWays(nn.Module):
+    """Looks at the left half of its input through units 0 to 7 of both layers, at the right through 8 to 15."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+        halves = torch.arange(16) < 8
+        self.first.weight.data[:, :4] *= halves[:, None]
+        self.first.weight.data[:, 4:] *= ~halves[:, None]
+        self.second.weight.data *= halves[:, None] == halves
+        for layer in (self.first, self.second):
+            layer.bias.data.fill_(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(relu(self.second(relu(self.first(x)))))
+
+
+@pytest.fixture(scope="module")
+def ways() -> tuple[TwoWays, Tensor, np.ndarray]:
+    """The network, 80 inputs of which each has one half that is zero, and which."""
+    side = np.arange(80) % 2
+    x = torch.randn(80, 8, generator=torch.Generator().manual_seed(1)).abs()
+    x[side == 0, 4:] = 0
+    x[side == 1, :4] = 0
+    return TwoWays(), x, side
+
+
+@pytest.fixture(scope="module")
+def of_ways(ways: Any) -> Mechanisms:
+    model, x, side = ways
+    recording = neucept.record(model, x, layers=["first", "second"], progress=False)
+    mechanisms = neucept.learn(recording, {"first": range(16)}, 2, samples="all", target=1, compactness=16)
+    assert len(set(zip(mechanisms.labels, side, strict=True))) == 2  # the two halves, found again
+    return mechanisms
+
+
+def learnt(model: nn.Module, inputs: Any, **more: Any) -> Mechanisms:
+    recording = neucept.record(model, inputs, layers=list(CHOSEN), progress=False)
+    return neucept.learn(recording, CHOSEN, 3, samples="all", **more)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 4, 3), nn.ReLU(inplace=True)),
+        *(nn.Flatten(), nn.Linear(64, 3)),
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Tensor:
+    return torch.randn(70, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def mechanisms(network: nn.Module, pictures: Tensor) -> Mechanisms:
+    return learnt(network, pictures, target=1)
+
+
+@pytest.fixture(scope="module")
+def found(mechanisms: Mechanisms, network: nn.Module, pictures: Tensor) -> MechanismPathways:
+    return trace_pathways(mechanisms, network, pictures, sparsity=0.8, most=7, typical=3, batch_size=5)
+
+
+def test_against_plain_loops(
+    found: MechanismPathways, mechanisms: Mechanisms, network: nn.Module, pictures: Tensor
+) -> None:
+    """One input at a time, sets of neurons, Python's own intersections."""
+    masks = [NeuronMCT(network).score(pictures[row : row + 1], 1).select(0.8) for row in found.rows]
+    sets = [{(site, *place) for site in mask for place in mask[site][0].nonzero().tolist()} for mask in masks]
+    critical = {("2", c, i, j) for c in CHOSEN["0"] for i in range(6) for j in range(6)}
+    critical |= {("4", c, i, j) for c in CHOSEN["3"] for i in range(4) for j in range(4)}
+    for a, b in combinations(range(len(sets)), 2):
+        one, other = sets[a], sets[b]
+        assert found.similarity[a, b] == pytest.approx(len(one & other) / len(one | other))
+        one, other = one & critical, other & critical
+        assert found.similarity_critical[a, b] == pytest.approx(len(one & other) / len(one | other))
+    assert {(site, *p) for site, mask in found.critical.items() for p in np.argwhere(mask).tolist()} == critical
+    for k in range(3):
+        mine = [i for i, label in enumerate(found.labels) if label == k]
+        assert np.array_equal(mechanisms.labels[np.isin(mechanisms.samples, found.rows[mine])], [k] * len(mine))
+        assert len(mine) == min(7, mechanisms.sizes[k])
+        for site in ("2", "4"):
+            share = torch.stack([masks[i][site][0].float() for i in mine]).mean(0).numpy()
+            assert np.allclose(found.mean_pathways[site][k], share)
+        pairs = [found.similarity[a, b] for a, b in combinations(mine, 2)]
+        assert found.overlap.iloc[k, k] == pytest.approx(np.mean(pairs))
+        rest = [found.similarity[a, b] for a in mine for b in range(len(found.labels)) if b not in mine]
+        assert found.table()["others"][k] == pytest.approx(np.mean(rest))
+        kept = np.mean([len(sets[i] & critical) / len(critical) for i in mine])
+        assert found.table()["kept_critical"][k] == pytest.approx(kept, rel=1e-5)
+        typical = pictures[mechanisms.samples[mechanisms.typical(k, 3)]]
+        gradients = [PathwayGradient(NeuronMCT(network), 0.8).attribute(one[None], 1)[0] for one in typical]
+        assert np.allclose(found.gradients[k], torch.stack(gradients).mean(0), atol=1e-6)
+    restricted = found.critical_pathways
+    assert restricted["2"][:, [0, 2, 3]].sum() == 0 and restricted["2"][:, [1, 4, 5]].sum() > 0
+    assert np.allclose(found.overlap, found.overlap.T)
+
+
+def test_two_ways_are_told_apart(ways: Any, of_ways: Mechanisms) -> None:
+    model, x, side = ways
+    found = trace_pathways(of_ways, model, x, sparsity=0.85, most=20, permutations=199)
+    table = found.table()
+    assert (table["within"] > table["others"] + 0.2).all()
+    assert found.p_value == pytest.approx(1 / 200) and (found.p_values <= 0.02).all()
+    for k in range(2):
+        mine = int(side[found.rows[found.labels == k][0]])
+        used = found.mean_pathways["relu#1"][k].reshape(2, 8).sum(1)
+        assert used[mine] > 2 * used[1 - mine]
+        weight = np.abs(found.gradients[k]).reshape(2, 4).sum(1)
+        assert weight[mine] > weight[1 - mine] * 2
+
+
+def test_labels_that_mean_nothing_give_uniform_p_values() -> None:
+    """Under random labels P(p <= 0.1) is at most 0.1: of 300, 47 or more has a chance below 0.1%."""
+    rng = np.random.default_rng(0)
+    low = np.zeros(4)
+    for _ in range(300):
+        masks = rng.random((24, 40)) < 0.3
+        both = (masks[:, None] & masks).sum(2)
+        similarity = both / (masks[:, None] | masks).sum(2)
+        p_values, p_value = permutation_test(similarity, np.repeat([0, 1, 2], 8), 3, 19, rng)
+        low += np.append(p_values, p_value) <= 0.1
+    assert (low < 47).all() and (low > 13).all()
+
+
+def test_overlaps_where_there_are_no_pairs() -> None:
+    similarity = np.array([[1.0, 0.2, np.nan], [0.2, 1.0, 0.4], [np.nan, 0.4, 1.0]])
+    labels = np.array([0, 0, 1])
+    overlap = mean_overlap(similarity, labels, 2)
+    assert overlap[0, 0] == 0.2 and overlap[0, 1] == 0.4 and np.isnan(overlap[1, 1])
+    within, others = within_and_others(similarity, labels, 2)
+    assert within[0] == 0.2 and np.isnan(within[1]) and others.tolist() == [0.4, 0.4]
+    p_values, _ = permutation_test(similarity, labels, 2, 9, np.random.default_rng(0))
+    assert p_values[1] == 1.0
+    assert permutation_test(similarity, np.zeros(3, int), 1, 9, np.random.default_rng(0)) == (np.ones(1), 1.0)
+
+
+def test_saved_and_opened(found: MechanismPathways, tmp_path: Path) -> None:
+    again = MechanismPathways.open(found.save(tmp_path / "pathways"))
+    for one in fields(found):
+        a, b = getattr(found, one.name), getattr(again, one.name)
+        if isinstance(a, dict) and one.name != "settings":
+            assert list(a) == list(b)
+            assert all(np.array_equal(a[site], b[site]) and a[site].dtype == b[site].dtype for site in a)
+        else:
+            assert np.array_equal(a, b, equal_nan=True) if isinstance(a, np.ndarray) else a == b
+    assert again.table().equals(found.table())
+    assert repr(again) == repr(found) and repr(found).startswith("MechanismPathways(3 of '1'; overlap within 0.")
+
+
+def test_data_of_any_kind(
+    found: MechanismPathways, mechanisms: Mechanisms, network: nn.Module, pictures: Tensor
+) -> None:
+    labels = torch.zeros(len(pictures), dtype=torch.long)
+    dataset = TensorDataset(pictures, labels)
+    for data in (pictures.numpy(), (pictures, labels), dataset, DataLoader(dataset, 9), [(x, 0) for x in pictures]):
+        same = trace_pathways(mechanisms, network, data, sparsity=0.8, most=7, typical=3)
+        assert np.array_equal(same.rows, found.rows) and np.allclose(same.similarity, found.similarity)
+        assert np.allclose(same.gradients, found.gradients, atol=1e-6)
+
+
+def test_inputs_by_keyword_have_no_gradient_picture() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.b(relu(self.a(x + y)))
+
+    data = {"x": torch.randn(30, 4), "y": torch.randn(30, 4)}
+    model = Sums()
+    recording = neucept.record(model, data, layers=["a"], progress=False)
+    mechanisms = neucept.learn(recording, {"a": [0, 1]}, 2, samples="all")
+    found = trace_pathways(mechanisms, model, data, sparsity=0.5)
+    assert found.gradients is None and found.target_name == "all inputs"
+    assert found.mean_pathways["relu"].shape == (2, 6)
+
+
+def test_methods_and_critical_neurons(mechanisms: Mechanisms, network: nn.Module, pictures: Tensor) -> None:
+    recording = neucept.record(network, pictures, layers=["0", "3"], progress=False)
+    with pytest.warns(UserWarning):
+        critical = neucept.discover(recording, 1, samples="all", draws=2, calibration=None, progress=False)
+    method = NeuronIntGrad(network, steps=3)
+    found = trace_pathways(mechanisms, network, pictures, critical, method, most=4, typical=2, sparsity=0.8)
+    assert found.settings["method"] == "NeuronIntGrad"
+    chosen = {layer: set(selection.neurons.tolist()) for layer, selection in critical.items()}
+    assert set(found.critical) == {{"0": "2", "3": "4"}[layer] for layer, some in chosen.items() if some}
+    table = found.table()
+    assert table["kept_critical"].isna().all() == (not found.critical)
+
+
+def test_wrong_input(mechanisms: Mechanisms, network: nn.Module, pictures: Tensor) -> None:
+    with pytest.raises(InputError, match="in the order, that were recorded"):
+        trace_pathways(mechanisms, network, pictures.flip(0))
+    with pytest.raises(InputError, match="does not give input"):
+        trace_pathways(mechanisms, network, pictures[:1])
+    with pytest.raises(InputError, match="most=0"):
+        trace_pathways(mechanisms, network, pictures, most=0)
+    with pytest.raises(InputError, match="sparsity=1"):
+        trace_pathways(mechanisms, network, pictures, sparsity=1)
+    linear = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    x = torch.randn(20, 4)
+    of_linear = neucept.learn(neucept.record(linear, x, layers=["0"], progress=False), {"0": [0]}, 2, samples="all")
+    with pytest.raises(InputError, match="no activation function"):
+        trace_pathways(of_linear, linear, x)
+
+
+def test_layers_and_their_sites() -> None:
+    class Blocks(nn.Module):
+        """A residual block, one that ends without an activation, and one activation that is called three times."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.block = nn.Conv2d(1, 3, 3), nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+            self.open = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1))
+            self.act, self.head = nn.ReLU(inplace=True), nn.Linear(12, 5)
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.act(self.conv(x))
+            x = self.open(self.block(x))
+            x = self.act(x + 1)
+            return self.act(self.head(self.pool(x).flatten(1)))
+
+    def sites(**neurons: list[int]) -> dict[str, list[int]]:
+        named = {name.replace("_", "."): chosen for name, chosen in neurons.items()}
+        masks = masks_of_layers(Network(Blocks()), torch.randn(1, 1, 6, 6), named, pooling)
+        return {site: np.unique(np.argwhere(mask)[:, 0]).tolist() for site, mask in masks.items()}
+
+    pooling: dict[str, str] = {}
+    assert sites(conv=[2]) == {"act#0": [2]}
+    assert sites(block=[0], block_0=[1]) == {"block.1": [0, 1]}
+    assert sites(open=[1], open_1=[2]) == {"open.1": [2], "act#1": [1]}
+    assert sites(head=[4]) == {"act#2": [4]}
+    assert sites(pool=[1], input=[0]) == {}
+    assert sites(act=[1])["act#0"] == [1]
+    assert sites(**{"act#1": [2]}) == {"act#1": [2]}
+    pooling["conv"] = "element"
+    assert sites(conv=[0, 47]) == {"act#0": [0, 2]}
+    pooling["conv"] = "callable"
+    assert sites(conv=[0]) == {}
+
+
+# On the page
+
+
+@pytest.fixture
+def page(network: nn.Module, pictures: Tensor, mechanisms: Mechanisms, tmp_path: Path) -> Any:
+    """A function that makes the page, with more arguments, and gives its text without scripts."""
+    recording = neucept.record(network, (pictures, torch.arange(70) % 3), layers=["0", "3"], progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        critical = neucept.discover(recording, 1, samples="all", draws=2, calibration=None, progress=False)
+    guide = neucept.choose_n_mechanisms(mechanisms, range(1, 4), progress=False)
+    measured = neucept.sufficiency(recording, critical, progress=False)
+
+    def make(**more: Any) -> str:
+        path = tmp_path / "page.html"
+        given = {"guide": guide, "sufficiency": measured, "progress": False} | more
+        text = neucept.report(recording, critical, mechanisms, path=path, **given).read_text()
+        return re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
+
+    return make
+
+
+def test_cards_show_pathways(page: Any, network: nn.Module, pictures: Tensor, found: MechanismPathways) -> None:
+    text = page(data=pictures, model=network, pathways=found)
+    assert text.count('class="pathway"') == 3 and "A pathway is the 20% of all neurons" in text
+    table = found.table()
+    for k in range(3):
+        within, others = (f"{100 * table[name][k]:.0f}%" for name in ("within", "others"))
+        assert f"Two inputs of this mechanism overlap by {within}, one of it and one of the others by {others}" in text
+    assert "mean pathway gradient of mechanism" not in text  # of two channels: no pictures on this page
+    computed = page(data=pictures, model=network)
+    assert "A pathway is the 10% of all neurons" in computed and "(NeuronMCT)" in computed
+    assert 'class="pathway"' not in page(data=pictures, model=network, pathways=False)
+    assert "give report() the model (model=) and the data" in page(data=pictures)
+
+
+def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+    x = torch.rand(60, 1, 6, 6)
+    recording = neucept.record(model, x, layers=["0"], progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        critical = neucept.discover(recording, 0, samples="all", draws=2, calibration=None, progress=False)
+        mechanisms = neucept.learn(recording, critical, 2, compactness=3)
+    path = neucept.report(recording, critical, mechanisms, x, tmp_path / "a.html", model, progress=False)
+    assert path.read_text().count("mean pathway gradient of mechanism") == 2
+
+    class Odd(nn.Module):
+        """Works once for each row of the recording, and never under gradients."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_grad_enabled():
+                raise RuntimeError("<no> gradients here")
+            return self.net(x)
+
+    again = neucept.record(odd := Odd(), x, layers=["net.0"], progress=False)
+    mechanisms = neucept.learn(again, {"net.0": [0, 1]}, 2, samples="all", target=0)
+    pathways, why = find_pathways(True, mechanisms, odd, x, False)
+    assert pathways is None and why == "The pathways of the mechanisms could not be followed: <no> gradients here"
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
+    again = neucept.record(linear, x, layers=["1"], progress=False)
+    mechanisms = neucept.learn(again, {"1": [0, 1]}, 2, samples="all", target=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        critical = neucept.discover(again, 0, samples="all", draws=2, calibration=None, progress=False)
+    text = neucept.report(again, critical, mechanisms, x, tmp_path / "b.html", linear, progress=False).read_text()
+    assert "could not be followed: Sequential calls no activation function" in text
+
+
+def test_pathways_of_other_mechanisms_are_refused(page: Any, found: MechanismPathways) -> None:
+    with pytest.raises(InputError, match="of other mechanisms"):
+        page(pathways=replace(found, labels=(found.labels + 1) % 3))
+    with pytest.raises(InputError, match="pathways= is a str"):
+        page(pathways="yes")
+
+
+def test_heat_is_signed_and_full_at_the_largest() -> None:
+    picture = heat(np.array([[0.0, 2.0], [-2.0, 1.0]]))
+    assert picture.dtype == np.uint8 and picture[0, 1].argmax() == 0 and picture[1, 0].argmax() == 2
+    assert picture[0, 0].min() > 240 and 214 <= picture[1, 1, 0] <= 246 and picture[1, 1, 1] > picture[0, 1, 1]
+    assert (heat(np.zeros((3, 3))) == picture[0, 0]).all()
