@@ -22,8 +22,8 @@ from common import HERE, PROJECT, Scale, figure_path, scale
 
 # In the order of the page.
 NEUCEPT = ("networks", "clusters", "ablation", "input_layer", "running_time", "precisions", "two_networks", "probes")
-NEUCEPT += ("explainability", "non_redundancy")
-PATHWAYS: tuple[str, ...] = ()
+NEUCEPT += ("explainability", "non_redundancy", "objectives", "several_responses")
+PATHWAYS = ("pathway_overlap", "pathway_sanity", "pathway_degradation", "roar", "pathway_decoding")
 HEAD = """# Results
 
 Every table and figure of the two papers, measured again with this library's public calls. Each section says what the
