@@ -166,7 +166,7 @@ def discover(
                     )
                     advance(1)
     for job in jobs:
-        job.put_in_order(recording, layers)
+        job.put_in_order(recording, layers, objective)
     results = {}
     for number, job in enumerate(jobs):
         for layer in layers:
@@ -226,13 +226,18 @@ class _Job:
             recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64
         ), chosen / chosen.sum()
 
-    def put_in_order(self, recording: Recording, layers: Sequence[str]) -> None:
-        """Order each layer's neurons by what they add on the critical ones of the next, or on its own for the last."""
+    def put_in_order(self, recording: Recording, layers: Sequence[str], objective: str) -> None:
+        """Order each layer's neurons by what they add on the critical ones of the next, or on its own for the last.
+
+        All neurons of the next layer count alike for the global objective.
+        """
         for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
             mine, theirs = self.selections[layer], self.selections[following]
             Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)], np.float64)
             Y = np.asarray(recording.activations(following)[self.rows], np.float64)
             weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
+            if objective == "global" and following != layer:
+                weights = np.ones_like(weights)
             doubt = mine.null_probability if mine.null_probability is not None else mine.mean_statistic <= 0
             order = forward_order(Z, Y, weights, doubt[mine.representatives])
             self.selections[layer] = replace(mine, order=mine.representatives[order])
