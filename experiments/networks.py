@@ -105,7 +105,10 @@ def tensors(task: str, split: str, shared: Path, most: int = 10**9) -> tuple[tor
     """Give inputs, (n, ...), and their fine labels, shuffled once and for all (the files are sorted by class)."""
     data = dataset(task, split, shared)
     order = np.random.default_rng(20).permutation(len(data))[:most]
-    chunks = [torch.stack([x for x, _ in data.__getitems__(part.tolist())]) for part in np.array_split(order, 50)]
+    chunks = [
+        torch.stack([x for x, _ in data.__getitems__(part.tolist())])
+        for part in np.array_split(order, -(-len(order) // 1000))
+    ]
     return torch.cat(chunks), np.asarray(data.labels)[order]
 
 

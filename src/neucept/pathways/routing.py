@@ -92,7 +92,7 @@ class DistillationGuidedRouting(Method):
     def _first(self, values: Values) -> Values:
         if self.start == "ones":
             return {raw: torch.ones_like(value) for raw, value in values.items()}
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed + (1 << 40))  # not that of `RandomPathway`
         return {
             raw: torch.rand(value.shape[1:], generator=generator).to(value).expand_as(value).clone()
             for raw, value in values.items()
