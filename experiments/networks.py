@@ -143,8 +143,10 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
 
 
 def pairs(scale: Scale, *tasks: str) -> list[tuple[str, int]]:
-    """Give the (task, seed) of every pair of networks."""
-    return [(t, s) for t in tasks or TASKS for s in range(scale.vggs if t == "vgg11" else scale.lenets)]
+    """Give the (task, seed) of every pair of networks; a first look has one pair for each of the paper's tasks."""
+    full = {"lenet": scale.lenets, "lenet-five": scale.lenets, "vgg11": scale.vggs}
+    count = {"lenet": 1, "lenet-five": 0, "vgg11": 1} if scale.reduced else full
+    return [(task, seed) for task in tasks or TASKS for seed in range(count[task])]
 
 
 def recorded(task: str, seed: int, kind: str, scale: Scale) -> neucept.Recording:
