@@ -70,7 +70,9 @@ def section(name: str, chosen: Scale, page_path: Path) -> str:
         measured = module.finding(json.loads(results.read_text()))
     except (IndexError, KeyError, ValueError) as error:  # half of a pair of networks, say
         measured = f"not complete yet ({type(error).__name__}); started again, it goes on where it stopped."
-    lines = [f"## {module.TITLE}\n", f"**The paper:** {module.CLAIM}\n", f"**Measured:** {measured}\n"]
+    measured = measured.strip("\n")
+    space = "\n\n" if measured.startswith("|") else " "  # a table begins a line
+    lines = [f"## {module.TITLE}\n", f"**The paper:** {module.CLAIM}\n", f"**Measured:**{space}{measured}\n"]
     figure = figure_path(name, chosen)
     if figure.exists():
         lines.append(f"![{module.TITLE}]({figure.relative_to(page_path.parent)})\n")
