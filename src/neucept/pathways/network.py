@@ -12,10 +12,10 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from neucept.errors import InputError
 from neucept.pathways.inputs import count_inputs, mapped
-from neucept.pathways.responses import Response, pick_logits
+from neucept.pathways.responses import Response
 from neucept.pathways.sites import ACTIVATIONS, Calls, Visit, met, no_sites, readable
 from neucept.recording.batches import forward
-from neucept.recording.outputs import Output
+from neucept.recording.outputs import Output, pick_logits
 
 Values = dict[str, Tensor]
 _FLAT = {f"{name}Backward0" for name in ("Round", "Floor", "Ceil", "Trunc", "Sign", "Heaviside", "FloorDivide")}

@@ -16,11 +16,11 @@ from neucept import storage
 from neucept.errors import InputError
 from neucept.pathways.inputs import mapped, placed
 from neucept.pathways.network import masking
-from neucept.pathways.responses import Response, pick_logits
+from neucept.pathways.responses import Response
 from neucept.pathways.selection import counted
 from neucept.pathways.sites import ACTIVATIONS, Calls, at_work, met, raw_name
 from neucept.recording.batches import forward
-from neucept.recording.outputs import Output
+from neucept.recording.outputs import Output, pick_logits
 
 _KIND = "pathway"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
-from neucept.recording.neurons import first_tensor
-from neucept.recording.outputs import Output
 
 Classes = int | Tensor | Sequence[int]
 Target = None | Classes | tuple[Classes, Classes]
@@ -106,36 +104,3 @@ def _classes(target: Classes, logits: Tensor) -> Tensor:
     if bool(((classes < 0) | (classes >= n_classes)).any()):
         raise InputError(f"target={target!r}: the classes are 0 to {n_classes - 1}.")
     return classes.long().expand(n).clone()
-
-
-def pick_logits(returned: Any, output: Output = None) -> Tensor:
-    """Pick the logits, (batch, C), as `neucept.recording.outputs.logits_of` does, with their gradient and precision.
-
-    Raises
-    ------
-    InputError
-        When the output cannot be found or is not (batch, C).
-    """
-    try:
-        if callable(output):
-            logits: Any = output(returned)
-        elif isinstance(output, str):
-            logits = returned[output] if isinstance(returned, Mapping) else getattr(returned, output)
-        elif output is not None:
-            logits = returned[output]
-        elif isinstance(returned, Mapping) and "logits" in returned:
-            logits = returned["logits"]
-        else:
-            logits = getattr(returned, "logits", None)
-            logits = logits if isinstance(logits, Tensor) else first_tensor(returned)
-    except (KeyError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"No logits found by output={output!r} in what the model returned ({type(returned).__name__}): {error}."
-            " Give output= a key, a position or a callable."
-        ) from None
-    if not isinstance(logits, Tensor) or logits.ndim not in (1, 2) or logits.numel() == 0:
-        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"The logits must be (batch, classes); output={output!r} gave {got}.")
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    logits = logits[:, None] if logits.ndim == 1 else logits
-    return torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits

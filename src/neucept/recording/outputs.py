@@ -15,7 +15,12 @@ Output = str | int | Callable[[Any], Tensor] | None
 
 
 def logits_of(returned: Any, output: Output = None) -> Tensor:
-    """Pick the logits out of what a model returned.
+    """Pick the logits out of what a model returned, (batch, C) float32 without gradient; see `pick_logits`."""
+    return pick_logits(returned, output).detach().float()
+
+
+def pick_logits(returned: Any, output: Output = None) -> Tensor:
+    """Pick the logits out of what a model returned, with their gradient.
 
     Parameters
     ----------
@@ -28,8 +33,8 @@ def logits_of(returned: Any, output: Output = None) -> Tensor:
     Returns
     -------
     Tensor
-        (batch, C), float32. A single logit z (a binary classifier with one output) becomes (-z/2, z/2), whose softmax
-        is the sigmoid of z.
+        (batch, C), float32, or float64 where the model is. A single logit z (a binary classifier with one output)
+        becomes (-z/2, z/2), whose softmax is the sigmoid of z.
 
     Raises
     ------
@@ -58,7 +63,7 @@ def logits_of(returned: Any, output: Output = None) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim not in (1, 2) or logits.numel() == 0:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"The logits must be (batch, classes); output={output!r} gave {got}.")
-    logits = logits.detach().float()
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     if logits.ndim == 1:
         logits = logits[:, None]
     return torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits
