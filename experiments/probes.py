@@ -114,14 +114,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
             for (name, labels), (colour, line, marker) in styles.items():
                 points = [values(found, task, name, paper, "unpooled", labels, what) for paper in papers]
                 mean = [float(np.mean(part)) for part in points]
-                words = f"{'LeNet' if task == 'lenet' else 'VGG11'}({name}), {labels} labels"
+                words = f"network {name}, {labels} labels"
                 axis.plot(papers, mean, line, color=colour, marker=marker, ms=4, lw=1.5, label=words)
                 for at, part in enumerate(points):
                     axis.plot([at] * len(part), part, ".", color=colour, ms=3, alpha=0.5)
             axis.set_ylabel("held-out loss (nats)" if what == "loss" else "held-out accuracy")
-            axis.set_xlabel("layer, unpooled")
+            axis.set_xlabel(f"layer of {'LeNet' if task == 'lenet' else 'VGG11'}, unpooled")
             axis.grid(axis="y", alpha=0.3)
-        row[0].legend(fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, ncols=4, loc="outside upper center")
     figure.savefig(path, dpi=105)
     plt.close(figure)
 
