@@ -14,6 +14,7 @@ the committed results, the second pair of VGG11s is one of the same plan that wa
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -123,6 +124,7 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
     if not all(path.exists() for path in names.values()):
         X, fine = tensors(task, "train", scale.shared, 10_000 if scale.reduced else 10**9)
         epochs = (2, 1, 1) if scale.reduced else chosen.epochs
+        _take_over_prior(task, seed, scale)
         done = train_with_prior(
             lambda width: chosen.architecture(n_classes=width),
             TensorDataset(X, torch.as_tensor(fine)),
@@ -140,6 +142,16 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
     for kind, network in networks.items():
         network.load_state_dict(load_file(names[kind]))
     return networks
+
+
+def _take_over_prior(task: str, seed: int, scale: Scale) -> None:
+    """Begin with the prior network of another task on the same data, which with the same seed is the same."""
+    place = folder(task, seed, scale)
+    for other, chosen in TASKS.items():
+        known = folder(other, seed, scale) / "prior.pt"
+        if chosen.data == TASKS[task].data and known.exists() and not (place / known.name).exists():
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(known, place)
 
 
 def pairs(scale: Scale, *tasks: str) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""The page in a browser: it draws, is quiet, loads nothing, and fits a laptop and a phone."""
+"""Both pages, report and comparison, in a browser: they draw, are quiet, load nothing, and fit a laptop and a phone."""
 
 import html
 import json
@@ -21,6 +21,7 @@ pytestmark = [
 
 LONG = "a-class-name-that-is-far-too-long-to-fit-into-the-width-of-any-phone-" * 2
 LAPTOP, PHONE = 1366, 390
+FIGURES = {"report": 6, "comparison": 2}  # at least
 
 # Draws every figure at once, as before printing, and writes what it measures into the page.
 PROBE = """<script>
@@ -29,6 +30,7 @@ document.querySelectorAll("details").forEach((part) => { part.open = true; });
 const box = (part) => part.getBoundingClientRect().toJSON();
 addEventListener("load", () => setTimeout(() => {
   const map = document.querySelector(".figure.map");
+  if (!map) return measure();
   const point = box(map.querySelector(".point"));
   const mouse = { clientX: (point.left + point.right) / 2, clientY: (point.top + point.bottom) / 2, bubbles: true };
   for (const kind of ["mouseover", "mousemove"]) {
@@ -47,10 +49,11 @@ function measure() {
     content: document.documentElement.scrollWidth,
     wide: wide.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
     figures: document.querySelectorAll(".figure").length,
-    drawn: document.querySelectorAll(".figure:has(.trace)").length,
+    maps: document.querySelectorAll(".figure.map").length,
+    drawn: document.querySelectorAll(".figure:has(.trace, .hm, .sankey)").length,
     broken: [...document.images].filter((image) => !image.naturalWidth).length,
     images: document.images.length,
-    hint: hint.hidden ? null : box(hint),
+    hint: !hint || hint.hidden ? null : box(hint),
     label: label && box(label),
   };
   (window.parent ?? window).postMessage(found, "*");
@@ -63,21 +66,45 @@ addEventListener("message", (event) => {{ found.textContent = JSON.stringify(eve
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """A page about a small network that has mechanisms indeed: two kinds of stripes."""
+def recorded():
+    """Small networks on two kinds of stripes, so that there are mechanisms indeed: data, models and recordings."""
     rng = np.random.default_rng(0)
     pictures = rng.normal(0, 0.3, (300, 1, 12, 12)).astype(np.float32)
     pictures[::2, :, ::2, :] += 1
     pictures[1::2, :, :, ::2] += 1
-    torch.manual_seed(0)
-    convolution = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU())
-    model = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
     data = (torch.from_numpy(pictures), torch.arange(300) % 2)
-    recording = neucept.record(model, data, ["0"], class_names=(LONG, "<script>alert(1)</script>"), progress=False)
-    critical = neucept.discover(recording, 0, samples="all", draws=3, progress=False)
-    mechanisms = neucept.learn(recording, critical, 3, compactness=8)
+    models, recordings = [], []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        convolution = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU())
+        models.append(nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2)))
+        names = (LONG, "<script>alert(1)</script>")
+        recordings.append(neucept.record(models[-1], data, ["0"], class_names=names, progress=False))
+    return data, models, recordings
+
+
+@pytest.fixture(scope="module")
+def mechanisms(recorded):
+    found = []
+    for recording in recorded[2]:
+        critical = neucept.discover(recording, 0, samples="all", draws=3, progress=False)
+        found.append((critical, neucept.learn(recording, critical, 3, compactness=8)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(recorded, mechanisms, tmp_path_factory):
+    data, models, recordings = recorded
+    critical, learnt = mechanisms[0]
     path = tmp_path_factory.mktemp("page") / "report.html"
-    return neucept.report(recording, critical, mechanisms, data=data, model=model, path=path, progress=False)
+    return neucept.report(recordings[0], critical, learnt, data=data, model=models[0], path=path, progress=False)
+
+
+@pytest.fixture(scope="module")
+def comparison(recorded, mechanisms, tmp_path_factory):
+    data, _, recordings = recorded
+    found = neucept.compare(*(learnt for _, learnt in mechanisms), names=(LONG, "new & co"), recordings=recordings)
+    return found.report(tmp_path_factory.mktemp("page") / "comparison.html", data=data)
 
 
 def run(page, folder, *options):
@@ -86,6 +113,11 @@ def run(page, folder, *options):
     command += ["--hide-scrollbars", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000"]
     done = subprocess.run([*command, *options, page.as_uri()], capture_output=True, text=True, timeout=180, check=True)
     return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module", params=["report", "comparison"])
+def page(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module", params=[LAPTOP, PHONE])
@@ -100,13 +132,14 @@ def opened(request, page, tmp_path_factory):
     options = ("--enable-logging=stderr", f"--log-net-log={log}", f"--window-size={max(request.param, 600)},3000")
     text, errors = run(frame, folder, *options, "--dump-dom")
     found = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', text).group(1)))
+    found["expected"] = FIGURES[page.stem]
     console = [line for line in errors.splitlines() if "CONSOLE" in line]
     return found, console, re.findall(r'"url":\s*"([a-z]+://[^"]*)"', log.read_text()), request.param
 
 
 def test_everything_is_drawn(opened):
     found, *_ = opened
-    assert found["figures"] >= 6
+    assert found["figures"] >= found["expected"]
     assert found["drawn"] == found["figures"]
     assert found["images"] > 20 and found["broken"] == 0
 
@@ -130,7 +163,11 @@ def test_page_fits_its_width(opened):
 
 
 def test_picture_stands_beside_the_label(opened):
+    """Of a point on a map, which the page of a comparison does not have."""
     found, _, _, width = opened
+    if not found["maps"]:
+        assert found["expected"] == FIGURES["comparison"]
+        return
     hint, label = found["hint"], found["label"]
     assert hint["bottom"] <= label["top"] or hint["top"] >= label["bottom"]
     assert hint["left"] >= 0 and hint["right"] <= width
