@@ -5,7 +5,8 @@ Each experiment is a file with
 - ``TITLE`` and ``CLAIM``, what the paper says;
 - ``run(scale) -> dict``: measures what is missing, each cell kept as soon as it is there;
 - ``draw(found, path)``: the figure;
-- ``finding(found) -> str``: Markdown, what was measured and whether the claim holds.
+- ``finding(found) -> str``: Markdown, what was measured and whether the claim holds;
+- ``verdicts(found) -> list[Verdict]``: the same in a line a figure or table, for the head of the results page.
 
 ``python experiments/<name>.py`` runs one; ``python experiments/everything.py`` runs all and writes docs/results.md.
 """
@@ -61,6 +62,28 @@ def scale(reduced: bool, shared: Path = PROJECT.parent / "shared") -> Scale:
     return Scale("reduced", shared, 2, 1, 2000) if reduced else Scale("full", shared, 5, 2, 10_000)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one claim holds, in a line of the table at the head of the results page.
+
+    Attributes
+    ----------
+    what : str
+        Which figure, table or section, such as "Figure 7".
+    claim : str
+        What the paper says of it, in a dozen words.
+    measured : str
+        The figure that decides, with its interval and the number of networks or images.
+    holds : str
+        "yes", "partly", "no", or "not in the paper" where it claims nothing.
+    """
+
+    what: str
+    claim: str
+    measured: str
+    holds: str
+
+
 class Results:
     """The cells of an experiment, in one JSON file; each is written as soon as it is measured.
 
@@ -104,8 +127,10 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def shown(values: Sequence[float], digits: int = 2) -> str:
-    """Write mean ± half-width."""
+    """Write mean ± half-width; of two values, whose interval says nothing, mean (lower to higher)."""
     mean, half = interval(values)
+    if len(values) == 2:
+        return f"{mean:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
     return f"{mean:.{digits}f}" if np.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 

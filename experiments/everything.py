@@ -51,7 +51,7 @@ def start(name: str, chosen: Scale) -> tuple[str, int, float]:
 def page(chosen: Scale) -> Path:
     """Write the page from the results that are there."""
     path = HERE / "results" / "reduced" / "results.md" if chosen.reduced else PROJECT / "docs" / "results.md"
-    parts = [HEAD]
+    parts = [HEAD, summary(chosen)]
     for heading, names in (("NeuCEPT", NEUCEPT), ("Critical Pathways", PATHWAYS)):
         sections = [section(name, chosen, path) for name in names]
         if any(sections):
@@ -60,9 +60,27 @@ def page(chosen: Scale) -> Path:
     return path
 
 
+def summary(chosen: Scale) -> str:
+    """Write the table at the head of the page: a row a claim."""
+    lines = ["| | the paper | measured | holds |", "|---|---|---|---|"]
+    for name in NEUCEPT + PATHWAYS:
+        module = importlib.import_module(name)
+        anchor = "".join(c for c in module.TITLE.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+        results = results_path(name, chosen)
+        try:
+            verdicts = module.verdicts(json.loads(results.read_text())) if results.exists() else []
+        except (IndexError, KeyError, ValueError):
+            verdicts = []
+        lines += [f"| [{v.what}](#{anchor}) | {v.claim} | {v.measured} | {v.holds} |" for v in verdicts]
+    return "\n".join([*lines, ""])
+
+
+def results_path(name: str, chosen: Scale) -> Path:
+    return (HERE / "results" / "reduced" if chosen.reduced else HERE / "results") / f"{name}.json"
+
+
 def section(name: str, chosen: Scale, page_path: Path) -> str:
-    folder = HERE / "results" / "reduced" if chosen.reduced else HERE / "results"
-    results = folder / f"{name}.json"
+    results = results_path(name, chosen)
     if not results.exists():
         return ""
     module = importlib.import_module(name)

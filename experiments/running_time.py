@@ -301,7 +301,11 @@ def all_classes(found: Found) -> list[str]:
         less.append(ours < k * min(once))
         shown = [" / ".join(f"{seconds:.3g}" for seconds in row) for row in ([k * s for s in once], once)]
         lines.append(f"| {key} | {k} | {ours:.3g} | {shown[0]} | {shown[1]} |")
-    return [*lines, "", f"- Less than saliency of all inputs for each class, cut or not: in {sum(less)} of {len(less)}."]
+    return [
+        *lines,
+        "",
+        f"- Less than saliency of all inputs for each class, cut or not: in {sum(less)} of {len(less)}.",
+    ]
 
 
 if __name__ == "__main__":

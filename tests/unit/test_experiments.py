@@ -38,7 +38,7 @@ def test_every_experiment_of_the_page_has_its_parts(name: str) -> None:
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     constants = {t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if hasattr(t, "id")}
-    assert {"run", "draw", "finding"} <= functions
+    assert {"run", "draw", "finding", "verdicts"} <= functions
     assert {"TITLE", "CLAIM"} <= constants
 
 

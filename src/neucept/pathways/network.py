@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -28,6 +29,12 @@ class Network:
     model: nn.Module
     output: Output = None
     activations: Collection[str] = ACTIVATIONS
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model lies on the CPU; one without parameters and buffers does."""
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        return next((tensor.device.type == "cpu" for tensor in tensors), True)
 
     def run(self, inputs: Any, visit: Visit, watches: bool = False) -> Tensor:
         """Give the logits, (batch, C), of one forward pass in which every site is visited; see `Calls`."""
