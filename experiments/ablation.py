@@ -6,7 +6,9 @@ continuous scores their ranks, so that methods differ by the order of neurons al
 itself, and has the converse, noise on the important neurons. The published noise, U[0, 1] before weighting, is never
 negative and so shifts the layer; beside it stands noise of both signs, U[-1, 1]. Noise for an input is weighted by the
 scores for its true class, which come from the test inputs predicted as the class (from all test inputs for the
-published NeuCEPT). A curve is summarised by its mean over the levels, its area.
+published NeuCEPT). A curve is summarised by its mean over the levels, its area. NeuCEPT ranks so that no information is
+named twice; "by evidence" ranks each neuron by the evidence on itself, as the other methods do. Random neurons: mean of
+several orders.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
-from common import Results, Scale, main, shown
+from common import Results, Scale, Verdict, main, shown
 from networks import TASKS, pairs, recorded, tensors, trained
 from PIL import Image
 
@@ -46,6 +48,9 @@ SIGNS = {"positive": 0.0, "both": -1.0}  # the least base noise
 TOPS = {"lenet": (5, 10, 20, None), "vgg11": (30, 100, None)}
 DRAWN = {"lenet": 10, "vgg11": 30}
 OURS = ("NeuCEPT", "NeuCEPT, published")
+BY_EVIDENCE = "NeuCEPT, by evidence"
+MORE = " more"  # the group of methods measured in cells of their own
+RANDOM_ORDERS = 6
 MAGNITUDES = "IG, magnitudes"  # the others sum signed attributions
 SWEEP: dict[str, dict] = {
     "gamma 8, L2, ranks": {},
@@ -58,8 +63,11 @@ SWEEP: dict[str, dict] = {
 }
 
 
-def methods(seed: int) -> list[rankings.Method]:
-    """Give the methods compared."""
+def methods(seed: int, group: str) -> list[rankings.Method]:
+    """Give the methods compared, in two groups that are measured apart under the same noise."""
+    if group == MORE:
+        orders = [rankings.Random(seed=100 * seed + i, name=f"random #{i}") for i in range(1, RANDOM_ORDERS)]
+        return [rankings.NeuCEPT(order="evidence", name=BY_EVIDENCE), *orders]
     return [
         rankings.NeuCEPT(),
         rankings.NeuCEPT.published(),
@@ -75,12 +83,12 @@ def methods(seed: int) -> list[rankings.Method]:
 
 
 @cache
-def scored(task: str, seed: int, kind: str, scale: Scale) -> dict[str, dict[str, np.ndarray]]:
+def scored(task: str, seed: int, kind: str, scale: Scale, group: str = "") -> dict[str, dict[str, np.ndarray]]:
     """Give {layer: {method: (2, k) scores, a row a class}}."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     X, _ = tensors(task, "test", scale.shared, scale.inputs)
     subjects = [rankings.Subject.of(recording, label, network, X) for label in (0, 1)]
-    found = {m.name: [m.scores(subject) for subject in subjects] for m in methods(seed)}
+    found = {m.name: [m.scores(subject) for subject in subjects] for m in methods(seed, group)}
     return {
         layer: {name: np.stack([one[layer] for one in both]) for name, both in found.items()}
         for layer in recording.layers
@@ -93,13 +101,13 @@ def outputs(recording: neucept.Recording, layer: str, network: torch.nn.Module, 
     return torch.from_numpy(np.array(recording.activations(layer))).reshape(-1, *shape)
 
 
-def measure(task: str, seed: int, kind: str, name: str, scale: Scale) -> dict:
+def measure(task: str, seed: int, kind: str, name: str, group: str, scale: Scale) -> dict:
     """Give {"settings": names, "areas": {method: [...]}}, the curves that are drawn, and the same for the sweep."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     layer = dict(TASKS[task].layers)[name]
     Z = outputs(recording, layer, network, tensors(task, "test", scale.shared, scale.inputs)[0])
     assert recording.labels is not None
-    rest, scores = tail(network, layer), scored(task, seed, kind, scale)[layer]
+    rest, scores = tail(network, layer), scored(task, seed, kind, scale, group)[layer]
 
     def table(inputs: int, **changed: Any) -> pd.DataFrame:
         options = {"gammas": [8], "normalise": "rank", "tops": (DRAWN[task], None), "progress": False} | changed
@@ -145,8 +153,8 @@ def setting(key: tuple) -> str:
 def run(scale: Scale) -> dict:
     cells = {}
     for task, seed in pairs(scale, "lenet", "vgg11"):
-        for kind, (name, _) in product(KINDS, TASKS[task].layers):
-            cells[f"{task} {seed} {kind} {name}"] = lambda a=(task, seed, kind, name, scale): measure(*a)
+        for kind, (name, _), group in product(KINDS, TASKS[task].layers, ("", MORE)):
+            cells[f"{task} {seed} {kind} {name}{group}"] = lambda a=(task, seed, kind, name, group, scale): measure(*a)
     return Results("ablation", scale).fill(cells)
 
 
@@ -165,7 +173,7 @@ def draw(found: dict, path: Path) -> None:
     layers = list(dict.fromkeys((key.split()[0], key.split()[3]) for key in found))
     figure, axes = panels(len(layers), len(PANELS), 2)
     for row, (task, layer) in zip(axes, layers, strict=True):
-        cells = [cell["curves"] for key, cell in found.items() if key.split()[2:] == ["pkt", layer]]
+        cells = [curves_of(found, key) for key in found if key.split()[2:] == ["pkt", layer]]
         for axis, (title, (signs, gamma, classes)) in zip(row, PANELS.items(), strict=True):
             names = [setting((signs, gamma, label)) for label in classes]
             methods = cells[0][names[0]]
@@ -175,6 +183,13 @@ def draw(found: dict, path: Path) -> None:
                 axis.set_title(title, fontsize=10)
         row[0].set_ylabel(f"{layer}, top {DRAWN[task]}\naccuracy")
     save(figure, path, "norm of the noise, in mean norms of the layer's output")
+
+
+def curves_of(found: dict, key: str) -> dict[str, dict[str, list[float]]]:
+    """Give {setting: {method: curve}} of a network and layer, with the second group's where it is there."""
+    more = found.get(f"{key}{MORE}", {}).get("curves", {})
+    by_evidence = {name: {BY_EVIDENCE: curves[BY_EVIDENCE]} for name, curves in more.items()}
+    return {name: curves | by_evidence.get(name, {}) for name, curves in found[key]["curves"].items()}
 
 
 def panels(rows: int, columns: int, height: float) -> tuple[Any, Any]:
@@ -205,13 +220,14 @@ def areas(found: dict, names: tuple[str, ...], part: str | None = None) -> pd.Da
     """Give one row a network, setting and method, with its area and the parts of the setting."""
     rows = []
     for key, cell in found.items():
-        task, seed, kind, layer = key.split()
+        task, seed, kind, layer = key.split()[:4]
         chosen = cell[part] if part else cell
         for method, values in chosen["areas"].items():
             for which, value in zip(chosen["settings"], values, strict=True):
                 parts = dict(zip(names, which.split(" | "), strict=True))
                 words = "continuous" if parts["top"] == "0" else "top k"
-                rows.append({"task": task, "seed": seed, "layer": layer, "kind": kind, "method": method, "area": value})
+                family = method.partition(" #")[0]
+                rows.append({"task": task, "seed": seed, "layer": layer, "kind": kind, "method": family, "area": value})
                 rows[-1] |= {"column": f"{layer}, {words}", "setting": f"{layer} {kind} {which}", **parts}
     return pd.DataFrame(rows)
 
@@ -245,48 +261,125 @@ def by_change(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def verdict(table: pd.DataFrame) -> str:
-    """Say whether NeuCEPT is best, and how far it is from random neurons."""
-    won = best(table)
-    settings, ours = int(won.sum()), int(won[list(OURS)].sum())
-    other = won.drop(list(OURS)).index[0]
-    by_seed = table.groupby(["task", "method", "seed"])["area"].mean()
-    gains = [
-        f"{name} {shown((by_seed[task, name] - by_seed[task, 'random']).to_list(), 3)} ({task})"
-        for name in OURS
-        for task in table["task"].unique()
-    ]
-    return (
-        f"the claim {'holds' if ours > settings / 2 else 'does not hold'}: of {settings} settings (layer, network,"
-        f" neurons, gamma, class; means over seeds), NeuCEPT is best in {won[OURS[0]]} and its published form in"
-        f" {won[OURS[1]]} (together {settings * 2 / len(won):.0f} by chance), {other} in {won[other]}. Area above"
-        f" that of random neurons: {', '.join(gains)}."
+def by_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Area of each method at each layer, one row a method: the mean over seeds of a network's mean over settings."""
+    cells = table.groupby(["method", "layer", "seed"], sort=False)["area"].mean()
+    wide = cells.groupby(["method", "layer"], sort=False).mean().unstack("layer", sort=False)
+    return wide.assign(**{"mean of layers": wide.mean(axis=1)}).sort_values("mean of layers", ascending=False)
+
+
+def by_layer_table(table: pd.DataFrame) -> list[str]:
+    wide = by_layer(table)
+    ranks = wide.rank(ascending=False, method="min").astype(int)
+    lines = ["| method | " + " | ".join(wide.columns) + " |", "|---" * (1 + len(wide.columns)) + "|"]
+    for method, row in wide.iterrows():
+        cells = [f"{value:.3f} ({ranks.loc[method, column]})" for column, value in row.items()]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def paired(table: pd.DataFrame, method: str, other: str) -> str:
+    """Write by layer how far a method's area is from another's, paired by network."""
+    area = table.groupby(["layer", "method", "seed"])["area"].mean()
+    layers = table["layer"].unique()
+    return ", ".join(
+        f"{layer} {shown((area[layer, method] - area[layer, other]).to_list(), 3)}"
+        for layer in layers
+        if method in area[layer]
     )
 
 
-def finding(found: dict) -> str:
+def place(table: pd.DataFrame, method: str) -> int:
+    """Give a method's place, 1 for the largest area on average over the layers."""
+    return list(by_layer(table).index).index(method) + 1
+
+
+def won(table: pd.DataFrame, method: str) -> int:
+    """Count the settings in which no other method has a larger area, mean over the seeds."""
+    mean = table.groupby(["setting", "method"], sort=False)["area"].mean().unstack(sort=False)
+    return int((mean[method] >= mean.max(axis=1)).sum())
+
+
+def parts(found: dict) -> dict[str, pd.DataFrame]:
+    """Give the main settings' areas by the sign of the noise, of the methods that were measured everywhere."""
     table = areas(found, ("signs", "top", "gamma", "class"))
-    positive, both = (table[table["signs"] == signs] for signs in SIGNS)
-    spread = positive.groupby(["seed", "layer", "kind", "top", "gamma", "method"])["area"].agg(["min", "max"])
-    gap = (spread["max"] - spread["min"]).mean()
-    sweep = areas(found, ("change", "top"), "sweep")
-    signed = sweep[sweep["method"] == "integrated gradients"].groupby("change")["area"].mean()
+    networks = table.groupby("method", sort=False)[["task", "seed", "kind", "layer"]].agg(tuple)
+    whole = {method: len(set(zip(*row, strict=True))) for method, row in networks.iterrows()}
+    table = table[table["method"].map(whole) == max(whole.values())]
+    return {signs: table[table["signs"] == signs] for signs in SIGNS}
+
+
+WORDS = {"positive": "the published noise", "both": "noise of both signs"}
+
+
+def verdicts(found: dict) -> list[Verdict]:
+    tables = parts(found)
+    told, best_two = [], []
+    for signs, table in tables.items():
+        ours = min((m for m in (*OURS, BY_EVIDENCE) if m in set(table["method"])), key=lambda m: place(table, m))
+        number, settings = table["method"].nunique(), table["setting"].nunique()
+        best_two.append(place(table, OURS[0]) <= 2)
+        told.append(
+            f"{WORDS[signs]}: ours {place(table, OURS[0])} of {number} on average over layers (best form: {ours},"
+            f" {place(table, ours)}), best in {won(table, OURS[0])} of {settings} settings;"
+            f" first: {by_layer(table).index[0]}"
+        )
+    claim = "accuracy falls least when noise spares NeuCEPT's neurons, in most experiments"
+    holds = "yes" if all(best_two) else "partly" if any(best_two) else "no"
+    return [Verdict("Figures 8 and 13 to 17", claim, "; ".join(told), holds)]
+
+
+def finding(found: dict) -> str:
+    tables = parts(found)
+    pairs_of = ", ".join(
+        f"{rows['seed'].nunique()} pairs of {task}" for task, rows in tables["both"].groupby("task", sort=False)
+    )
+    held = all(place(table, OURS[0]) <= 2 for table in tables.values())
     lines = [
-        "Area under accuracy against noise (mean accuracy over noise of 0 to 8 mean norms), mean over pkt and normal"
-        " networks, gamma 2 and 8, both classes and all k. With the published noise:\n",
-        *by_column(positive),
-        f"\nSo {verdict(positive)} As this noise is never negative it shifts the layer, and one class gains what the"
-        f" other loses: areas of the two classes differ by {gap:.2f} on average. Signed attributions put the neurons"
-        " that speak against the class last, where most of that noise goes: integrated gradients have an area of"
-        f" {signed[next(iter(SWEEP))]:.2f} with their first neurons spared, of {signed['converse']:.2f} with the noise"
-        " on them. With noise of both signs:\n",
-        *by_column(both),
-        f"\nHere {verdict(both)}\n",
-        "One thing changed at a time from gamma 8, L2 norm, ranks and published noise (mean over networks, layers,"
-        " classes, top k and continuous). In the converse the noise falls on the important neurons: less is better.\n",
-        *by_change(sweep),
+        f"The claim {'holds' if held else 'does not hold'} ({pairs_of}). Area under accuracy against noise (mean"
+        " accuracy over noise of 0 to 8 mean norms), mean over PKT and normal networks, gamma 2 and 8, both classes,"
+        " all top k and continuous scores (by rank); in brackets the place among the methods.",
     ]
-    return "\n".join(lines)
+    for signs, table in tables.items():
+        ours = [m for m in (*OURS, BY_EVIDENCE) if m in set(table["method"])]
+        lines += ["", f"With {WORDS[signs]}:", "", *by_layer_table(table), ""]
+        lines += [
+            f"- {method}: place {place(table, method)} on average, "
+            f"{'within' if place(table, method) <= 2 else 'not within'} the best two; best or as good in"
+            f" {won(table, method)} of {table['setting'].nunique()} settings. Minus saliency:"
+            f" {paired(table, method, 'saliency')}; minus random neurons: {paired(table, method, 'random')}."
+            for method in ours
+        ]
+    return "\n".join([*lines, "", *details(found, tables)])
+
+
+def details(found: dict, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Tell more: tables of all columns, the sweep, and the converse."""
+    positive = tables["positive"]
+    spread = positive.groupby(["seed", "layer", "kind", "top", "gamma", "method"])["area"].agg(["min", "max"])
+    sweep = areas({k: c for k, c in found.items() if not k.endswith(MORE)}, ("change", "top"), "sweep")
+    by_change_area = sweep.groupby(["change", "method"])["area"].mean()
+    signed, converse = by_change_area.xs("integrated gradients", level="method"), by_change_area["converse"]
+    return [
+        "As the published noise is never negative it shifts the layer, and one class gains what the other loses: areas"
+        f" of the two classes differ by {(spread['max'] - spread['min']).mean():.2f} on average, so that even random"
+        " neurons come out well or badly by the direction of that shift. Signed attributions put the neurons that speak"
+        " against the class last, where most of that noise goes: integrated gradients have an area of"
+        f" {signed[next(iter(SWEEP))]:.2f} with their first neurons spared, of {signed['converse']:.2f} with the noise"
+        " on them. In the converse, noise on the important neurons alone, the neurons of"
+        f" {converse.idxmin()} hurt most ({converse.min():.2f}; NeuCEPT {converse['NeuCEPT']:.2f}, random"
+        f" {converse['random']:.2f}).",
+        "",
+        "<details><summary>By top k and continuous scores; each choice changed by itself; the converse</summary>",
+        "",
+        *(line for signs in SIGNS for line in (f"With {WORDS[signs]}:", "", *by_column(tables[signs]), "")),
+        "One thing changed at a time from gamma 8, L2 norm, ranks and published noise (mean over networks, layers,"
+        " classes, top k and continuous). In the converse the noise falls on the important neurons: less is better.",
+        "",
+        *by_change(sweep),
+        "",
+        "</details>",
+    ]
 
 
 if __name__ == "__main__":

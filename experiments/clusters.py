@@ -25,7 +25,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from common import Results, Scale, interval, main, shown
+from common import Results, Scale, Verdict, interval, main, shown
 from networks import TASKS, pairs, recorded, tensors, trained
 from scipy.cluster.hierarchy import cut_tree, ward
 from scipy.spatial.distance import cdist
@@ -62,6 +62,11 @@ SHOWN_K = 5
 TOPS = {"lenet": (5, 10, 20), "lenet-five": (10,), "vgg11": (30, 100)}
 MAIN_TOP = {"lenet": 10, "lenet-five": 10, "vgg11": 30}
 PANELS = (("lenet", "even"), ("vgg11", "object"))  # the paper's
+NAMES = {
+    "lenet": "LeNet",
+    "lenet-five": "LeNet, multiples of five (a task of the published code alone)",
+    "vgg11": "VGG11 (one of the pairs is that of ../shared/models)",
+}
 RANDOM_SETS, FEW_SETS = 10, 3  # random sets of neurons for K-means, and for the slower clusterers
 OTHERS = [
     NeuCEPT.published(),
@@ -239,8 +244,8 @@ def table(heads: Sequence[str], cell: Callable[[str, str], str]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (["neurons by", *heads], ["---"] * (len(heads) + 1), *rows)]
 
 
-def tables(found: Found, task: str) -> list[str]:
-    """CE of both networks and their difference; held out and AMI."""
+def main_table(found: Found, task: str) -> list[str]:
+    """CE of both networks and their difference, K-means."""
     top, heads = MAIN_TOP[task], [f"{layer} {label}" for layer, label in places(task)]
 
     def entropies(method: str, head: str) -> str:
@@ -248,58 +253,147 @@ def tables(found: Found, task: str) -> list[str]:
         pkt, normal = (at_k(values(found, task, kind, what, method)).mean() for kind in ("pkt", "normal"))
         return f"{pkt:.2f} / {normal:.2f}, {shown(at_k(difference(found, task, what, method)))}"
 
+    return table(heads, entropies)
+
+
+def held_out_table(found: Found, task: str) -> list[str]:
+    """CE held out of both networks, and AMI of both."""
+    heads = [f"{layer} {label}" for layer, label in places(task)]
+
     def others(method: str, head: str) -> str:
-        held, ami = (difference(found, task, f"{head} {top} kmeans {what}", method) for what in ("held-out", "ami"))
-        return f"{shown(at_k(held))}; {shown(-at_k(ami))}"
+        what = [f"{head} {MAIN_TOP[task]} kmeans {measure}" for measure in ("held-out", "ami")]
+        means = [
+            " / ".join(f"{at_k(values(found, task, kind, one, method)).mean():.2f}" for kind in ("pkt", "normal"))
+            for one in what
+        ]
+        return "; ".join(means)
 
-    seeds = len(values(found, task, "pkt", f"{heads[0]} {top} kmeans ce", METHODS[0]))
-    about = f"**{task}**, {seeds} pairs, K-means, K = {SHOWN_K}, top {top}"
-    return [
-        *("", f"{about}: CE of PKT / normal, difference with its 95% interval (bits)", "", *table(heads, entropies)),
-        *("", f"{about}: the difference held out; AMI, PKT minus normal", "", *table(heads, others)),
-    ]
+    return table(heads, others)
 
 
-def verdicts(found: Found, task: str) -> list[str]:
-    """Say in numbers whether the claims hold."""
-    top = MAIN_TOP[task]
-    keys = [f"{layer} {label} {top} kmeans ce" for layer, label in places(task)]
-    pkt = {m: [at_k(values(found, task, "pkt", key, m)).mean() for key in keys] for m in METHODS}
-    differences = {m: [at_k(difference(found, task, key, m)) for key in keys] for m in METHODS}
-    lines = [""]
-    for method in (m for m in METHODS if m.startswith("NeuCEPT")):
-        above = sum(d.mean() > 0 for d in differences[method])
-        surely = sum(interval(d)[0] - interval(d)[1] > 0 for d in differences[method])
-        lowest = sum(pkt[method][i] == min(pkt[m][i] for m in METHODS) for i in range(len(keys)))
-        largest = sum(
-            differences[method][i].mean() == max(differences[m][i].mean() for m in METHODS) for i in range(len(keys))
-        )
-        first = [d1 - d2 for d1, d2 in zip(differences[method][:2], differences["variance"][:2], strict=True)]
+def all_clusterers_table(found: Found, task: str) -> list[str]:
+    """CE of PKT networks and the difference for every clusterer and number of neurons, mean over layers and classes."""
+    settings = [(clusterer, top) for clusterer in CLUSTERERS for top in TOPS[task]]
+    heads = [f"{clusterer}, top {top}" for clusterer, top in settings]
+
+    def cell(method: str, head: str) -> str:
+        clusterer, top = settings[heads.index(head)]
+        keys = [f"{layer} {label} {top} {clusterer} ce" for layer, label in places(task)]
+        pkt = np.mean([at_k(values(found, task, "pkt", key, method)).mean() for key in keys])
+        return f"{pkt:.2f}, {np.mean([at_k(difference(found, task, key, method)).mean() for key in keys]):+.2f}"
+
+    return table(heads, cell)
+
+
+def entropies_at_k(found: Found, task: str) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    """Give CE of PKT networks, a number a case, and differences, (cases, seeds), by method."""
+    keys = [f"{layer} {label} {MAIN_TOP[task]} kmeans ce" for layer, label in places(task)]
+    pkt = {m: [float(at_k(values(found, task, "pkt", key, m)).mean()) for key in keys] for m in METHODS}
+    return pkt, {m: np.array([at_k(difference(found, task, key, m)) for key in keys]) for m in METHODS}
+
+
+def against_variance(found: Found, task: str) -> np.ndarray:
+    """Differences of ours at the first layer, both classes together, minus those of the largest variance, by seed."""
+    _, differences = entropies_at_k(found, task)
+    return (differences[METHODS[0]][:2] - differences["variance"][:2]).sum(axis=0)
+
+
+def counts(found: Found, task: str, method: str) -> dict[str, int]:
+    """Count the cases in which a method's difference is above 0, surely above 0, and its CE the lowest of all."""
+    pkt, differences = entropies_at_k(found, task)
+    mine = differences[method]
+    return {
+        "cases": len(mine),
+        "above": int((mine.mean(axis=1) > 0).sum()),
+        "surely": sum(interval(one)[0] > interval(one)[1] for one in mine),
+        "lowest": sum(pkt[method][i] <= min(pkt[m][i] for m in METHODS) for i in range(len(mine))),
+    }
+
+
+def n_pairs(found: Found, task: str) -> int:
+    return entropies_at_k(found, task)[1][METHODS[0]].shape[1]
+
+
+def verdicts(found: Found) -> list[Verdict]:
+    lines = []
+    for task in tasks_in(found):
+        ours, n = counts(found, task, METHODS[0]), n_pairs(found, task)
+        layer, other = places(task)[0][0], [m for m in METHODS if not m.startswith("NeuCEPT")]
+        always = [m for m in other if counts(found, task, m)["above"] == ours["cases"]]
         lines.append(
-            f"- {task}, {method}: the difference is above 0 in {above} of {len(keys)} cases ({surely} with the whole"
-            f" interval); its CE in PKT networks is the lowest of all {len(METHODS)} in {lowest}, its difference the"
-            f" largest in {largest}. At {places(task)[0][0]}, difference minus that of the largest variance:"
-            f" {shown(first[0])} and {shown(first[1])}."
+            Verdict(
+                f"Figures 7 and 9, {NAMES[task]}",
+                "CE lowest by NeuCEPT's neurons, and consistently higher in normal networks; others fluctuate",
+                f"{n} pairs: CE lowest in {ours['lowest']} of {ours['cases']} cases; higher in normal networks in"
+                f" {ours['above']} ({ours['surely']} beyond the interval), as it is for {len(always)} of"
+                f" {len(other)} others; {layer} minus variance {shown(against_variance(found, task))} bits",
+                "partly" if ours["above"] == ours["cases"] else "no",
+            )
         )
-    always = [m for m in METHODS if not m.startswith("NeuCEPT") and all(d.mean() > 0 for d in differences[m])]
-    lines.append(f"- {task}, other methods with a difference above 0 in every case: {', '.join(always) or 'none'}.")
-    means = [values(found, task, "pkt", key, METHODS[0]).mean(axis=0) for key in keys]
-    lowest_at = ", ".join(str(KS[int(curve.argmin())]) for curve in means)
-    bend_at = ", ".join(str(KS[int(np.diff(curve, 2).argmax()) + 1]) for curve in means)
+    return lines
+
+
+def in_words(found: Found, task: str) -> list[str]:
+    """Say in numbers whether the claims hold."""
+    n, pkt = n_pairs(found, task), entropies_at_k(found, task)[0]
+    lines = [""]
+    for method in METHODS[:2]:
+        mine = counts(found, task, method)
+        lines.append(
+            f"- **{method}**: the difference is above 0 in {mine['above']} of {mine['cases']} cases ({mine['surely']}"
+            f" beyond the interval); its CE in PKT networks is the lowest of all {len(METHODS)} methods in"
+            f" {mine['lowest']}."
+        )
+    gap = against_variance(found, task)
+    layer = places(task)[0][0]
+    mean, half = interval(gap)
+    beyond = n > 2 and mean > half
     lines.append(
-        f"- {task}, {METHODS[0]}: CE in PKT networks is lowest at K = {lowest_at}, and bends most at K = {bend_at}."
+        f"- At {layer}, both classes together, our difference minus that of the neurons of largest variance is"
+        f" {shown(gap)} bits: {'above' if mean > 0 else 'not above'} it on average,"
+        f" {'and' if beyond else 'not'} beyond chance with {n} pairs."
     )
-    alike = [m for m in METHODS[1:] if sum(np.allclose(pkt[m], other) for other in pkt.values()) > 1]
+    always = [m for m in METHODS[2:] if counts(found, task, m)["above"] == len(places(task))]
+    lines.append(
+        f"- Other methods whose difference is above 0 in every case: {', '.join(always) or 'none'}."
+        + (
+            " Random neurons too: there the difference is one of the networks, not of the neurons."
+            * ("random" in always)
+        )
+    )
+    keys = [f"{layer} {label} {MAIN_TOP[task]} kmeans ce" for layer, label in places(task)]
+    means = [values(found, task, "pkt", key, METHODS[0]).mean(axis=0) for key in keys]
+    lowest_at = [int(KS[int(curve.argmin())]) for curve in means]
+    bend_at = [int(KS[int(np.diff(curve, 2).argmax()) + 1]) for curve in means]
+    heads = [" ".join(place) for place in places(task)]
+    at = ", ".join(f"{k} ({head})" for k, head in zip(lowest_at, heads, strict=True))
+    bends = ", ".join(f"{k} ({head})" for k, head in zip(bend_at, heads, strict=True))
+    lines.append(
+        f"- Lowest CE at K = 5: {'holds' if set(lowest_at) == {5} else 'does not hold'}. As CE falls with K by itself,"
+        f" it is lowest at K = {at}; the curve bends most at K = {bends}."
+    )
+    alike = [m for m in METHODS[2:] if sum(np.allclose(pkt[m], other) for other in pkt.values()) > 1]
     if alike:
-        lines.append(f"- {task}: {', '.join(alike)} give the same CE in every case: their first neurons are the same.")
+        lines.append(
+            f"- {', '.join(alike)} name the same first neurons in every case: so little of the network follows the"
+            " layer that they compute the same."
+        )
     return lines
 
 
 def finding(found: Found) -> str:
-    lines: list[str] = []
+    parts: list[str] = []
     for task in tasks_in(found):
-        lines += tables(found, task) + verdicts(found, task)
-    return "\n".join(lines)
+        heading = f"**{NAMES[task]}**, {n_pairs(found, task)} pairs"
+        parts += ["", heading, *in_words(found, task), ""]
+        parts += [f"CE (bits) of PKT / normal, their difference: K-means, K = {SHOWN_K}, top {MAIN_TOP[task]}", ""]
+        parts += main_table(found, task)
+        parts += ["", "<details><summary>Held out, AMI, other clusterers and numbers of neurons</summary>", ""]
+        parts += ["Clusters found on one half of the inputs, CE on the other (the ranking saw both), PKT / normal; AMI"]
+        parts += ["with the fine classes, PKT / normal", "", *held_out_table(found, task), ""]
+        parts += ["CE of PKT networks and the difference, mean over layers and classes", ""]
+        parts += [*all_clusterers_table(found, task), "", "</details>"]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
