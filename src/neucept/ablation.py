@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from neucept.recording.batches import forward
 from neucept.recording.hooks import left_as_found
 from neucept.recording.neurons import channel_axis
 from neucept.recording.outputs import Output, logits_of
+from neucept.recording.replacing import check_batch_size, numbers_of
 
 NORMALISATIONS = ("minmax", "rank", "maximum")
 NORMS = (1, 2, float("inf"))
@@ -25,7 +27,7 @@ PROTECTED = ("top", "rest")
 
 def ablate(
     tail: nn.Module,
-    activations: Tensor,
+    activations: Tensor | np.ndarray,
     labels: np.ndarray,
     scores: Mapping[str, np.ndarray],
     levels: Sequence[float],
@@ -52,9 +54,10 @@ def ablate(
     Parameters
     ----------
     tail : Module
-        The network from the layer's output on, as of `neucept.recording.tail.tail`; left as found.
-    activations : Tensor
+        The network from the layer's output on, as of `neucept.recording.tail`; left as found.
+    activations : Tensor or array
         (n, ...) outputs of the layer, as the tail takes them; for the input layer the inputs, with the network as tail.
+        An array is taken in the precision of the tail.
     labels : array
         (n,) class numbers that a prediction should have.
     scores : mapping of str to array
@@ -96,8 +99,9 @@ def ablate(
     Raises
     ------
     InputError
-        For scores that fit no neurons, classes without a row of scores, tops that leave no neuron for the noise, and
-        unknown options.
+        For activations that the tail does not take or that are not finite, labels that are none of its classes, scores
+        that fit no neurons, classes without a row of scores, tops that leave no neuron for the noise, and unknown
+        options.
 
     References
     ----------
@@ -119,16 +123,18 @@ def ablate(
     for name, (given, known) in options.items():
         if given not in known:
             raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
-    for name, numbers in {"levels": levels, "gammas": gammas}.items():
-        if not all(np.isfinite(number) and number >= 0 for number in numbers):
-            raise InputError(f"{name}={list(numbers)}: expected finite numbers from 0 on.")
+    levels, gammas, tops = (_listed(n, given) for n, given in [("levels", levels), ("gammas", gammas), ("tops", tops)])
+    for name, given in {"levels": levels, "gammas": gammas}.items():
+        if not all(_is_number(number) and np.isfinite(number) and number >= 0 for number in given):
+            raise InputError(f"{name}={given}: expected finite numbers from 0 on.")
     if not low < 1:
         raise InputError(f"low={low}: expected less than 1, the largest base noise.")
-    labels = np.array(labels, np.int64)
-    if labels.shape != (len(activations),) or (labels < 0).any():
-        raise InputError(
-            f"{len(activations)} activations but labels of shape {labels.shape}; expected one an input, from 0 on."
-        )
+    check_batch_size(batch_size)
+    activations, classes = _checked(tail, activations, output)
+    if not activations.is_floating_point():
+        raise InputError(f"The activations are {activations.dtype}, to which no noise can be added; expected floats.")
+    _check_finite(activations, batch_size)
+    labels = _class_numbers(labels, len(activations), classes)
     axis = _check(activations, labels, scores, tops, axis, spare=1)
     weights = {
         (method, top or 0, gamma): _weights(_importance(row, top, normalise), gamma, protect)
@@ -158,7 +164,7 @@ def ablate(
 
 def resample(
     tail: nn.Module,
-    activations: Tensor,
+    activations: Tensor | np.ndarray,
     scores: Mapping[str, np.ndarray],
     tops: Sequence[int],
     rows: np.ndarray | None = None,
@@ -171,7 +177,7 @@ def resample(
     """Measure which predictions hold on the important neurons alone, all others being those of another input.
 
     Each input gets the others of one input drawn from all, the same for every method and top. As
-    `neucept.recording.replacing.agreement`, but from the layer on, so that hundreds of sets of neurons cost little.
+    `neucept.recording.agreement`, but from the layer on, so that hundreds of sets of neurons cost little.
 
     Parameters
     ----------
@@ -182,7 +188,7 @@ def resample(
     tops : sequence of int
         How many neurons stay, from the most important on.
     rows : array, optional
-        Inputs to predict, by number; all by default.
+        Inputs to predict, by number or as a mask; all by default.
     seed : int
         Of the other inputs.
 
@@ -195,7 +201,8 @@ def resample(
     Raises
     ------
     InputError
-        For scores that fit no neurons, and tops that are not numbers of neurons.
+        For activations that the tail does not take or that are not finite, rows that are none of theirs, scores that
+        fit no neurons, and tops that are not numbers of neurons.
 
     Examples
     --------
@@ -209,13 +216,21 @@ def resample(
     2  wrong    1      0     197        0.5
     3  wrong    1      1     203        0.5
     """
+    check_batch_size(batch_size)
+    tops = _listed("tops", tops)
+    if None in tops:
+        raise InputError(f"tops={tops}: expected numbers of neurons that stay; None, all by degrees, is for ablate.")
+    activations, _ = _checked(tail, activations, output)
+    _check_finite(activations, batch_size)
     n = len(activations)
-    rows = np.arange(n) if rows is None else np.asarray(rows)
+    rows = np.arange(n) if rows is None else numbers_of(rows, n, "rows")
+    if not len(rows):
+        raise InputError("No inputs were given: rows is empty.")
     others = np.random.default_rng(seed).choice(n, size=len(rows), replace=len(rows) > n)
     hits: dict[tuple[str, int], list[np.ndarray]] = {}
     with left_as_found(tail) as device:
         parts = [_predict(tail, activations[rows[part]].to(device), output) for part in _batches(len(rows), batch_size)]
-        expected = np.concatenate([np.zeros(0, np.int64), *parts])
+        expected = np.concatenate(parts)
         axis = _check(activations, expected, scores, tops, axis, spare=0)
         kept = {
             (method, top): torch.as_tensor(_importance(row, top) > 0) for method, row in scores.items() for top in tops
@@ -231,15 +246,16 @@ def resample(
 
 
 def normalised(scores: np.ndarray, how: str = "minmax") -> np.ndarray:
-    """Turn scores into importance in [0, 1], row by row; scores that are all equal give 0.
+    """Turn scores into importance in [0, 1], row by row.
 
     Parameters
     ----------
     scores : array
         (..., k).
     how : {"minmax", "rank", "maximum"}
-        ``minmax``: the least is 0 and the largest 1. ``rank``: by the order alone, ties sharing their mean rank.
-        ``maximum``: in proportion to the largest, negative scores being 0.
+        ``minmax``: the least is 0 and the largest 1. ``rank``: by the order alone, ties sharing their mean rank. With
+        both, scores that are all equal give 0. ``maximum``: in proportion to the largest, negative scores being 0, so
+        that scores that are all equal give 1, or 0 where none is positive.
 
     Examples
     --------
@@ -305,6 +321,60 @@ def _table(
     return pd.DataFrame(rows, columns=[*names, "class", "inputs", measure])
 
 
+def _listed(name: str, given: Any) -> list[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable) or not (found := list(given)):
+        raise InputError(f"{name}={given!r}: expected a list of at least one.")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | np.ndarray | Tensor) and np.ndim(value) == 0  # type: ignore[arg-type]
+
+
+def _checked(tail: nn.Module, activations: Any, output: Output) -> tuple[Tensor, int]:
+    """Give activations as a tensor, and the number of classes; refuse activations that the tail does not take."""
+    if not isinstance(tail, nn.Module):
+        raise InputError(f"tail is a {type(tail).__name__}; expected a Module, as of neucept.recording.tail.")
+    if isinstance(activations, np.ndarray):
+        kinds = [p.dtype for p in tail.parameters() if p.is_floating_point()]
+        activations = torch.tensor(activations, dtype=(*kinds, torch.float32)[0])
+    if not isinstance(activations, Tensor) or activations.ndim < 2:
+        got = f"shape {tuple(activations.shape)}" if isinstance(activations, Tensor) else type(activations).__name__
+        raise InputError(f"activations: got {got}; expected a tensor (n, ...), what the layer returns.")
+    if not len(activations):
+        raise InputError("No inputs were given.")
+    with left_as_found(tail) as device:
+        try:
+            logits = logits_of(forward(tail, activations[:1].to(device)), output)
+        except InputError:
+            raise
+        except Exception as error:  # a network of the user's may raise anything
+            raise InputError(
+                f"The tail does not take activations of shape {tuple(activations.shape)} and type {activations.dtype}:"
+                f" {error}. Give the tail and the outputs of one and the same layer."
+            ) from error
+    return activations, logits.shape[1]
+
+
+def _check_finite(activations: Tensor, batch_size: int) -> None:
+    for part in _batches(len(activations), batch_size):
+        finite = activations[part].isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            wrong = part.start + int((~finite).nonzero()[0])
+            raise InputError(f"The activations of input {wrong} are not finite.")
+
+
+def _class_numbers(labels: Any, n: int, classes: int) -> np.ndarray:
+    given = np.asarray(labels)
+    if given.shape != (n,):
+        raise InputError(f"{n} activations but labels of shape {given.shape}; expected one an input, from 0 on.")
+    if given.dtype.kind not in "biuf" or not (given == np.floor(given)).all() or (given < 0).any():
+        raise InputError(f"The labels ({given.dtype}) are not class numbers: expected one an input, from 0 on, whole.")
+    if given.max() >= classes:
+        raise InputError(f"The labels go up to {given.max():g}, but the tail gives {classes} classes.")
+    return given.astype(np.int64)
+
+
 def _check(
     activations: Tensor,
     labels: np.ndarray,
@@ -313,21 +383,23 @@ def _check(
     axis: int | None,
     spare: int,
 ) -> int:
-    """Give the axis of the channels; raise an InputError for labels, scores or tops that do not fit."""
-    if not len(labels):
-        raise InputError("No inputs were given.")
+    """Give the axis of the channels; raise an InputError for scores or tops that do not fit."""
+    if not isinstance(scores, Mapping) or not scores:
+        raise InputError(f"scores={scores!r}: expected the scores of at least one method, {{name: (k,)}}.")
     axis = channel_axis(None, activations) if axis is None else axis % activations.ndim
     possible = (activations.shape[axis], activations[0].numel())
     for method, given in scores.items():
-        shape, rows = np.shape(given), labels.max() + 1
+        values = np.asarray(given)
+        shape, rows = values.shape, labels.max() + 1
         if len(shape) not in (1, 2) or shape[-1] not in possible or (len(shape) == 2 and shape[0] < rows):
             raise InputError(
                 f"The scores of '{method}' have shape {shape}; expected (k,) or a row for each of {rows} classes or"
                 f" more, (C, k), with k = {possible[0]} channels (axis {axis}) or {possible[1]} elements."
             )
-        if not np.isfinite(given).all():
-            raise InputError(f"The scores of '{method}' are not finite.")
+        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            raise InputError(f"The scores of '{method}' are not finite numbers.")
         for top in tops:
-            if top is not None and not 0 < top <= shape[-1] - spare:
+            whole = isinstance(top, numbers.Integral) and not isinstance(top, bool)
+            if top is not None and not (whole and 0 < top <= shape[-1] - spare):
                 raise InputError(f"tops={list(tops)}: expected numbers from 1 to {shape[-1] - spare}.")
     return axis

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from neucept import InputError, record
 from neucept.ablation import ablate, normalised, resample
-from neucept.recording.replacing import agreement
-from neucept.recording.tail import tail
+from neucept.recording import agreement, tail
 
 LEVELS = [0.0, 0.5, 1.5]
 
@@ -244,6 +243,8 @@ def test_scores_that_are_all_equal_are_no_importance() -> None:
     for how in ("minmax", "rank", "maximum"):
         assert normalised(np.zeros((2, 3)), how).tolist() == [[0.0] * 3] * 2
     assert normalised(np.full(3, -2.0), "maximum").tolist() == [0.0] * 3
+    ones = [normalised(np.full(3, 2.0), how).tolist() for how in ("minmax", "rank", "maximum")]
+    assert ones == [[0.0] * 3, [0.0] * 3, [1.0] * 3]
     with pytest.raises(InputError, match="normalise='max': expected one of 'minmax'"):
         normalised(np.zeros(3), "max")
 
@@ -267,19 +268,88 @@ def test_scores_that_are_all_equal_are_no_importance() -> None:
         ({"norm": 3}, "norm=3: expected one of 1, 2, inf"),
         ({"protect": "all"}, "protect='all': expected one of 'top', 'rest'"),
         ({"activations": torch.zeros(0, 5, 4, 4), "labels": np.zeros(0, int)}, "No inputs were given"),
+        ({"labels": np.full(60, 0.5)}, "labels .float64. are not class numbers: .*whole"),
+        ({"labels": np.full(60, np.nan)}, "labels .float64. are not class numbers"),
+        ({"labels": np.full(60, "cat")}, "labels .<U3. are not class numbers"),
+        ({"labels": np.full(60, 3)}, "labels go up to 3, but the tail gives 3 classes"),
+        ({"scores": {}}, "scores={}: expected the scores of at least one method"),
+        ({"scores": np.arange(5.0)}, "scores=.*: expected the scores of at least one method"),
+        ({"scores": {"a": list("abcde")}}, "scores of 'a' are not finite numbers"),
+        ({"levels": []}, r"levels=\[\]: expected a list of at least one"),
+        ({"levels": 1.0}, r"levels=1.0: expected a list of at least one"),
+        ({"levels": ["high"]}, r"levels=\['high'\]: expected finite numbers"),
+        ({"gammas": 4}, "gammas=4: expected a list of at least one"),
+        ({"tops": 2}, "tops=2: expected a list of at least one"),
+        ({"tops": [2.5]}, r"tops=\[2.5\]: expected numbers from 1 to 4"),
+        ({"tops": [True]}, r"tops=\[True\]: expected numbers from 1 to 4"),
+        ({"batch_size": 0}, "batch_size=0: expected a number from 1 on"),
+        ({"tail": len}, "tail is a builtin_function_or_method; expected a Module"),
+        (
+            {"tail": nn.Linear(7, 3)},
+            r"tail does not take activations of shape \(60, 5, 4, 4\) .*one and the same layer",
+        ),
+        ({"activations": [[1.0]] * 60}, "activations: got list; expected a tensor"),
+        ({"activations": torch.zeros(60)}, r"activations: got shape \(60,\); expected a tensor"),
+        ({"activations": torch.zeros(60, 5).int(), "tail": nn.Embedding(2, 3)}, "The logits must be"),
     ],
 )
 def test_what_does_not_fit(cut: Any, change: dict[str, Any], message: str) -> None:
     rest, activations, labels = cut(0)
     given = {"activations": activations, "labels": labels, "scores": {"a": np.arange(5.0)}, "levels": LEVELS} | change
     with pytest.raises(InputError, match=message):
-        ablate(rest, **given)
+        ablate(**{"tail": rest} | given)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_activations_that_are_not_finite(cut: Any, wrong: float) -> None:
+    rest, activations, labels = cut(0)
+    activations[41, 2, 1, 3] = wrong
+    with pytest.raises(InputError, match="activations of input 41 are not finite"):
+        ablate(rest, activations, labels, {"a": np.arange(5.0)}, LEVELS, batch_size=20)
+    with pytest.raises(InputError, match="activations of input 41 are not finite"):
+        resample(rest, activations, {"a": np.arange(5.0)}, [2], rows=[1, 2], batch_size=20)
+
+
+def test_whole_activations_take_no_noise() -> None:
+    rest = nn.Sequential(nn.Embedding(3, 4), nn.Flatten(), nn.Linear(8, 2))
+    tokens = torch.arange(20).reshape(10, 2) % 3
+    with pytest.raises(InputError, match=r"activations are torch\.int64, to which no noise can be added"):
+        ablate(rest, tokens, np.zeros(10, int), {"a": np.arange(2.0)}, LEVELS)
+    assert resample(rest, tokens, {"a": np.arange(2.0)}, [1])["inputs"].sum() == 10
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_arrays_of_activations_and_whole_labels_of_any_type(cut: Any, kind: Any) -> None:
+    rest, activations, labels = cut(0)
+    scores = {"a": np.arange(5.0)}
+    array = activations.numpy().astype(kind)
+    found = ablate(rest, array, labels.astype(float), scores, np.array(LEVELS), tops=(2, None))
+    assert found.equals(ablate(rest, activations, labels, scores, LEVELS, tops=[2, None]))
+    assert resample(rest, array, scores, [2]).equals(resample(rest, activations, scores, [2]))
 
 
 def test_what_does_not_fit_resampling(cut: Any) -> None:
     rest, activations, _ = cut(0)
-    for tops in ([6], [0]):
+    for tops in ([6], [0], [1.5]):
         with pytest.raises(InputError, match="expected numbers from 1 to 5"):
             resample(rest, activations, {"a": np.arange(5.0)}, tops)
-    with pytest.raises(InputError, match="No inputs"):
-        resample(rest, activations, {"a": np.arange(5.0)}, [1], rows=np.zeros(0, int))
+    for tops in ([None], [2, None]):
+        with pytest.raises(InputError, match="expected numbers of neurons that stay; None"):
+            resample(rest, activations, {"a": np.arange(5.0)}, tops)
+    for rows in (np.zeros(0, int), [], np.zeros(60, bool)):
+        with pytest.raises(InputError, match="No inputs"):
+            resample(rest, activations, {"a": np.arange(5.0)}, [1], rows=rows)
+    for rows, message in [([60], "rows holds 60"), ([-1], "rows holds -1"), ([0.5], "rows has shape"), (7, "rows has")]:
+        with pytest.raises(InputError, match=message):
+            resample(rest, activations, {"a": np.arange(5.0)}, [1], rows=rows)
+    with pytest.raises(InputError, match="batch_size=0: expected"):
+        resample(rest, activations, {"a": np.arange(5.0)}, [1], batch_size=0)
+
+
+def test_rows_to_resample_may_be_a_mask(cut: Any) -> None:
+    rest, activations, _ = cut(0)
+    mask = np.arange(60) % 3 > 0
+    given: dict[str, Any] = {"scores": {"a": np.arange(5.0)}, "tops": [1, 2]}
+    by_mask = resample(rest, activations, rows=mask, **given)
+    assert by_mask.equals(resample(rest, activations, rows=np.flatnonzero(mask), **given))
+    assert by_mask["inputs"].sum() == 2 * 40

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from neucept import InputError, Recording, discover, record
+from neucept import InputError, Recording, Selection, discover, record
 from neucept.models import LeNet
 from neucept.rankings import (
     Activation,
@@ -212,6 +212,48 @@ def test_neucept_as_published_counts_selections(decided: Recording) -> None:
     assert method.name == "NeuCEPT, published"
 
 
+def test_evidence_puts_a_twin_beside_its_like(make_recording: Any) -> None:
+    """Neurons 0 and 8 are the same, 9 is dead: the ranking names 8 after all others, the evidence beside 0."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(400, 10))
+    Z[:, 8], Z[:, 9] = Z[:, 0], 0
+    y = Z[:, :4] @ [4, 3, 2, 1] + rng.normal(size=400)
+    recording = make_recording(Z, logits=np.stack([np.zeros(400), y], axis=1))
+    settings = {"draws": 5, "calibration": None, "precision": 0.6}
+    statistic = discover(recording, 1, progress=False, **settings)["hidden"].mean_statistic
+    by_ranking, by_evidence = (
+        NeuCEPT(order=order, **settings).scores(Subject.of(recording, 1))["hidden"] for order in ("ranking", "evidence")
+    )
+    assert by_ranking[[0, 8, 9]].tolist() == [10, 2, 1]
+    assert by_evidence[[0, 8, 9]].tolist() == [10, 10, 1]
+    assert sorted(by_evidence) == [1, 2, 3, 4, 5, 6, 7, 8, 10, 10]
+    assert (np.diff(statistic[np.argsort(-by_evidence)[:9]]) <= 0).all()
+
+
+def test_the_order_of_the_evidence(lenet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The null probability first, then the importance; the statistic has no say; dead neurons are last."""
+    selection = Selection(
+        layer=LINEAR0,
+        precision=0.9,
+        statistics=np.array([[9.0, 0, 0, 0, 0, 8, 0]]),
+        groups=np.array([0, 1, 1, 2, 3, -1, 1]),
+        representatives=np.array([0, 1, 3, 4]),
+        aggregate="evalue",
+        importance=np.array([0.1, 0.5, 0.7, 0.6, 0.2, 0.0, 0.5]),
+        null_probability=np.array([0.9, 0.2, 0.2, 0.2, 0.0, 1.0, 0.2]),
+    )
+    monkeypatch.setattr("neucept.rankings.critical.discover", lambda *given, **settings: {LINEAR0: selection})
+    scores = NeuCEPT(order="evidence").scores(Subject.of(lenet[2], 1, layers=[LINEAR0]))[LINEAR0]
+    assert scores.tolist() == [2, 4, 6, 5, 7, 1, 4]
+
+
+def test_names_of_the_orders() -> None:
+    assert [NeuCEPT(order=order).name for order in ("ranking", "evidence")] == ["NeuCEPT", "NeuCEPT, by evidence"]
+    assert NeuCEPT(name="ours").name == NeuCEPT.published(name="ours").name == "ours"
+    with pytest.raises(InputError, match="order='statistic': expected one of 'ranking', 'evidence'"):
+        NeuCEPT(order="statistic")
+
+
 def test_the_table(lenet: Any) -> None:
     model, inputs, recording = lenet
     table = rank(recording, 1, [Activation(), Saliency()], model, (inputs, np.zeros(70)), layers=[LINEAR0])
@@ -227,6 +269,50 @@ class Broken:
 
     def scores(self, subject: Subject) -> dict[str, np.ndarray]:
         return {layer: np.full(3, np.nan) for layer in subject.layers}
+
+
+class Giving:
+    """A method that gives anything."""
+
+    def __init__(self, given: Any, name: Any = "giving") -> None:
+        self.given, self.name = given, name
+
+    def scores(self, subject: Subject) -> Any:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ([Activation], r"methods holds the class Activation; make a method of it: Activation\(\)"),
+        (Activation(), r"methods=Activation.*: expected a list of methods"),
+        ("activation", "methods='activation': expected a list of methods"),
+        ([lambda subject: {}], "is no method: expected a name"),
+        ([Giving({}, name=None)], "is no method: expected a name"),
+        (["activation"], "'activation' is no method"),
+        ([Giving(None)], r"'giving' gave a NoneType; expected \{layer"),
+        ([Giving(np.zeros(84))], r"'giving' gave a ndarray; expected \{layer"),
+        ([Giving({LINEAR0: ["high"] * 84})], "'giving' must give 84 finite scores"),
+        ([Giving({})], "'giving' must give 84 finite scores"),
+    ],
+)
+def test_what_is_no_method(lenet: Any, methods: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        rank(lenet[2], 1, methods, layers=[LINEAR0])
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (LINEAR0, "layers='classifier.1': expected a list of names, such as .'classifier.1'."),
+        ([], r"layers=\[\]: expected at least one name"),
+        ([LINEAR0, LINEAR0], "expected at least one name, none twice"),
+        (["classifier"], "Layer 'classifier' was not recorded"),
+    ],
+)
+def test_layers_that_cannot_be_ranked(lenet: Any, layers: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        rank(lenet[2], 1, [Activation()], layers=layers)
 
 
 def test_what_is_refused(lenet: Any, monkeypatch: pytest.MonkeyPatch) -> None:

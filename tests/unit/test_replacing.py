@@ -202,3 +202,33 @@ def test_the_callable_of_a_module_called_twice_is_remembered() -> None:
     recording = record(Reused(), torch.randn(6, 5), ["relu"], neurons=lambda x: x[:, :2])
     assert isinstance(recording, Recording)
     assert not replaceable(recording, "relu#1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kept": {"few": [0, 5]}}, r"kept\['few'\] holds 5; expected numbers from 0 to 4"),
+        ({"kept": {"few": [-1]}}, r"kept\['few'\] holds -1; expected numbers from 0 to 4"),
+        ({"kept": {"few": [0.5]}}, r"kept\['few'\] has shape \(1,\) and type float64"),
+        ({"kept": {"few": np.ones(4, bool)}}, r"expected numbers from 0 to 4, or a mask \(5,\)"),
+        ({"rows": []}, "No inputs were given: rows is empty"),
+        ({"rows": np.zeros(40, bool)}, "No inputs were given: rows is empty"),
+        ({"rows": [40]}, "rows holds 40; expected numbers from 0 to 39"),
+        ({"batch_size": 0}, "batch_size=0: expected a number from 1 on"),
+        ({"model": nn.Sequential(nn.Flatten())}, "has no module '1'"),
+    ],
+)
+def test_no_such_neurons_or_inputs(cut: Any, change: dict[str, Any], message: str) -> None:
+    model, inputs = cut()
+    given = {"model": model, "data": inputs, "recording": record(model, inputs, ["1"]), "layer": "1"}
+    with pytest.raises(InputError, match=message):
+        agreement(**{**given, "kept": {"few": [0, 1]}, "rows": np.arange(40)} | change)
+
+
+def test_masks_name_neurons_and_inputs(cut: Any) -> None:
+    model, inputs = cut()
+    recording = record(model, inputs, ["0"])
+    rows = ALL(40) % 3 == 0
+    by_mask = agreement(model, inputs, recording, "0", {"few": [False, True, True, False, False]}, rows)
+    assert by_mask == agreement(model, inputs, recording, "0", {"few": [1, 2]}, np.flatnonzero(rows))
+    assert by_mask != agreement(model, inputs, recording, "0", {"few": [0, 1]}, np.flatnonzero(rows))

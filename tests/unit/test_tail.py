@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,6 +97,89 @@ def test_the_input_as_a_layer() -> None:
 def test_where_there_is_no_cut(layer: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tail(Net(), layer)
+
+
+class Sized(nn.Module):
+    """Uses a size of its input after a layer, in a way of its own."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.norm, self.out = nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Linear(48, 2)
+        self.run = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def of_shape(net: Any, x: Tensor) -> Tensor:
+    n = x.shape[0]
+    return net.out(net.norm(net.conv(x)).view(n, -1))
+
+
+def of_size(net: Any, x: Tensor) -> Tensor:
+    n = x.size(0)
+    return net.out(net.norm(net.conv(x)).reshape(n, -1))
+
+
+def of_named_size(net: Any, x: Tensor) -> Tensor:
+    n = x.size(dim=0)
+    return net.out(net.norm(net.conv(x)).reshape(n, -1))
+
+
+def of_sizes(net: Any, x: Tensor) -> Tensor:
+    n = x.size()[0]
+    return net.out(net.norm(net.conv(x)).reshape(n, -1))
+
+
+def unpacked(net: Any, x: Tensor) -> Tensor:
+    n, _, height, _ = x.shape
+    return net.out(net.norm(net.conv(x * height)).reshape(n, -1))
+
+
+def later(net: Any, x: Tensor) -> Tensor:
+    x = F.relu(net.conv(x)) + 1
+    n = x.shape[0]
+    return net.out(net.norm(x).view(n, -1))
+
+
+@pytest.mark.parametrize("forward", [of_shape, of_size, of_named_size, of_sizes, later])
+@pytest.mark.parametrize("layer", ["conv", "norm"])
+def test_the_batch_size_of_the_input_is_that_of_the_layer(forward: Any, layer: str) -> None:
+    model, inputs = Sized(forward), torch.randn(5, 2, 4, 4)
+    middle, logits = output_of(model, layer, inputs)
+    rest = tail(model, layer)
+    with torch.no_grad():
+        assert torch.allclose(rest(middle), logits, atol=1e-6)
+        assert torch.allclose(rest(middle[:3]), logits[:3], atol=1e-6)  # other numbers of inputs, too
+
+
+def of_channels(net: Any, x: Tensor) -> Tensor:
+    y = net.norm(net.conv(x))
+    return net.out(y.reshape(-1, 24 * x.shape[1]))
+
+
+def whole_shape(net: Any, x: Tensor) -> Tensor:
+    y = net.norm(net.conv(x))
+    return net.out(y[:, :2].reshape(x.shape).repeat(1, 2, 1, 1)[:, :3].flatten(1))
+
+
+def in_parts(net: Any, x: Tensor) -> Tensor:
+    """Two rows an input go through the layer: their number is not that of the inputs."""
+    n = x.shape[0]
+    y = net.norm(net.conv(x.reshape(-1, 2, 4, 4)))
+    return net.out(y.reshape(n, 2, -1).mean(1))
+
+
+@pytest.mark.parametrize("forward", [of_channels, whole_shape, in_parts])
+def test_other_sizes_of_the_input_are_refused(forward: Any) -> None:
+    with pytest.raises(InputError, match=r"a size from before it \(of the input 'x' .* is used. Take sizes there from"):
+        tail(Sized(forward), "norm")
+
+
+def test_sizes_before_the_layer_are_no_obstacle() -> None:
+    model, inputs = Sized(unpacked), torch.randn(5, 2, 4, 4)
+    middle, logits = output_of(model, "norm", inputs)
+    assert torch.allclose(tail(model, "norm")(middle), logits, atol=1e-6)
 
 
 class Untraceable(nn.Module):

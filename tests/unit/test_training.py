@@ -1,12 +1,14 @@
 """Training: reproducible, resumable, and with a prior whose frozen part does not move."""
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from neucept.datasets import load_data
 from neucept.errors import InputError
@@ -91,6 +93,103 @@ def test_going_on_after_an_interruption_gives_the_same_weights(tmp_path: Path, o
         train(network(), blobs(), checkpoint=file, **settings)
 
 
+def replaced(number: int, module: nn.Module) -> nn.Sequential:
+    model = network()
+    model[number] = module
+    return model
+
+
+def other_labels() -> TensorDataset:
+    inputs, labels = blobs().tensors
+    return TensorDataset(inputs, (labels + 1) % 3)
+
+
+ANOTHER = {
+    "another frozen module": ({"frozen_prefix": "1"}, r"frozen_prefix \['0'\] there, \['1'\] now"),
+    "nothing frozen": ({"frozen_prefix": ()}, r"frozen_prefix \['0'\] there, \[\] now"),
+    "labels": ({"dataset": other_labels()}, "the inputs or labels are others"),
+    "inputs": ({"dataset": TensorDataset(blobs().tensors[0] + 1, blobs().tensors[1])}, "the inputs or labels are"),
+    "dropout": ({"model": replaced(3, nn.Dropout(0.3))}, "the modules of the network are others"),
+    "width": ({"model": replaced(4, nn.Linear(8, 4))}, "the modules of the network are others"),
+    "first weights": ({"model": replaced(4, nn.Linear(8, 3))}, "begins with other weights"),
+}
+
+
+@pytest.mark.parametrize("change", ANOTHER)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, change: str) -> None:
+    file, (changed, said) = tmp_path / "run.pt", ANOTHER[change]
+    given = {"model": network(), "dataset": blobs(), "frozen_prefix": "0", "epochs": 2, "checkpoint": file} | changed
+    train(network(), blobs(), epochs=2, frozen_prefix=["0"], checkpoint=file)
+    with pytest.raises(InputError, match=said):
+        train(**given)
+
+
+def old(file: Path) -> None:
+    """Take out of a checkpoint what those of the first version lacked."""
+    state = torch.load(file)
+    for key in ("frozen_prefix", "network", "start", "data"):
+        del state["settings"][key]
+    torch.save(state, file)
+
+
+def test_old_checkpoints_go_on(tmp_path: Path) -> None:
+    file, model = tmp_path / "run.pt", network()
+    losses = train(network(), blobs(), epochs=2, checkpoint=file)
+    old(file)
+    assert train(model, blobs(), epochs=2, checkpoint=file) == losses
+    for changed, said in [
+        ({"model": replaced(4, nn.Linear(8, 4))}, r"the network has other parameters, such as '4\.bias'"),
+        ({"frozen_prefix": "0"}, "of another training: loaded state dict contains a parameter group"),
+    ]:
+        given: dict[str, Any] = {"model": network(), "dataset": blobs(), "epochs": 2, "checkpoint": file} | changed
+        before = {name: value.clone() for name, value in given["model"].state_dict().items()}
+        with pytest.raises(InputError, match=said):
+            train(**given)
+        assert all(torch.equal(value, before[name]) for name, value in given["model"].state_dict().items())
+
+
+class Noisy(Dataset):
+    """Inputs that are others each time they are read, from every kind of generator."""
+
+    def __init__(self) -> None:
+        self.own = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        noise = torch.randn(4) + random.random() + np.random.random()  # noqa: NPY002
+        return noise + self.own.random() + i % 2, i % 2
+
+
+def test_data_with_noise_go_on_and_random_generators_are_left_alone(tmp_path: Path) -> None:
+    random.seed(1), np.random.seed(1)  # noqa: NPY002
+    states = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    train(network(2), TensorDataset(*blobs(classes=2).tensors), epochs=1, checkpoint=tmp_path / "still.pt")
+    assert random.getstate() == states[0] and (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
+    train(network(2), Noisy(), epochs=1, checkpoint=tmp_path / "noisy.pt")
+    train(network(2), Noisy(), epochs=1, checkpoint=tmp_path / "noisy.pt")
+
+
+def test_the_folder_of_a_checkpoint_is_made(tmp_path: Path) -> None:
+    train(network(), blobs(), epochs=1, checkpoint=tmp_path / "new" / "folder" / "run.pt")
+    assert (tmp_path / "new" / "folder" / "run.pt").exists()
+    with pytest.raises(InputError, match="Cannot write to"):
+        train(network(), blobs(), epochs=1, checkpoint=tmp_path / "new" / "folder" / "run.pt" / "in a file")
+
+
+def test_a_prior_trained_anew_does_not_meet_what_came_of_the_old_one(tmp_path: Path) -> None:
+    def run(prior: TensorDataset) -> PriorTraining:
+        options: dict[str, Any] = {"n_classes": (3, 2), "epochs": (2, 1), "frozen_prefix": ["0", "1"], "normal": False}
+        return train_with_prior(network, prior, blobs(classes=2), checkpoints=tmp_path, **options)
+
+    first, again = run(blobs()), run(blobs())
+    assert same(first.pkt, again.pkt)
+    (tmp_path / "prior.pt").unlink()
+    with pytest.raises(InputError, match=r"pkt\.pt is of another training: the network begins with other weights"):
+        run(other_labels())
+
+
 def test_mixed_precision_trains_weights_of_full_precision() -> None:
     generator = torch.Generator().manual_seed(2)
     labels = torch.arange(64) % 2
@@ -140,11 +239,30 @@ def test_the_frozen_part_of_the_papers_vgg() -> None:
         ({"epochs": 0}, "must be positive"),
         ({"epochs": 1, "optimizer": "adamw"}, "expected 'adam' or 'sgd'"),
         ({"epochs": 1, "frozen_prefix": ["0", "1", "4"]}, "every parameter is frozen"),
+        ({"model": nn.ReLU()}, "every parameter is frozen"),
+        ({"dataset": blobs(0)}, "holds no inputs to train on"),
+        ({"dataset": blobs(classes=4)}, "labels run from 0 to 3, but the network has 3 outputs: classes 0 to 2"),
+        ({"dataset": TensorDataset(torch.zeros(4, 4), -torch.ones(4).long())}, "labels run from -1 to -1"),
+        ({"dataset": TensorDataset(torch.zeros(4, 4), torch.zeros(4))}, "labels are torch.float32; expected class"),
     ],
 )
 def test_settings_that_are_not_possible(settings: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        train(network(), blobs(), **settings)
+        train(**{"model": network(), "dataset": blobs(), "epochs": 1} | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": (1,)}, r"epochs=\(1,\): expected one number, \(prior, PKT\)"),
+        ({"epochs": (1, 1, 1, 1)}, "epochs=.*: expected one number"),
+        ({"n_classes": (3,)}, r"n_classes=\(3,\): expected two numbers"),
+        ({"n_classes": 3}, "n_classes=3: expected two numbers"),
+    ],
+)
+def test_settings_that_are_not_possible_with_a_prior(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        train_with_prior(network, blobs(), blobs(), **{"n_classes": (3, 3)} | settings)
 
 
 def test_transfer_copies_what_fits() -> None:
@@ -181,6 +299,8 @@ def test_accuracy_leaves_the_model_as_found() -> None:
     first = accuracy(model, blobs())
     assert model.training
     assert accuracy(model, blobs(), batch_size=7) == first  # no dropout, no batch statistics
+    with pytest.raises(InputError, match="no inputs to predict"):
+        accuracy(model, blobs(0))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -26,6 +26,9 @@ def compare(
     Mechanisms are matched one to one by the Jaccard index of their inputs, on the inputs that both networks predict as
     the class. An overlap counts only where it is larger than unrelated divisions of the same sizes would show.
 
+    Mechanisms hold neither how many inputs were recorded nor the names of the other classes: that both are of the same
+    inputs and classes is taken on trust, unless recordings are given, too.
+
     Parameters
     ----------
     a, b : Mechanisms
@@ -33,8 +36,8 @@ def compare(
     names : (str, str)
         Of the networks, for tables and figures.
     recordings : (Recording, Recording), optional
-        Those that the mechanisms were learnt on. They are checked to be of the same inputs, as far as their length and
-        labels tell, and bring accuracies and the share of predictions alike.
+        Those that the mechanisms were learnt on. They are checked to be of the same classes and inputs, as far as their
+        length and labels tell, and bring accuracies and the share of predictions alike.
     draws : int
         Bootstrap samples of the inputs for intervals. Both clusterings are held fixed.
     seed : int

@@ -127,7 +127,13 @@ class Comparison:
 
     @property
     def moved(self) -> float:
-        """Share of the common inputs that are not in matched mechanisms of both networks."""
+        """Share of the common inputs that are not in matched mechanisms of both networks.
+
+        Matching is one to one. Of a mechanism that the other network divides, all but the part that is matched counts
+        as moved: with 3 mechanisms against 5, two at least have no match, however well the divisions agree. Whether
+        inputs go elsewhere or a mechanism is only divided `table` tells: a part has the verdict ``overlaps``, and
+        nearly all of it is ``inside`` its nearest.
+        """
         return float(1 - sum(self.contingency[pair] for pair in self.matches) / self.contingency.sum())
 
     def table(self) -> pd.DataFrame:
@@ -142,7 +148,8 @@ class Comparison:
             overlap; ``repeated``, the index that the mechanism has with itself when it is found again;
             ``nearest``, the mechanism of the other network with the largest Jaccard index (of those beyond chance,
             where there are any), ``inside``, the share of its common inputs that lie there; ``verdict``: ``matched``,
-            ``overlaps`` (beyond chance, but others match better) or ``alone``. Overlaps are tested exactly, with
+            ``overlaps`` (beyond chance, but others match better, as where one mechanism is divided into several) or
+            ``alone``. Overlaps are tested exactly, with
             Holm's correction over all pairs: being beyond chance says that two mechanisms are related, the Jaccard
             index says how alike they are. Without a match ``jaccard`` to ``p_corrected`` are those of ``nearest``.
         """

@@ -8,43 +8,66 @@ from typing import Any
 import numpy as np
 
 from neucept.discovery import NothingSelectedWarning, Selection, discover
+from neucept.errors import InputError
 from neucept.rankings.subject import Subject
+
+ORDERS = ("ranking", "evidence")
 
 
 class NeuCEPT:
     """Rank neurons by `neucept.discover`.
 
+    Which order to take depends on what the ranking is for. The *ranking* names each piece of information once, so that
+    its first ten neurons say most together: for mechanisms, and to see how far few neurons go. A neuron that says the
+    same as one before it comes late, however important it is. The *evidence* judges each neuron by itself, all that
+    say the same alike: for tests that protect or disturb neurons, where leaving out a twin undoes the protection, and
+    beside attributions, which also judge each by itself.
+
     Parameters
     ----------
+    order : {"ranking", "evidence"}
+        ``ranking``: by ``critical[layer].ranking``. ``evidence``: the least probably null first, then the most
+        important (without calibration: of the largest mean statistic), and dead neurons last; neurons on which the
+        evidence is the same share a place.
+    name : str, optional
+        What tables and figures call it.
     **settings
         Arguments of `neucept.discover`, its defaults where none is given; ``samples`` is the subject's inputs by
         default. With ``calibration=None`` and ``aggregate="frequency"``, neurons are ranked by how often they are
-        selected, as published, those selected equally often by their mean statistic; otherwise by
-        ``critical[layer].ranking``.
+        selected, as published, those selected equally often by their mean statistic, unless ``order="evidence"``.
 
     Attributes
     ----------
     name : str
-        "NeuCEPT", or "NeuCEPT, published" from `published`.
+        As given; by default "NeuCEPT", "NeuCEPT, by evidence", or "NeuCEPT, published" from `published`.
+
+    Raises
+    ------
+    InputError
+        For an unknown order.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.name = "NeuCEPT"
+    def __init__(self, *, order: str = "ranking", name: str | None = None, **settings: Any) -> None:
+        if order not in ORDERS:
+            raise InputError(f"order={order!r}: expected one of {', '.join(map(repr, ORDERS))}.")
+        self.order = order
+        self.name = name or ("NeuCEPT" if order == "ranking" else "NeuCEPT, by evidence")
         self.settings = settings
 
     @classmethod
     def published(cls, **settings: Any) -> NeuCEPT:
         """Give the method as published: knockoffs alone, on all inputs, neurons ranked by frequency over 50 draws."""
-        method = cls(**{"calibration": None, "samples": "all", "aggregate": "frequency", **settings})
-        method.name = "NeuCEPT, published"
-        return method
+        published = {"calibration": None, "samples": "all", "aggregate": "frequency", "name": "NeuCEPT, published"}
+        return cls(**{**published, **settings})
 
     def scores(self, subject: Subject) -> dict[str, np.ndarray]:
-        """Score neurons by their place: k for the first, 1 for the last."""
+        """Score neurons by their place: k for the first, one less for each neuron before."""
         settings = {"samples": subject.rows, "progress": False, **self.settings}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingSelectedWarning)  # the order of neurons needs no selection
             critical = discover(subject.recording, subject.target, list(subject.layers), **settings)
+        if self.order == "evidence":
+            return {layer: _by_evidence(selection) for layer, selection in critical.items()}
         by_frequency = settings.get("calibration", "auto") is None and settings.get("aggregate") == "frequency"
         return {layer: _places(selection, by_frequency) for layer, selection in critical.items()}
 
@@ -56,3 +79,14 @@ def _places(selection: Selection, by_frequency: bool) -> np.ndarray:
     scores = np.empty(len(order))
     scores[order] = np.arange(len(order), 0, -1)
     return scores
+
+
+def _by_evidence(selection: Selection) -> np.ndarray:
+    keys = [-selection.mean_statistic]
+    if selection.null_probability is not None and selection.importance is not None:
+        keys = [selection.null_probability, -selection.importance]
+    # Rows in ascending order: the alive first, then by the first key, those equal in it by the second.
+    evidence = np.column_stack([selection.groups < 0, *keys])
+    _, place, count = np.unique(evidence, axis=0, return_inverse=True, return_counts=True)
+    before = np.cumsum(count) - count
+    return np.asarray(len(evidence) - before[place.ravel()], np.float64)

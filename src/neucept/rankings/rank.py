@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def rank(
     Raises
     ------
     InputError
-        For two methods of one name, and for scores that are not one finite number a neuron.
+        For what is no method, two methods of one name, and scores that are not one finite number a neuron.
 
     Examples
     --------
@@ -58,18 +58,34 @@ def rank(
     0     a       1  activation    2.5     1
     1     a       0  activation    0.5     2
     """
-    names = [method.name for method in methods]
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"The methods are called {names}; expected at least one, each by a name of its own.")
+    methods = _checked(methods)
     subject = Subject.of(recording, target, model, data, rows, layers, output)
     tables = []
     for method in methods:
         found = method.scores(subject)
+        if not isinstance(found, Mapping):
+            raise InputError(f"'{method.name}' gave a {type(found).__name__}; expected {{layer: (k,) scores}}.")
         for layer in subject.layers:
             scores, k = np.asarray(found.get(layer, ())), recording.activations(layer).shape[1]
-            if scores.shape != (k,) or not np.isfinite(scores).all():
+            if scores.shape != (k,) or scores.dtype.kind not in "biuf" or not np.isfinite(scores).all():
                 raise InputError(f"'{method.name}' must give {k} finite scores for layer '{layer}'; got {scores!r}.")
             order = np.argsort(-scores, kind="stable")
             columns = {"layer": layer, "neuron": order, "method": method.name, "score": scores[order]}
             tables.append(pd.DataFrame({**columns, "rank": np.arange(1, k + 1)}))
     return pd.concat(tables, ignore_index=True)
+
+
+def _checked(methods: Any) -> list[Method]:
+    """Refuse what is no list of methods, each with a name of its own."""
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        raise InputError(f"methods={methods!r}: expected a list of methods, such as [Activation()].")
+    found = list(methods)
+    for method in found:
+        if isinstance(method, type):
+            raise InputError(f"methods holds the class {method.__name__}; make a method of it: {method.__name__}().")
+        if not isinstance(getattr(method, "name", None), str) or not callable(getattr(method, "scores", None)):
+            raise InputError(f"{method!r} is no method: expected a name, which is a text, and scores(subject).")
+    names = [method.name for method in found]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"The methods are called {names}; expected at least one, each by a name of its own.")
+    return found

@@ -63,16 +63,22 @@ class Subject:
         Raises
         ------
         InputError
-            For an unknown class or layer, no inputs, or data that cannot be the recorded inputs.
+            For an unknown class or layer, no inputs or layers, or data that cannot be the recorded inputs.
         """
+        wanted = recording.layers if layers is None else layers
+        if isinstance(wanted, str):
+            raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
+        wanted = tuple(wanted)
+        if not wanted or len(set(wanted)) != len(wanted):
+            raise InputError(f"layers={layers!r}: expected at least one name, none twice; None means all recorded.")
         chosen = recording.samples(target, rows)
         if not len(chosen):
             raise InputError(f"There are no inputs to rank neurons on: none is predicted as target={target!r}.")
-        for layer in layers or ():
+        for layer in wanted:
             recording.activations(layer)
         if data is not None and (found := _count(data)) != len(recording):
             raise InputError(f"data holds {found} inputs, the recording {len(recording)}; give the recorded inputs.")
-        return cls(recording, target, chosen, tuple(layers or recording.layers), model, data, output)
+        return cls(recording, target, chosen, wanted, model, data, output)
 
     def activations(self, layer: str) -> np.ndarray:
         """Neurons of a layer on the chosen inputs, (len(rows), k) float64."""

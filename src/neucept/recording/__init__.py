@@ -1,6 +1,12 @@
-"""Record what named layers of a network do on inputs. Knows PyTorch, no statistics."""
+"""Record what named layers of a network do on inputs. Knows PyTorch, no statistics.
+
+Beside it, what runs a network from a layer on: `tail`, the part after a layer, and `agreement`, the share of
+predictions that hold with some of a layer's neurons replaced.
+"""
 
 from neucept.recording.record import list_layers, record
 from neucept.recording.recording import Recording
+from neucept.recording.replacing import agreement
+from neucept.recording.tail import tail
 
-__all__ = ["Recording", "list_layers", "record"]
+__all__ = ["Recording", "agreement", "list_layers", "record", "tail"]

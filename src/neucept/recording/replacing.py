@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError
+from neucept.errors import InputError, closest
 from neucept.recording.batches import forward, to_device
 from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
 from neucept.recording.neurons import channel_axis, first_tensor
@@ -39,6 +39,7 @@ def agreement(
 
     Replaced once by their mean over inputs of all kinds (position by position where a neuron is a map), once by what
     another input, drawn from all of the recording, has there. All replaced neurons come from the same other input.
+    To be had from `neucept.recording`.
 
     Parameters
     ----------
@@ -51,9 +52,9 @@ def agreement(
     layer : str
         Recorded as channels or elements.
     kept : mapping of str to array
-        Sets of neurons that stay, by any names.
+        Sets of neurons that stay, by any names: numbers, or a mask over the layer's neurons.
     rows : array
-        Inputs to predict.
+        Inputs to predict: numbers, or a mask over the recorded ones.
     output : None, str, int or callable
         As in `neucept.record`.
     batch_size, seed : int
@@ -67,19 +68,20 @@ def agreement(
     Raises
     ------
     InputError
-        When the layer's neurons cannot be replaced, see `replaceable`, or the data does not match the recording.
+        When the layer's neurons cannot be replaced, see `replaceable`, when the data does not match the recording, when
+        there are no such neurons or inputs, or no inputs at all.
     """
-    if not replaceable(recording, layer):
-        raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
-    data = data[0] if isinstance(data, tuple | list) and len(data) == 2 and len(data[0]) == len(recording) else data
-    if not hasattr(data, "__getitem__") or len(data) != len(recording):
-        raise InputError("data must hold the recorded inputs, by number, for neurons to be replaced.")
+    data = _checked(model, data, recording, layer)
+    check_batch_size(batch_size)
+    rows, k = numbers_of(rows, len(recording), "rows"), recording.activations(layer).shape[1]
+    if not len(rows):
+        raise InputError("No inputs were given: rows is empty.")
+    masks = {name: torch.zeros(k, dtype=torch.bool) for name in kept}
+    for name, neurons in kept.items():
+        masks[name][torch.as_tensor(numbers_of(neurons, k, f"kept['{name}']"))] = True
     rng = np.random.default_rng(seed)
     others = rng.choice(len(recording), size=len(rows), replace=len(rows) > len(recording))
     hits = {name: np.zeros(2) for name in kept}
-    masks = {name: torch.zeros(recording.activations(layer).shape[1], dtype=torch.bool) for name in kept}
-    for name, neurons in kept.items():
-        masks[name][torch.as_tensor(np.asarray(neurons, dtype=np.int64))] = True
     with left_as_found(model) as device:
         mean = _mean(model, layer, [data[int(i)] for i in others[:512]], device, batch_size)
         for start in range(0, len(rows), batch_size):
@@ -92,6 +94,52 @@ def agreement(
                         logits = logits_of(forward(model, inputs), output)[: len(mine)]
                     hits[name][way] += (logits.argmax(1).cpu().numpy() == expected).sum()
     return {name: (float(count[0] / len(rows)), float(count[1] / len(rows))) for name, count in hits.items()}
+
+
+def _checked(model: nn.Module, data: Any, recording: Recording, layer: str) -> Any:
+    """Give the recorded inputs, without labels; refuse layers whose neurons cannot be replaced."""
+    if not replaceable(recording, layer):
+        raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
+    if (name := split_call(layer)[0]) not in (known := modules_by_name(model)):
+        raise InputError(f"The model has no module '{name}'.{closest(name, known)}")
+    data = data[0] if isinstance(data, tuple | list) and len(data) == 2 and len(data[0]) == len(recording) else data
+    if not hasattr(data, "__getitem__") or len(data) != len(recording):
+        raise InputError("data must hold the recorded inputs, by number, for neurons to be replaced.")
+    return data
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Refuse what is no number of inputs."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size={batch_size!r}: expected a number from 1 on.")
+
+
+def numbers_of(given: Any, n: int, name: str) -> np.ndarray:
+    """Give numbers from 0 to n - 1 as such, and those that a mask (n,) names.
+
+    Raises
+    ------
+    InputError
+        For a mask of another length, numbers out of range and anything else.
+
+    Examples
+    --------
+    >>> numbers_of([True, False, True], 3, "rows").tolist(), numbers_of([2, 0], 3, "rows").tolist()
+    ([0, 2], [2, 0])
+    """
+    chosen = np.asarray(given)
+    if chosen.ndim == 1 and not chosen.size:
+        return np.zeros(0, np.int64)
+    if chosen.dtype == bool and chosen.shape == (n,):
+        return np.flatnonzero(chosen)
+    if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer):
+        raise InputError(
+            f"{name} has shape {chosen.shape} and type {chosen.dtype}; expected numbers from 0 to {n - 1}, or a mask"
+            f" ({n},)."
+        )
+    if (wrong := chosen[(chosen < 0) | (chosen >= n)]).size:
+        raise InputError(f"{name} holds {wrong[0]}; expected numbers from 0 to {n - 1}.")
+    return chosen.astype(np.int64)
 
 
 @contextmanager

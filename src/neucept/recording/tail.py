@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from copy import deepcopy
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from neucept.errors import InputError, closest
 from neucept.recording.hooks import INPUT, modules_by_name, split_call
+from neucept.recording.neurons import first_tensor
+
+_KEEP_ROWS = {  # functions and methods that leave the first axis of their first argument as it is
+    *(operator.add, operator.iadd, operator.sub, operator.isub, operator.mul, operator.imul, operator.truediv),
+    *(torch.add, torch.sub, torch.mul, torch.div, torch.relu, torch.sigmoid, torch.tanh),
+    *("add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "relu", "relu_", "sigmoid", "tanh"),
+    *("clone", "contiguous", "float", "to"),
+}
 
 
 def tail(model: nn.Module, layer: str) -> nn.Module:
     """Give the rest of a network after a layer: a module from what the layer returns to what the model returns.
 
-    Attributions and ablations at a layer then need not run the network up to it again.
+    Attributions and ablations at a layer then need not run the network up to it again. Where the network asks its input
+    for the batch size after the layer, the rest takes it from what it is given. To be had from `neucept.recording`.
 
     Parameters
     ----------
@@ -33,8 +44,9 @@ def tail(model: nn.Module, layer: str) -> nn.Module:
     Raises
     ------
     InputError
-        When the output depends on the input other than through the layer (a skip connection round it), when the layer
-        is unknown, never called or called several times, or when the network cannot be traced.
+        When the output depends on the input other than through the layer (a skip connection round it, or another size
+        of the input than the batch size), when the layer is unknown, never called or called several times, or when the
+        network cannot be traced.
 
     Examples
     --------
@@ -108,6 +120,8 @@ def _from(graph: fx.Graph, cut: fx.Node, layer: str) -> fx.Graph:
     needed: set[fx.Node] = {cut}
     waiting = [node for node in graph.nodes if node.op == "output"]
     waiting += _descendants(graph, cut)  # also those that only change a value in place
+    after = set(waiting)
+    batch_sizes = {n for n in graph.nodes if n not in after and _is_batch_size(n)} if _by_input(cut) else set()
     while waiting:
         node = waiting.pop()
         if node in needed:
@@ -118,13 +132,77 @@ def _from(graph: fx.Graph, cut: fx.Node, layer: str) -> fx.Graph:
                 " than through the layer (a connection that skips it). Take a layer after the two meet."
             )
         needed.add(node)
-        waiting += node.all_input_nodes
+        if node not in batch_sizes:
+            if node not in after and _is_size(node):
+                _refuse_size(node, layer)
+            waiting += node.all_input_nodes
     found = fx.Graph()
     copies = {cut: found.call_function(_own, (found.placeholder("activations"),))}
     for node in graph.nodes:
-        if node in needed and node is not cut:
+        if node in batch_sizes:
+            if node in needed:
+                copies[node] = found.call_function(_batch_size, (copies[cut],))
+        elif node in needed and node is not cut:
             copies[node] = found.node_copy(node, copies.__getitem__)
     return found
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    """Whether a node is `x.shape[0]`, `x.size()[0]` or `x.size(0)`, with x one row an input."""
+    given: list[Any] = [*node.args, *node.kwargs.values()]
+    if node.op == "call_method":
+        return _is_size(node) and given[1:] == [0] and _by_input(given[0])
+    if node.target is not operator.getitem or not isinstance(given[0], fx.Node) or not _is_size(given[0]):
+        return False
+    whole = given[0].op == "call_function" or len(given[0].args) + len(given[0].kwargs) == 1
+    return whole and given[1:] == [0] and _by_input(given[0].args[0])
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether a node is `x.shape` or `x.size(...)`."""
+    if node.op == "call_method":
+        return node.target == "size"
+    return node.target is getattr and list(node.args[1:]) == ["shape"]
+
+
+def _by_input(value: Any) -> bool:
+    """Whether a value surely has one row an input: what the network is given, and what keeps the first axis of it."""
+    while isinstance(value, fx.Node) and value.op != "placeholder":
+        keeps = (
+            value.op == "call_module"
+            or value.target in _KEEP_ROWS
+            or getattr(value.target, "__module__", "") == "torch.nn.functional"
+            or (value.target in ("flatten", torch.flatten) and value.args[1:] == (1,))
+        )
+        if not keeps or not value.args:
+            return False
+        value = value.args[0]
+    return isinstance(value, fx.Node)
+
+
+def _refuse_size(node: fx.Node, layer: str) -> None:
+    """Refuse other sizes than the batch size, which need not be those of what the layer returns."""
+    for name in _inputs_of(node):
+        raise InputError(
+            f"The network cannot be cut at layer '{layer}': after it, a size from before it (of the input '{name}' or"
+            " what comes of that) is used. Take sizes there from a value after the layer, as in y.flatten(1) or"
+            " y.shape[0], or write them as numbers."
+        )
+
+
+def _inputs_of(node: fx.Node) -> list[str]:
+    """Name the inputs of the network that a node depends on."""
+    found, waiting = dict[fx.Node, None](), [node]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found[one] = None
+            waiting += one.all_input_nodes
+    return [str(one.target) for one in found if one.op == "placeholder"]
+
+
+def _batch_size(value: Any) -> int:
+    return len(first_tensor(value))
 
 
 def _descendants(graph: fx.Graph, cut: fx.Node) -> list[fx.Node]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from neucept.errors import InputError, closest
 from neucept.progress import progress as show_progress
+from neucept.training import checkpoint as checkpoints
 
 Augment = Callable[[Tensor], Tensor]
 
@@ -68,7 +67,9 @@ def train(
     device : str or torch.device, optional
         Where to train; where the model is, by default. The model goes back where it was.
     checkpoint : str or Path, optional
-        A file written after each epoch, whole or not at all. Where it exists, training goes on from it.
+        A file written after each epoch, whole or not at all. Where it exists, training goes on from it: with the same
+        settings, a network that begins with the same weights, and the same data, of which a few inputs are compared.
+        Whether `augment` is the same nobody can tell.
     frozen_prefix : str or sequence of str
         Names of modules, normally the first ones, whose parameters and batch statistics stay fixed, with all in them.
     mixed_precision : bool
@@ -87,7 +88,8 @@ def train(
     Raises
     ------
     InputError
-        A setting is not possible, a frozen module does not exist, or the checkpoint is of another training.
+        A setting is not possible, there are no inputs, a label is none of the network's classes, a frozen module does
+        not exist, or the checkpoint is of another training or cannot be written.
 
     Examples
     --------
@@ -101,10 +103,13 @@ def train(
         raise InputError(f"epochs={epochs}, batch_size={batch_size} and lr={lr} must be positive.")
     if optimizer not in ("adam", "sgd"):
         raise InputError(f"optimizer={optimizer!r} is not possible; expected 'adam' or 'sgd'.")
+    if not _length(dataset):
+        raise InputError("The data set holds no inputs to train on.")
     frozen = _modules(model, frozen_prefix)
-    home = next(model.parameters()).device
+    home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     place = torch.device(device) if device is not None else home
     with own_randomness(place), _fixed(frozen):
+        own = checkpoints.identity(model, dataset, frozen_prefix) if checkpoint is not None else {}
         model.to(place)
         if mixed_precision:
             model.to(memory_format=torch.channels_last)
@@ -118,6 +123,7 @@ def train(
             "seed": seed,
             "mixed_precision": mixed_precision,
             "inputs": _length(dataset),
+            **own,
         }
         losses = run.resume(Path(checkpoint), settings) if checkpoint is not None else []
         steps = math.ceil(_length(dataset) / batch_size)
@@ -163,6 +169,11 @@ def accuracy(
     device : str or torch.device, optional
         Where to compute; where the model is, by default.
 
+    Raises
+    ------
+    InputError
+        There are no inputs.
+
     Examples
     --------
     >>> from torch.utils.data import TensorDataset
@@ -170,6 +181,8 @@ def accuracy(
     >>> accuracy(nn.Flatten(), TensorDataset(logits, torch.tensor([0, 1, 1, 1])))
     0.75
     """
+    if not _length(dataset):
+        raise InputError("The data set holds no inputs to predict.")
     training = model.training
     home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     place = torch.device(device) if device is not None else home
@@ -240,6 +253,7 @@ class _Run:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.model(inputs)
+        _check_labels(labels, logits)
         loss = cross_entropy(logits.float(), labels.to(self.device))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -247,31 +261,28 @@ class _Run:
         return loss.detach()
 
     def save(self, path: Path, settings: dict[str, Any], losses: list[float]) -> None:
-        state = {
-            "settings": settings,
-            "losses": losses,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        partial = path.with_name(path.name + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        weights, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        checkpoints.write(path, {"settings": settings, "losses": losses, "model": weights, "optimizer": optimizer})
 
     def resume(self, path: Path, settings: dict[str, Any]) -> list[float]:
-        if not path.exists():
+        state = checkpoints.read(path, settings, self.device)
+        if state is None:
             return []
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            found, losses, weights, optimizer = (state[key] for key in ("settings", "losses", "model", "optimizer"))
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no checkpoint of a training ({type(error).__name__}); remove it.") from error
-        changed = [key for key, value in settings.items() if found.get(key) != value]
-        other = [f"{key} {found.get(key)} there, {settings[key]} now" for key in changed]
-        if other:
-            raise InputError(f"The checkpoint {path} is of another training: {'; '.join(other)}. Remove or rename it.")
-        self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(optimizer)
-        return list(losses)
+        checkpoints.load(path, state, self.model, self.optimizer)
+        return list(state["losses"])
+
+
+def _check_labels(labels: Tensor, logits: Tensor) -> None:
+    """Refuse class numbers that the network has no output for."""
+    if labels.ndim != 1 or logits.ndim != 2:
+        return
+    if labels.is_floating_point():
+        raise InputError(f"The labels are {labels.dtype}; expected class numbers, whole.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise InputError(
+            f"The labels run from {int(labels.min())} to {int(labels.max())}, but the network has {logits.shape[1]}"
+            f" outputs: classes 0 to {logits.shape[1] - 1}."
+        )
 
 
 def _one_cycle(done: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -95,7 +96,8 @@ def train_with_prior(
     frozen_prefix : str or sequence of str
         Modules of the posterior network that keep what the prior task taught them, batch statistics included.
     checkpoints : str or Path, optional
-        Folder for checkpoints, with which training goes on after an interruption.
+        Folder for checkpoints, with which training goes on after an interruption. After another training of the prior
+        network those that began from its parameters are refused.
     seed : int
         For initial weights and all else.
     **settings
@@ -109,10 +111,15 @@ def train_with_prior(
     Raises
     ------
     InputError
-        The number of classes is not known, or a setting is not possible.
+        The number of classes is not known, a setting is not possible, or a checkpoint is of another training.
     """
+    if n_classes is not None and np.shape(n_classes) != (2,):
+        raise InputError(f"n_classes={n_classes!r}: expected two numbers, such as (10, 2).")
+    passes = (epochs, epochs) if isinstance(epochs, int | np.integer) else tuple(epochs)
+    if len(passes) not in (2, 3):
+        raise InputError(f"epochs={epochs!r}: expected one number, (prior, PKT) or (prior, PKT, normal).")
     width_prior, width_posterior = n_classes or (_width(prior_data), _width(posterior_data))
-    epochs_prior, epochs_pkt, *others = (epochs, epochs) if isinstance(epochs, int) else epochs
+    epochs_prior, epochs_pkt, *others = passes
     folder = Path(checkpoints) if checkpoints is not None else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,11 +129,9 @@ def train_with_prior(
             torch.manual_seed(seed)
             return factory(width)
 
-    def fit(model: nn.Module, data: Dataset[tuple[Tensor, int]], name: str, passes: int, **more: Any) -> None:
+    def fit(model: nn.Module, data: Dataset[tuple[Tensor, int]], name: str, count: int, **more: Any) -> None:
         file = folder / f"{name}.pt" if folder is not None else None
-        train(
-            model, data, epochs=passes, seed=seed, checkpoint=file, description=f"Training {name}", **settings, **more
-        )
+        train(model, data, epochs=count, seed=seed, checkpoint=file, description=f"Training {name}", **settings, **more)
 
     prior = fresh(width_prior)
     fit(prior, prior_data, "prior", epochs_prior)
