@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ablation import GAMMAS, KINDS, MAGNITUDES, SIGNS, areas, by_column, curves, panels, plot, save, setting, summary
-from common import Results, Scale, main, shown
+from common import Results, Scale, Verdict, interval, main, shown
 from networks import TASKS, pairs, tensors, trained
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -33,7 +33,18 @@ CLAIM = (
 LEVELS = (0, 0.5, 1, 2, 4, 8)  # multiples of the images' mean norm
 TOPS = (100, None)
 LOCAL = ("saliency", "integrated gradients", MAGNITUDES, "DeepLIFT", "gradient SHAP")
-NEAR = 0.05  # what "comparable" is taken to mean
+CHANCE = ("random", "random patches")
+WORDS = {"positive": "published noise", "both": "noise of both signs"}
+NAMES = {"random": "random pixels", "NeuCEPT, published": "NeuCEPT, published form"}
+SHOWN = (
+    "NeuCEPT",
+    "NeuCEPT, published",
+    "saliency",
+    MAGNITUDES,
+    "integrated gradients",
+    "variance of patches",
+    *CHANCE,
+)
 STEPS = 20  # of integrated gradients: the network, not its last layers, is run for each
 
 
@@ -111,35 +122,126 @@ def draw(found: dict, path: Path) -> None:
     save(figure, path, "norm of the noise, in mean norms of the images")
 
 
-def finding(found: dict) -> str:
+def by_seed(found: dict) -> dict[str, pd.DataFrame]:
+    """Give {signs: areas, a row a pair of networks and a column a method}: mean of networks, gammas, tops, classes."""
     table = areas(found, ("signs", "top", "gamma", "class"))
-    words = {"positive": "published noise", "both": "noise of both signs"}
-    table["column"] = table["column"].str.removeprefix("input, ") + ", " + table["signs"].map(words)
-    sentences = [compared(table[table["signs"] == signs], words[signs]) for signs in SIGNS]
-    head = (
-        f"Area under accuracy against noise (of 0 to {LEVELS[-1]} mean norms), mean over pkt and normal networks,"
-        " gammas and classes."
-    )
-    return "\n".join([f"{head}\n", *by_column(table), "", *sentences])
+    each = table.groupby(["signs", "method", "seed"])["area"].mean().unstack("method")
+    return {signs: each.loc[signs] for signs in SIGNS}
 
 
-def compared(table: pd.DataFrame, words: str) -> str:
-    """Set NeuCEPT beside the attributions and chance."""
-    by_seed = table.groupby(["method", "seed"])["area"].mean().unstack("method")
-    order = by_seed[list(LOCAL)].mean().sort_values(ascending=False).index
-    ours = by_seed["NeuCEPT"]
-    differences = [
-        f"{shown((ours - by_seed[other]).to_list(), 3)} from {name}"
-        for name, other in {
-            f"the best attribution ({order[0]})": order[0],
-            f"the third of the five ({order[2]})": order[2],
-            "random patches": "random patches",
-        }.items()
+def less(one: pd.DataFrame, other: str, ours: str = "NeuCEPT") -> list[float]:
+    """Our area minus another method's, a value a pair of networks."""
+    return (one[ours] - one[other]).to_list()
+
+
+def within(one: pd.DataFrame) -> bool:
+    """Whether NeuCEPT's mean area lies between the least and the largest of the attributions."""
+    of_others = one[list(LOCAL)].mean()
+    return bool(of_others.min() <= one["NeuCEPT"].mean() <= of_others.max())
+
+
+def above(values: list[float]) -> bool:
+    """Whether the interval, of three values or more, lies above zero."""
+    mean, half = interval(values)
+    return len(values) > 2 and mean - half > 0
+
+
+def signed(values: list[float]) -> str:
+    text = shown(values)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def networks(found: dict) -> str:
+    pairs_of = len({key.split()[1] for key in found})
+    return f"{len(found)} LeNet{'s' * (len(found) > 1)}, {pairs_of} pair{'s' * (pairs_of > 1)}"
+
+
+def verdicts(found: dict) -> list[Verdict]:
+    if not found:
+        return []
+    each = by_seed(found)
+    comparable = all(within(one) for one in each.values())
+    informed = all(above(less(one, name)) for one in each.values() for name in CHANCE)
+    one = each["positive"]
+    best = one[list(LOCAL)].mean().idxmax()
+    return [
+        Verdict(
+            "Figure 18",
+            "at the input, NeuCEPT's features explain about as well as local attributions",
+            f"area with published noise: {signed(less(one, best))} beside {best}, within the range of the attributions,"
+            f" {signed(less(one, 'random'))} beside random pixels ({networks(found)})"
+            if within(one)
+            else f"area with published noise: {signed(less(one, best))} beside {best}, outside the range of the"
+            f" attributions, {signed(less(one, 'random'))} beside random pixels ({networks(found)})",
+            "yes" if comparable and informed else "partly" if comparable else "no",
+        )
     ]
-    short = {name: float((by_seed[name] - by_seed[order[0]]).mean()) for name in ("NeuCEPT", "random")}
-    random = f"{'so are' if short['random'] > -NEAR else 'unlike'} random pixels ({short['random']:.3f} from it)"
-    verdict = f"within {NEAR} of the best attribution, {random}" if short["NeuCEPT"] > -NEAR else "not comparable"
-    return f"With {words}, NeuCEPT's area differs by {', '.join(differences)}: {verdict}."
+
+
+def finding(found: dict) -> str:
+    each = by_seed(found)
+    lines = [
+        f"{judged(each)} ({networks(found)}).",
+        "",
+        f"Area under accuracy against noise of 0 to {LEVELS[-1]} mean norms, mean over PKT and normal networks, gammas,"
+        " first 100 and continuous, and classes; and NeuCEPT's minus it, paired:\n",
+        "| noise spares first the pixels by | " + " | ".join(f"{w} | NeuCEPT minus it" for w in WORDS.values()) + " |",
+        "| --- |" + " --- | --- |" * len(SIGNS),
+    ]
+    lines += [row(each, name) for name in SHOWN]
+    lines += ["", *further(found, each)]
+    return "\n".join(lines)
+
+
+def row(each: dict[str, pd.DataFrame], name: str) -> str:
+    cells = []
+    for one in each.values():
+        cells += [shown(one[name].to_list()), "" if name == "NeuCEPT" else signed(less(one, name))]
+    return f"| {NAMES.get(name, name)} | {' | '.join(cells)} |"
+
+
+def judged(each: dict[str, pd.DataFrame]) -> str:
+    """Set NeuCEPT beside the attributions and chance."""
+    comparable = all(within(one) for one in each.values())
+    informed = all(above(less(one, name)) for one in each.values() for name in CHANCE)
+    head = "NeuCEPT at the input is comparable with the attributions: its area is within their range"
+    if not comparable:
+        head = "NeuCEPT at the input is not comparable with the attributions: its area is not within their range"
+    best = {signs: one[list(LOCAL)].mean().idxmax() for signs, one in each.items()}
+    said = " and ".join(f"{signed(less(one, best[s]))} with {WORDS[s]} ({best[s]})" for s, one in each.items())
+    text = f"{head}, beside the best of them {said}."
+    if comparable and not informed:
+        unclear = [
+            f"{NAMES.get(name, name)} with {WORDS[signs]} ({signed(less(one, name))})"
+            for signs, one in each.items()
+            for name in CHANCE
+            if not above(less(one, name))
+        ]
+        text += f" This says little for it, as it is not shown to be better than {', '.join(unclear)}"
+    return text.removesuffix(".")
+
+
+def further(found: dict, each: dict[str, pd.DataFrame]) -> list[str]:
+    table = areas(found, ("signs", "top", "gamma", "class"))
+    table["column"] = table["column"].str.removeprefix("input, ") + ", " + table["signs"].map(WORDS)
+    positive = table[table["signs"] == "positive"]
+    spread = positive.groupby(["seed", "kind", "top", "gamma", "method"])["area"].agg(["min", "max"])
+    published = ", ".join(
+        f"{signed(less(each[signs], name, 'NeuCEPT, published'))} beside {NAMES.get(name, name)} ({WORDS[signs]})"
+        for signs in SIGNS
+        for name in ("saliency", *CHANCE)
+    )
+    return [
+        "<details><summary>All methods, by first 100 and continuous scores; the published form</summary>\n",
+        *by_column(table),
+        "",
+        f"The published form's area is {published}.",
+        "",
+        "Published noise is never negative: it brightens the image, and one class gains what the other loses. Areas of"
+        f" the two classes differ by {(spread['max'] - spread['min']).mean():.2f} on average. “random”: random pixels.",
+        "",
+        "</details>",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
 """Appendix G: are mechanisms on globally important neurons redundant for one prediction.
 
 The global objective (10) looks for the neurons that tell most about all later layers, on all inputs; ours (2) for those
-that tell most about one class's logit, on the inputs predicted as it. Of each the ten first-ranked neurons of a layer
-are taken, and five mechanisms learnt on the inputs predicted as the class. A neuron is used by the prediction if the
-prediction changes when the neuron is replaced by what another input has there (resampled). A mechanism is redundant if
-its label says nothing about what the other ten neurons leave unexplained of the margin: the margin is predicted from
-them (kernel ridge regression, five folds), and the residual's mean in the mechanism is compared with that of as many
-inputs drawn at random (permutation test, Holm's correction). That is judged beside its converse: what our mechanisms
-say beyond the globally important neurons. CE does not measure redundancy: prior labels that the prediction does not use
-lower it too.
+that tell most about one class's logit, on the inputs predicted as it. So the objective and the inputs differ at once,
+and what is measured is the effect of both. Of each the ten first-ranked neurons of a layer are taken, and five
+mechanisms learnt on the inputs predicted as the class. A neuron is used by the prediction if the prediction changes
+when the neuron is replaced by what another input has there (resampled). A mechanism is called redundant if its label is
+not shown, at 5%, to say something of what the other ten neurons leave unexplained of the margin: the margin is
+predicted from them (kernel ridge regression, five folds), and the residual's mean in the mechanism is compared with
+that of as many inputs drawn at random (permutation test, Holm's correction). That is judged beside its converse: what
+our mechanisms say beyond the globally important neurons. CE does not measure redundancy: prior labels that the
+prediction does not use lower it too.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from common import Results, Scale, main, shown
+from common import Results, Scale, Verdict, interval, main, shown
 from networks import TASKS, pairs, recorded, tensors, trained
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import RidgeCV
@@ -32,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 import neucept
 from neucept.comparison import compare
-from neucept.recording.replacing import agreement
+from neucept.recording import agreement
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -196,7 +198,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axis.barh(place_of_bar, [np.mean(v) if v else 0.0 for v in values], width, color=colours[way], label=way)
             for y, part in zip(place_of_bar, values, strict=True):
                 axis.plot(part, [y] * len(part), ".", color="black", ms=3)
-        axis.set_yticks(at, [" ".join(place) for place in where] if axis is axes[0] else [""] * len(at), fontsize=8)
+        axis.set_yticks(at, [named(place) for place in where] if axis is axes[0] else [""] * len(at), fontsize=8)
         axis.invert_yaxis()
         axis.set_xlabel(words, fontsize=8)
         axis.tick_params(labelsize=8)
@@ -208,9 +210,146 @@ def draw(found: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+def named(place: tuple[str, str, str]) -> str:
+    task, paper, kind = place
+    return f"{TASKS[task].architecture.__name__} {'PKT' if kind == 'pkt' else kind}, {paper}"
+
+
+# Each with the sign of ours minus global that the paper's claim implies; shares in percent.
+MEASURES: dict[str, tuple[Callable[[dict[str, Any], str], float], int]] = {
+    "mechanisms not shown (at 5%) to say anything beyond the other's ten neurons, of 5": (
+        lambda cell, way: cell[way]["redundant"],
+        -1,
+    ),
+    "share of the margin's variance that mechanisms say beyond the other's ten neurons (%)": (
+        lambda cell, way: 100 * cell[way]["beyond the other's neurons"],
+        1,
+    ),
+    "predictions that change when the neurons of one set only are resampled (%)": (
+        lambda cell, way: 100 * (1 - cell["agreement"][f"without {way} only"]),
+        1,
+    ),
+}
+COUNTS = ("none", "one", "two", "all")
+CASES = {"Two classes": ("pkt", "normal"), "Ten classes": ("prior",)}
+
+
+def by_network(found: dict[str, Any], case: str, of: Callable[[dict[str, Any], str], float], way: str) -> list[float]:
+    """One value a network, the mean of its layers and classes."""
+    values: dict[str, list[float]] = {}
+    for key, cell in found.items():
+        if key.split()[2] in CASES[case]:
+            values.setdefault(" ".join(key.split()[:3]), []).append(of(cell, way))
+    return [float(np.mean(mine)) for mine in values.values()]
+
+
+def apart(found: dict[str, Any], case: str, measure: str) -> list[float]:
+    """Ours minus global, a value a network."""
+    of = MEASURES[measure][0]
+    ours_, others = (by_network(found, case, of, way) for way in WAYS)
+    return np.subtract(ours_, others).tolist()
+
+
+def sides(found: dict[str, Any], case: str) -> dict[str, tuple[int, bool]]:
+    """Whether each measure points the paper's way (1) or the other (-1) on average, and whether that is shown."""
+    found_sides = {}
+    for measure, (_, sign) in MEASURES.items():
+        values = apart(found, case, measure)
+        mean, half = interval(values)
+        found_sides[measure] = (int(np.sign(mean)) * sign, len(values) > 2 and abs(mean) > half)
+    return found_sides
+
+
+def holds(found: dict[str, Any], case: str) -> str:
+    """Yes or no where the shown measures agree; where none is shown, no if most point the other way."""
+    found_sides = sides(found, case).values()
+    for_it = [side for side, clear in found_sides if clear]
+    if for_it:
+        return "yes" if min(for_it) > 0 else "no" if max(for_it) < 0 else "partly"
+    return "no" if sum(side for side, _ in found_sides) < 0 else "partly"
+
+
+def signed(values: list[float], digits: int = 2) -> str:
+    text = shown(values, digits)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def cases(found: dict[str, Any]) -> list[str]:
+    return [case for case in CASES if by_network(found, case, next(iter(MEASURES.values()))[0], "ours")]
+
+
+def verdicts(found: dict[str, Any]) -> list[Verdict]:
+    rows = []
+    for case in cases(found):
+        redundant, beyond, changed = (apart(found, case, measure) for measure in MEASURES)
+        rows.append(
+            Verdict(
+                f"Appendix G, {case.lower()}",
+                "mechanisms on globally important neurons are prone to redundancy, ours are not",
+                f"ours minus global: {signed(redundant, 1)} of 5 mechanisms not shown to add anything,"
+                f" {signed(beyond, 1)}% of the margin's variance added, {signed(changed, 1)}% of predictions changed"
+                f" ({len(changed)} network{'s' * (len(changed) > 1)})",
+                holds(found, case),
+            )
+        )
+    return rows
+
+
 def finding(found: dict[str, Any]) -> str:
+    here = cases(found)
+    lines = [
+        " ".join(judged(found, case) for case in here),
+        "",
+        "Ours is discovered on the inputs predicted as the class and the global objective on all inputs: the objective"
+        " and the inputs differ at once. Mean over networks, layers and classes; the difference is paired:\n",
+        "| | " + " | ".join(f"{case}: ours | global | ours minus global" for case in here) + " |",
+        "| --- |" + " --- | --- | --- |" * len(here),
+    ]
+    for measure, (of, _) in MEASURES.items():
+        cells = []
+        for case in here:
+            cells += [f"{np.mean(by_network(found, case, of, way)):.2f}" for way in WAYS]
+            cells.append(signed(apart(found, case, measure)))
+        lines.append(f"| {measure} | {' | '.join(cells)} |")
+    cells = []
+    for case in here:
+        others = by_network(found, case, lambda cell, _: 100 * (1 - cell["agreement"]["without random only"]), "")
+        cells.append(f"{np.mean(others):.2f} | | ")
+    lines.append(
+        "| the same with as many neurons, drawn at random, that neither ranks among its ten (%) | "
+        f"{' | '.join(cells)} |"
+    )
+    return "\n".join([*lines, "", *further(found)])
+
+
+def judged(found: dict[str, Any], case: str) -> str:
+    """Say which way the measures point."""
+    count = len(apart(found, case, next(iter(MEASURES))))
+    head = {
+        "yes": "the claim is borne out",
+        "partly": "the claim is borne out in part",
+        "no": "the claim is not borne out, our mechanisms are as redundant as the global ones or more",
+    }[holds(found, case)]
+    found_sides = list(sides(found, case).values())
+    clear = sum(one for _, one in found_sides)
+    other_way = sum(side < 0 for side, _ in found_sides)
+    kept = (
+        "too few networks for intervals" if count < 3 else f"{COUNTS[clear]} of the three is shown to differ from zero"
+    )
+    return (
+        f"{case} ({count} network{'s' * (count > 1)}): {head}; of three differences {COUNTS[other_way]}"
+        f" point{'s' * (other_way < 2)} against it ({kept})."
+    )
+
+
+def further(found: dict[str, Any]) -> list[str]:
     where = places(found)
-    lines = ["| | " + " | ".join(" ".join(place) for place in where) + " |", "| --- " * (len(where) + 1) + "|"]
+    lines = [
+        "<details><summary>By network and layer; cluster entropy (CE)</summary>\n",
+        "CE by itself says nothing about redundancy. Prior networks have no labels finer than their classes.\n",
+        "| | " + " | ".join(named(place) for place in where) + " |",
+        "| --- " * (len(where) + 1) + "|",
+    ]
 
     def row(words: str, *path: str, digits: int = 2) -> None:
         columns = [column(found, place, *path) for place in where]
@@ -219,42 +358,22 @@ def finding(found: dict[str, Any]) -> str:
     row("neurons in both sets of ten", "shared neurons", digits=1)
     row("AMI of the mechanisms of both", "mechanisms, AMI")
     row("mechanisms without a match, of 5", "mechanisms unmatched", digits=1)
-    for name in ("ours", "global", "random"):
-        row(f"predictions that stay with {name}-only neurons resampled", "agreement", f"without {name} only", digits=3)
+    for name, words in (
+        ("ours", "the neurons that only ours ranks among its ten"),
+        ("global", "the neurons that only the global objective does"),
+        ("random", "as many others, drawn at random,"),
+    ):
+        row(f"predictions that stay when {words} are resampled", "agreement", f"without {name} only", digits=3)
     for name in WAYS:
-        row(f"predictions that stay with the ten of {name} alone", "agreement", f"{name} alone")
+        row(f"predictions that stay with all but the ten of {name} resampled", "agreement", f"{name} alone")
     for way, other in (WAYS, WAYS[::-1]):
         row(f"{way}: margin predicted by the ten neurons (held-out R²)", way, "r2")
         row(f"{way}: share of the margin that the mechanisms say", way, "of the margin")
         row(f"{way}: share they say beyond the ten of {other}", way, "beyond the other's neurons", digits=4)
-        row(f"{way}: mechanisms that say nothing beyond those, of 5", way, "redundant", digits=1)
+        row(f"{way}: mechanisms not shown to say anything beyond those, of 5", way, "redundant", digits=1)
         row(f"{way}: CE of the fine labels (bits)", way, "ce")
         row(f"{way}: AMI with the fine labels", way, "ami")
-    two, ten = ({k: c for k, c in found.items() if (k.split()[2] == "prior") == prior} for prior in (False, True))
-    said = [verdict(part, words) for part, words in ((two, "Two classes"), (ten, "Ten classes")) if part]
-    return "\n".join([*lines, "", " ".join(said), "CE by itself says nothing about redundancy."])
-
-
-def verdict(found: dict[str, Any], words: str) -> str:
-    """Judge redundancy by what the prediction uses and by what mechanisms say beyond the other's neurons."""
-
-    def both(part: str) -> tuple[np.ndarray, np.ndarray]:
-        ours_, others = ([cell[way][part] for cell in found.values()] for way in WAYS)
-        return np.array(ours_, float), np.array(others, float)
-
-    used, used_global = (np.array([c["agreement"][f"without {way} only"] for c in found.values()]) for way in WAYS)
-    (beyond, beyond_global), (redundant, redundant_global) = both("beyond the other's neurons"), both("redundant")
-    n = len(found)
-    more_used, more_said = int((used < used_global).sum()), int((beyond > beyond_global).sum())
-    holds = more_used > n / 2 and more_said > n / 2 and redundant_global.mean() > redundant.mean()
-    return (
-        f"{words}: resampling the neurons that only the global objective ranks among its ten changes"
-        f" {1 - used_global.mean():.1%} of the predictions, those that only ours does {1 - used.mean():.1%} (ours more"
-        f" in {more_used} of {n} cells). Beyond the other's ten neurons our mechanisms say {beyond.mean():.4f} of the"
-        f" margin's variance and the global ones {beyond_global.mean():.4f} (ours more in {more_said} of {n});"
-        f" {redundant.mean():.1f} and {redundant_global.mean():.1f} of 5 say nothing there. By these measures together"
-        f" mechanisms of the global objective are {'more' if holds else 'not more'} redundant than ours."
-    )
+    return [*lines, "", "</details>"]
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ def _summary(comparison: Comparison, heading: str) -> Html:
     lead = (
         f"Both networks predict “{comparison.target_name}” for {number(common)} inputs. {one} does so by {K[0]}"
         f" mechanisms, {other} by {K[1]}; {len(comparison.matches)} of them are matched, and"
-        f" {percent(comparison.moved)} of these inputs are not in matched mechanisms."
+        f" {percent(comparison.moved)} of these inputs are not in matched mechanisms (matching is one to"
+        " one: where one network divides a mechanism of the other, only the matched part counts as staying)."
     )
     tiles = [
         ("agreement of the mechanisms", f"{value:.2f}", f"{low:.2f} to {high:.2f}; 1 is the same, 0 unrelated"),
