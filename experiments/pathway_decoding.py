@@ -2,7 +2,8 @@
 
 From grey noise, steepest ascent of the response (the logit of the class predicted for the input) under the mask of the
 input's pathway, sparsity 98, with penalties on total variation and size and a shift by a few pixels before each step.
-Decoded images are then given to the whole network: does it predict the class?
+Decoded images are then given to the whole network: does it predict the class? And are they more like their own input
+than like other inputs of the same predicted class?
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from common import HERE, Results, Scale, interval, main
+from common import HERE, Results, Scale, Verdict, interval, main
+from common import scale as reduced_or_full
 from pathway_common import chunks, cifar, efficientnet, imagenet, vgg11
+from PIL import Image
 from torch import Tensor, nn
 
 from neucept.pathways import NeuronIntGrad, Pathway, RandomPathway
@@ -61,11 +64,9 @@ def variation(x: Tensor) -> Tensor:
 @torch.no_grad()
 def measure(name: str, model: nn.Module, images: Tensor, start: int, steps: int, scale: Scale) -> dict:
     """Decode the pathways of a chunk of images and give {method: what the whole network says}, a value an image."""
-    found, pictures = {}, {"input": images.half().numpy()}
-    for method, make in METHODS.items():
-        pathway = make(model).score(images).select(SPARSITY)
-        with torch.enable_grad():
-            x = decoded(model, pathway, tuple(images.shape), steps, start)
+    found, pictures = {}, {"input": images}
+    for method in METHODS:
+        pathway, x = decoded_by(method, model, images, start, steps)
         probabilities = model(x).softmax(1).gather(1, pathway.target[:, None])[:, 0]
         found[method] = {
             "recovered": (model(x).argmax(1) == pathway.target).int().tolist(),
@@ -73,10 +74,36 @@ def measure(name: str, model: nn.Module, images: Tensor, start: int, steps: int,
             "cosine": [round(c, 4) for c in nn.functional.cosine_similarity(x.flatten(1), images.flatten(1)).tolist()],
             "masked response": [round(s, 3) for s in pathway.response(model, x).share.tolist()],
         }
-        pictures[method] = x.half().numpy()
+        pictures[method] = x
     if start == 0:  # to be drawn
-        np.savez(shown_at(name, scale), **pictures)
+        keep(pictures, name, scale)
     return found
+
+
+def decoded_by(method: str, model: nn.Module, images: Tensor, start: int, steps: int) -> tuple[Pathway, Tensor]:
+    pathway = METHODS[method](model).score(images).select(SPARSITY)
+    with torch.enable_grad():
+        return pathway, decoded(model, pathway, tuple(images.shape), steps, start)
+
+
+@torch.no_grad()
+def own(model: nn.Module, images: Tensor, steps: int) -> dict[str, list[float]]:
+    """Compare each image's decoded one with the image itself, with others predicted as its class, and with the rest.
+
+    Cosines, a value an image whose class others have too: does a decoded image show its own input, or only its class?
+    """
+    parts = [decoded_by("NeuronIntGrad", model, images[p], p.start, steps) for p in chunks(len(images), CHUNK)]
+    x, classes = (torch.cat(column) for column in zip(*((x, pathway.target) for pathway, x in parts), strict=True))
+    cosine = nn.functional.normalize(x.flatten(1)) @ nn.functional.normalize(images.flatten(1)).T
+    same, itself = classes[:, None] == classes, torch.eye(len(images), dtype=torch.bool)
+    alike = same & ~itself
+    some = alike.any(1)
+    means = {
+        "itself": cosine.diagonal(),
+        "its class": (cosine * alike).sum(1) / alike.sum(1),
+        "other classes": (cosine * ~same).sum(1) / (~same).sum(1),
+    }
+    return {what: [round(value, 4) for value in values[some].tolist()] for what, values in means.items()}
 
 
 def shown_at(name: str, scale: Scale) -> Path:
@@ -85,23 +112,48 @@ def shown_at(name: str, scale: Scale) -> Path:
     return folder / f"decoded-{name}.npz"
 
 
+def keep(pictures: dict[str, Tensor], name: str, scale: Scale) -> None:
+    np.savez(shown_at(name, scale), **{kind: x.half().numpy() for kind, x in pictures.items()})
+
+
+def setting(name: str, scale: Scale) -> tuple[nn.Module, Tensor, int]:
+    """Give a network, its images and the number of steps."""
+    if name == "vgg11":
+        return vgg11(scale), cifar(scale, 8 if scale.reduced else 96), 40 if scale.reduced else 80
+    return efficientnet(), imagenet(scale, CHUNK)[0], 60
+
+
 def run(scale: Scale) -> dict:
     torch.set_flush_denormal(True)
-    n, steps = (8, 40) if scale.reduced else (96, 80)
-    vgg, small = vgg11(scale), cifar(scale, n)
-    cells = {
-        f"vgg11 {p.start}": lambda p=p: measure("vgg11", vgg, small[p], p.start, steps, scale) for p in chunks(n, CHUNK)
-    }
-    if not scale.reduced:
-        large, pictures = efficientnet(), imagenet(scale, CHUNK)[0]
-        cells["efficientnet-lite0 0"] = lambda: measure("efficientnet-lite0", large, pictures, 0, 60, scale)
+    cells = {}
+    for name in ("vgg11",) if scale.reduced else ("efficientnet-lite0", "vgg11"):
+        model, images, steps = setting(name, scale)
+        for p in chunks(len(images), CHUNK):
+            cells[f"{name} {p.start}"] = lambda a=(name, model, images[p], p.start, steps, scale): measure(*a)
+    cells["own vgg11"] = lambda: own(model, images, steps)  # the last of the loop
     found = Results("pathway_decoding", scale).fill(cells)
-    found["pictures"] = {name: str(shown_at(name, scale)) for name in NETWORKS if shown_at(name, scale).exists()}
-    return found
+    return found | {"pictures": {name: str(shown_at(name, scale)) for name in networks_of(found)}}
+
+
+def networks_of(found: dict) -> list[str]:
+    return [name for name in NETWORKS if f"{name} 0" in found]
+
+
+def pictures_of(name: str, found: dict) -> dict[str, np.ndarray]:
+    """Give the first images and what was decoded from their pathways; decoded again where the file is gone."""
+    chosen = reduced_or_full("reduced" in found.get("pictures", {}).get(name, ""))
+    if not shown_at(name, chosen).exists():
+        torch.set_flush_denormal(True)
+        model, images, steps = setting(name, chosen)
+        first = images[:CHUNK]
+        again = {method: decoded_by(method, model, first, 0, steps)[1] for method in METHODS}
+        keep({"input": first} | again, name, chosen)
+    with np.load(shown_at(name, chosen)) as kept:
+        return {kind: kept[kind] for kind in kept}
 
 
 def draw(found: dict, path: Path) -> None:
-    pictures = {name: np.load(place) for name, place in found["pictures"].items()}
+    pictures = {name: pictures_of(name, found) for name in networks_of(found)}
     rows = [(name, kind) for name, kept in pictures.items() for kind in kept]
     figure, axes = plt.subplots(len(rows), SHOWN, figsize=(9, 1.2 * len(rows)), layout="constrained")
     for line, (name, kind) in zip(axes, rows, strict=True):
@@ -113,6 +165,9 @@ def draw(found: dict, path: Path) -> None:
             line[0].set_title(NETWORKS[name], fontsize=9, loc="left")
     figure.savefig(path, dpi=90)
     plt.close(figure)
+    with Image.open(path) as picture:  # noise does not compress in all its colours
+        few = picture.convert("RGB").quantize(256)
+    few.save(path, optimize=True)
 
 
 def coloured(x: np.ndarray, name: str, kind: str) -> np.ndarray:
@@ -130,40 +185,127 @@ def values(found: dict, name: str, method: str, what: str) -> list[float]:
     return [v for key, cell in found.items() if key.split()[0] == name for v in cell[method][what]]
 
 
-def finding(found: dict) -> str:
-    parts = [
-        "Intervals over images; the picture shows the first eight. The masked response is what the decoded image gets"
-        " from the masked network, as a share of the whole network's response to the input."
-    ]
-    for name, words in NETWORKS.items():
-        if not values(found, name, "random", "recovered"):
-            continue
-        lines = [
-            f"| {words} | images | masked response | class recovered | its probability | cosine with the input |",
-            "|---" * 6 + "|",
-        ]
-        for method in METHODS:
-            recovered = values(found, name, method, "recovered")
-            lines.append(
-                f"| {method} pathway | {len(recovered)} | {plus_minus(values(found, name, method, 'masked response'))}"
-                f" | {100 * np.mean(recovered):.0f}% ({wilson(recovered)})"
-                f" | {plus_minus(values(found, name, method, 'probability'))}"
-                f" | {plus_minus(values(found, name, method, 'cosine'))} |"
+def recovered(found: dict, name: str, method: str) -> str:
+    hits = values(found, name, method, "recovered")
+    return f"{100 * np.mean(hits):.0f}% ({wilson(hits)})"
+
+
+def surely_more(a: list[float], b: list[float]) -> bool:
+    mean, half = interval(np.subtract(a, b).tolist())
+    return bool(mean > half)
+
+
+def outcome(found: dict, name: str) -> str:
+    """Say yes if decoded images show the class more than chance does, and their own input more than others of it."""
+    kinds = [[values(found, name, method, what) for method in METHODS] for what in ("probability", "cosine")]
+    above_chance = [surely_more(*pair) for pair in kinds]
+    own = found.get(f"own {name}")
+    itself = own is not None and surely_more(own["itself"], own["its class"])
+    return "no" if not any(above_chance) else "yes" if all(above_chance) and itself else "partly"
+
+
+def verdicts(found: dict) -> list[Verdict]:
+    told = []
+    for name in networks_of(found):
+        ours, chance = METHODS
+        n = len(values(found, name, ours, "recovered"))
+        measured = (
+            f"class recovered {recovered(found, name, ours)}, from random pathways {recovered(found, name, chance)}"
+        )
+        measured += f"; cosine with the input {plus_minus(values(found, name, ours, 'cosine'))}"
+        if f"own {name}" in found:
+            measured += f", with others of its class {plus_minus(found[f'own {name}']['its class'])}"
+        told.append(
+            Verdict(
+                f"Pathway decoding, {NETWORKS[name]}",
+                "decoded images show the features of the input that its pathway encodes",
+                f"{measured} ({n} images{'; the ascent is not finished' if unfinished(found, name) else ''})",
+                outcome(found, name),
             )
-        parts += ["\n".join(lines), verdict(found, name)]
-    return "\n\n".join(parts)
+        )
+    return told
 
 
-def verdict(found: dict, name: str) -> str:
+def finding(found: dict) -> str:
+    words = {"yes": "holds", "partly": "holds in part", "no": "is not shown"}
+    names = networks_of(found)
+    lines = [
+        " ".join(
+            f"On {NETWORKS[name]}, the claim {words[outcome(found, name)]}: the whole network recognises the class in"
+            f" {recovered(found, name, 'NeuronIntGrad')} of the"
+            f" {len(values(found, name, 'random', 'recovered'))} decoded images, from random pathways in"
+            f" {recovered(found, name, 'random')}{unfinished(found, name)}."
+            for name in names
+        )
+        + "\n",
+        "| | images | masked response | class recovered | its probability | cosine with the input |",
+        "|---" * 6 + "|",
+    ]
+    for name in names:
+        for method in METHODS:
+            n = len(values(found, name, method, "recovered"))
+            cells = [
+                plus_minus(values(found, name, method, what)) for what in ("masked response", "probability", "cosine")
+            ]
+            lines.append(
+                f"| {NETWORKS[name]}, {method} pathway | {n} | {cells[0]} | {recovered(found, name, method)}"
+                f" | {cells[1]} | {cells[2]} |"
+            )
+    return "\n".join([*lines, "", *itself(found), *details(found)])
+
+
+def unfinished(found: dict, name: str) -> str:
+    """Say so where the ascent did not even get the masked network to answer as it answers to the input."""
+    reached = float(np.mean(values(found, name, "NeuronIntGrad", "masked response")))
+    if reached >= 1:
+        return ""
+    return (
+        f"; but the ascent reaches only {reached:.2f} of the response to the input there and leaves most of the noise"
+        " it began with, so this says little of the claim"
+    )
+
+
+def itself(found: dict) -> list[str]:
+    """Tell whether a decoded image shows its own input or only its class."""
+    told = []
+    for name, words in NETWORKS.items():
+        if f"own {name}" in found:
+            own = found[f"own {name}"]
+            mean, half = interval(np.subtract(own["itself"], own["its class"]).tolist())
+            told += [
+                f"Its own input or only its class? {words}: the cosine of a decoded image with its own input is"
+                f" {plus_minus(own['itself'])}, with other inputs predicted as its class"
+                f" {plus_minus(own['its class'])}, with inputs of other classes {plus_minus(own['other classes'])}"
+                f" (own minus class {mean:+.2f} ± {half:.2f}, {len(own['itself'])} images).",
+                "",
+            ]
+    return told
+
+
+def details(found: dict) -> list[str]:
+    names = networks_of(found)
+    return [
+        "<details><summary>What is shown, and the differences</summary>\n",
+        "The picture shows the first eight images. The masked response is what the decoded image gets from the masked"
+        " network, as a share of the whole network's response to the input. A random pathway lets almost no response"
+        " through, so nothing can be decoded from it and the noise stays: it says what the measures give to noise, and"
+        " is no rival. Intervals over images.\n",
+        *[difference(found, name) + "\n" for name in names],
+        "</details>",
+    ]
+
+
+def difference(found: dict, name: str) -> str:
     """Compare pathways of NeuronIntGrad with random ones, image by image."""
     told = []
     for what, words in (
         ("probability", "the whole network's probability of the class"),
         ("cosine", "the cosine with the input"),
     ):
-        ours, chance = (np.array(values(found, name, method, what)) for method in METHODS)
-        mean, half = interval(ours - chance)
-        told.append(f"{words} is {mean:+.2f} ± {half:.2f} ({'more' if mean > half else 'not shown to be more'})")
+        ours, chance = (values(found, name, method, what) for method in METHODS)
+        mean, half = interval(np.subtract(ours, chance).tolist())
+        more = "more" if surely_more(ours, chance) else "not shown to be more"
+        told.append(f"{words} is {mean:+.2f} ± {half:.2f} ({more})")
     return (
         f"{NETWORKS[name]}, images decoded from pathways of NeuronIntGrad against those from random pathways: "
         + "; ".join(told)

@@ -74,4 +74,5 @@ def test_an_interval_covers_the_mean_as_often_as_it_says(common: ModuleType) -> 
         covered += abs(mean - 3) <= half
     assert 0.935 < covered / 2000 < 0.965
     assert np.isnan(common.interval([1.0])[1])
-    assert common.shown([1.0]) == "1.00" and common.shown([1.0, 1.0]) == "1.00 ± 0.00"
+    assert common.shown([1.0]) == "1.00" and common.shown([1.0, 1.0, 1.0]) == "1.00 ± 0.00"
+    assert common.shown([3.0, 1.0]) == "2.00 (1.00 to 3.00)"  # an interval of two values says nothing
