@@ -22,16 +22,15 @@ from common import HERE, PROJECT, Scale, figure_path, scale
 
 # In the order of the page.
 NEUCEPT = ("networks", "clusters", "ablation", "input_layer", "running_time", "precisions", "two_networks", "probes")
-NEUCEPT += ("explainability", "non_redundancy", "objectives", "several_responses")
+NEUCEPT += ("explainability", "non_redundancy", "photographs", "chest_xrays", "objectives", "several_responses")
 PATHWAYS = ("pathway_overlap", "pathway_sanity", "pathway_degradation", "roar", "pathway_decoding")
 HEAD = """# Results
 
 The tables and figures of the two papers, measured again with this library's public calls. Each section says what the
 paper claims, what was measured, and whether it holds; the table below says it in a line. Intervals are 95%, over
 networks trained from different seeds or, for pathways, over images; of two values their range stands in brackets.
-Figures 1, 3, 4 and 6 of the NeuCEPT paper are drawings of the method; its large networks (Figures 5, 11 and 12:
-Inception on ImageNet, CheXNet on chest X-rays) are not rerun, as their training data is not free to pass on: the
-[example on chest X-rays](../README.md#on-your-own-model) does the same on a small network.
+Figures 1, 3, 4 and 6 of the NeuCEPT paper are drawings of the method. Figures 5, 11 and 12 are measured on other
+networks than the paper's, which the sections say.
 `python experiments/<name>.py` measures one of them, `python experiments/everything.py` all, and writes this page from
 the JSON files in `experiments/results`.
 """
