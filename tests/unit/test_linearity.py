@@ -52,7 +52,8 @@ def others() -> nn.Module:
     torch.manual_seed(3)
     network = nn.Sequential(
         *(nn.Conv1d(2, 4, 3), nn.Hardtanh(-0.5, 0.4, inplace=True), nn.MaxPool1d(3, 1, 1), nn.Conv1d(4, 4, 3)),
-        *(nn.LeakyReLU(0.2), nn.AdaptiveMaxPool1d(3), nn.Flatten(), nn.Linear(12, 6), nn.PReLU(6), nn.Linear(6, 3)),
+        *(nn.LeakyReLU(0.2), nn.AdaptiveMaxPool1d(3), nn.Flatten(), nn.Linear(12, 6), nn.PReLU(6), nn.Softshrink(0.05)),
+        nn.Linear(6, 3),
     )
     network[0].weight.data.mul_(3)
     return network
@@ -320,7 +321,7 @@ def test_batches_chunks_and_the_model(case: Any, monkeypatch: pytest.MonkeyPatch
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Tanh(), nn.Linear(4, 2)), "site '2' calls tanh"),
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Softmax(1)), "behind the last site"),
         (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2)), "before '2'"),
-        (nn.Sequential(nn.Linear(4, 4), nn.Softshrink(1.0), nn.ReLU(), nn.Linear(4, 2)), "before '2'"),
+        (nn.Sequential(nn.Linear(4, 4), nn.Tanhshrink(), nn.ReLU(), nn.Linear(4, 2)), "before '2'"),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), "no activation function"),
     ],
 )

@@ -19,10 +19,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import neucept
 from neucept import InputError
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
+from neucept.mechanism_pathways import overlap as overlap_module
 from neucept.mechanism_pathways.layers import masks_of_layers
-from neucept.mechanism_pathways.overlap import mean_overlap, permutation_test, within_and_others
+from neucept.mechanism_pathways.overlap import compared, mean_overlap, permutation_test, within_and_others
 from neucept.mechanisms import Mechanisms
-from neucept.page.pathways import find_pathways, heat
+from neucept.page.pathways import find_pathways
+from neucept.page.sites import sites_part
+from neucept.page.words import percent
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
 from neucept.pathways.network import Network
 
@@ -66,9 +69,9 @@ def of_ways(ways: Any) -> Mechanisms:
     return mechanisms
 
 
-def learnt(model: nn.Module, inputs: Any, **more: Any) -> Mechanisms:
+def learnt(model: nn.Module, inputs: Any, n: int = 3, **more: Any) -> Mechanisms:
     recording = neucept.record(model, inputs, layers=list(CHOSEN), progress=False)
-    return neucept.learn(recording, CHOSEN, 3, samples="all", **more)
+    return neucept.learn(recording, CHOSEN, n, samples="all", **more)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,84 @@ def test_against_plain_loops(
     restricted = found.critical_pathways
     assert restricted["2"][:, [0, 2, 3]].sum() == 0 and restricted["2"][:, [1, 4, 5]].sum() > 0
     assert np.allclose(found.overlap, found.overlap.T)
+
+
+def test_each_site_and_critical_neuron_against_plain_loops(
+    found: MechanismPathways, network: nn.Module, pictures: Tensor
+) -> None:
+    masks = [NeuronMCT(network).score(pictures[row : row + 1], 1).select(0.8) for row in found.rows]
+    rows = found.by_site().set_index(["mechanism", "site"])
+    assert list(rows.loc[0].index) == ["2", "4"] and rows["neurons"].tolist() == [216, 64] * 3
+    neurons = found.by_critical_neuron().set_index(["mechanism", "site", "neuron"])
+    assert list(neurons.loc[1].index) == [("2", 1), ("2", 4), ("2", 5), ("4", 0), ("4", 2)] and len(neurons) == 15
+    for k in range(3):
+        mine = [i for i, label in enumerate(found.labels) if label == k]
+        rest = [i for i in range(len(masks)) if i not in mine]
+        for site, layer in (("2", "0"), ("4", "3")):
+            sets = [set(map(tuple, mask[site][0].nonzero().tolist())) for mask in masks]
+
+            def mean(pairs: Any, sets: Any = sets) -> float:
+                return float(np.mean([len(sets[a] & sets[b]) / len(sets[a] | sets[b]) for a, b in pairs]))
+
+            row = rows.loc[k, site]
+            assert row["kept"] == pytest.approx(np.mean([len(sets[i]) / row["neurons"] for i in mine]))
+            assert row["within"] == pytest.approx(mean(combinations(mine, 2)))
+            assert row["others"] == pytest.approx(mean((a, b) for a in mine for b in rest))
+            for channel in CHOSEN[layer]:
+                share = [float(mask[site][0, channel].float().mean()) for mask in masks]
+                kept, others = neurons.loc[(k, site, channel)]
+                assert kept == pytest.approx(np.mean([share[i] for i in mine]))
+                assert others == pytest.approx(np.mean([share[i] for i in rest]))
+            critical = [neurons.loc[(k, site, channel), "kept"] for channel in CHOSEN[layer]]
+            assert row["kept_critical"] == pytest.approx(np.mean(critical))
+
+
+def test_typical_inputs_have_their_own_gradients(
+    found: MechanismPathways, mechanisms: Mechanisms, network: nn.Module, pictures: Tensor
+) -> None:
+    assert found.typical_labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    for k in range(3):
+        rows = mechanisms.samples[mechanisms.typical(k, 3)]
+        assert found.typical_rows[3 * k : 3 * k + 3].tolist() == rows.tolist()
+    for row, gradient in zip(found.typical_rows, found.typical_gradients, strict=True):
+        alone = PathwayGradient(NeuronMCT(network), 0.8).attribute(pictures[row : row + 1], 1)[0]
+        assert np.allclose(gradient, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("bytes_at_a_time", [1, 2, 2**14])
+def test_sites_need_not_end_with_a_byte(bytes_at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap_module, "_BYTES", bytes_at_a_time)
+    rng = np.random.default_rng(0)
+    sizes, labels = (3, 21, 1, 18, 8), np.arange(12) % 3
+    masks, marked = rng.random((12, sum(sizes))) < 0.4, [rng.random(size) < 0.5 for size in sizes]
+
+    def jaccard(of: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (of[:, None] & of).sum(2) / (of[:, None] | of).sum(2)
+
+    result = compared(np.packbits(masks, axis=1), labels, 3, marked)
+    assert np.allclose(result.similarity, jaccard(masks))
+    assert np.allclose(result.similarity_critical, jaccard(masks[:, np.concatenate(marked)]), equal_nan=True)
+    assert np.allclose(result.shares, [masks[labels == k].mean(0) for k in range(3)])
+    for i, site in enumerate(np.split(masks, np.cumsum(sizes)[:-1], axis=1)):
+        within, others = within_and_others(jaccard(site), labels, 3)
+        assert np.allclose(result.within_by_site[i], within, equal_nan=True)
+        assert np.allclose(result.others_by_site[i], others, equal_nan=True)
+
+
+def test_channels_may_lie_on_any_axis_and_a_single_mechanism_has_no_others(
+    found: MechanismPathways, network: nn.Module, pictures: Tensor
+) -> None:
+    tokens = np.zeros((5, 4), bool)
+    tokens[:, [1, 3]] = True
+    shares = np.arange(60, dtype=np.float32).reshape(3, 5, 4)
+    neurons = replace(found, mean_pathways={"a": shares}, critical={"a": tokens}).by_critical_neuron()
+    assert neurons["neuron"].tolist() == [1, 3] * 3
+    assert neurons["kept"].tolist() == shares[:, :, [1, 3]].mean(1).ravel().tolist()
+    one = trace_pathways(learnt(network, pictures, target=1, n=1), network, pictures, most=4, typical=2)
+    assert one.by_critical_neuron()["others"].isna().all() and one.by_site()["within"].notna().all()
+    text = sites_part(one, 0)
+    assert "others" not in text and text.count("<li") == 3
 
 
 def test_two_ways_are_told_apart(ways: Any, of_ways: Mechanisms) -> None:
@@ -307,6 +388,10 @@ def test_cards_show_pathways(page: Any, network: nn.Module, pictures: Tensor, fo
     for k in range(3):
         within, others = (f"{100 * table[name][k]:.0f}%" for name in ("within", "others"))
         assert f"Two inputs of this mechanism overlap by {within}, one of it and one of the others by {others}" in text
+    assert text.count('class="sites"') == 3 and "sites</summary>" not in text
+    for row in found.by_site().itertuples():
+        assert f'title="{row.site}, {row.neurons} neurons"' in text and f"<b>{percent(row.kept)}</b>" in text
+    assert text.count("of the pathways, and") == 15  # five critical neurons of each
     assert "mean pathway gradient of mechanism" not in text  # of two channels: no pictures on this page
     computed = page(data=pictures, model=network)
     assert "A pathway is the 10% of all neurons" in computed and "(NeuronMCT)" in computed
@@ -324,7 +409,11 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
         critical = neucept.discover(recording, 0, samples="all", draws=2, calibration=None, progress=False)
         mechanisms = neucept.learn(recording, critical, 2, compactness=3)
     path = neucept.report(recording, critical, mechanisms, x, tmp_path / "a.html", model, progress=False)
-    assert path.read_text().count("mean pathway gradient of mechanism") == 2
+    text = path.read_text()
+    assert text.count('alt="mean pathway gradient of mechanism') == 2
+    for k in range(2):
+        shown = mechanisms.samples[mechanisms.typical(k, 7)]
+        assert all(f'alt="pathway gradient of input {row}, red' in text for row in shown)
 
     class Odd(nn.Module):
         """Works once for each row of the recording, and never under gradients."""
@@ -352,15 +441,25 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
     assert "could not be followed: Sequential calls no activation function" in text
 
 
+def test_many_sites_are_folded_away_and_those_of_critical_neurons_are_not(found: MechanismPathways) -> None:
+    shares = {str(i): np.full((3, 4), i / 20, np.float32) for i in range(14)}
+    apart = np.zeros((14, 3))
+    apart[[2, 5, 6, 7, 8, 9, 10, 12, 13]] = 0.1
+    many = replace(
+        found,
+        mean_pathways=shares,
+        within_by_site=0.2 + apart,
+        others_by_site=np.full((14, 3), 0.2),
+        critical={"0": np.array([True, False, True, False])},
+    )
+    shown, folded = sites_part(many, 0).split("<details>")
+    assert [i for i in range(14) if f'title="{i}, 4 neurons"' in shown] == [0, 2, 5, 6, 7, 8, 9, 10, 12, 13]
+    assert [i for i in range(14) if f'title="{i}, 4 neurons"' in folded] == [1, 3, 4, 11]
+    assert "the other 4 sites" in folded
+
+
 def test_pathways_of_other_mechanisms_are_refused(page: Any, found: MechanismPathways) -> None:
     with pytest.raises(InputError, match="of other mechanisms"):
         page(pathways=replace(found, labels=(found.labels + 1) % 3))
     with pytest.raises(InputError, match="pathways= is a str"):
         page(pathways="yes")
-
-
-def test_heat_is_signed_and_full_at_the_largest() -> None:
-    picture = heat(np.array([[0.0, 2.0], [-2.0, 1.0]]))
-    assert picture.dtype == np.uint8 and picture[0, 1].argmax() == 0 and picture[1, 0].argmax() == 2
-    assert picture[0, 0].min() > 240 and 214 <= picture[1, 1, 0] <= 246 and picture[1, 1, 1] > picture[0, 1, 1]
-    assert (heat(np.zeros((3, 3))) == picture[0, 0]).all()

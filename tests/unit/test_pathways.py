@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,10 +30,11 @@ from neucept.pathways import (
     Pathway,
     PathwayGradient,
     RandomPathway,
+    linear_ball,
     signed_map,
     sites,
 )
-from neucept.pathways.inputs import repeated
+from neucept.pathways.inputs import repeated, tensors_in
 from neucept.pathways.network import Network
 from neucept.pathways.selection import highest
 from neucept.pathways.sites import at_work
@@ -39,7 +43,7 @@ from neucept.pathways.tape import Tape
 METHODS: dict[str, Callable[..., Any]] = {
     "mct": NeuronMCT,
     "intgrad": lambda model, **more: NeuronIntGrad(model, steps=3, **more),
-    "greedy": lambda model, **more: GreedyPruning(model, sparsity=0.8, n_steps=2, **more),
+    "greedy": lambda model, **more: GreedyPruning(model, sparsity=0.95, n_steps=2, **more),
     "routing": lambda model, **more: DistillationGuidedRouting(model, steps=2, **more),
     "random": RandomPathway,
 }
@@ -180,7 +184,7 @@ def test_real_networks_can_be_replayed_from_every_site(name: str) -> None:
     images = torch.randn(1, 3, 160 if name == "timm_vit" else 32, 160 if name == "timm_vit" else 32)
     with at_work(model):
         tape = Tape(Network(model), repeated(images, 2))
-        assert tape._sites and all(tape.after(raw, split=True) is not None for raw in tape._sites)
+        assert tape._sites and all(tape.after(raw) is not None for raw in tape._sites)
 
 
 def test_a_transformer_of_torch_is_followed_where_it_has_a_fast_path() -> None:
@@ -229,20 +233,23 @@ def test_exactly_the_asked_number_of_the_highest(
     values = torch.randint(0, levels, (n, n_neurons), generator=generator).float()
     active = torch.randint(0, 2, (n, n_neurons), generator=generator).bool() | (values > 0)
     scores = scores_of(values, active)
+    for site, mask in scores.select(sparsity, per_site=True).items():
+        assert mask.sum(1).tolist() == [max(1, round((1 - sparsity) * scores[site].shape[1]))] * n
     k = round((1 - sparsity) * n_neurons)
+    if k == 0:
+        with pytest.raises(InputError, match=f"keeps none of the {n_neurons} neurons"):
+            scores.select(sparsity)
+        return
     pathway = scores.select(sparsity, seed=seed)
     kept = torch.cat(list(pathway.values()), 1)
     assert kept.sum(1).tolist() == [k] * n
     key = values * 2 + active  # active neurons come first among zeros, and all others are active
     for row in range(n):
-        if 0 < k < n_neurons:
+        if k < n_neurons:
             assert float(key[row, kept[row]].min()) >= float(key[row, ~kept[row]].max())
-    if k:
-        torch.testing.assert_close(pathway.zero_share, (kept & (values == 0)).sum(1) / k)
-        torch.testing.assert_close(pathway.dead_share(), (kept & ~active).sum(1) / k)
+    torch.testing.assert_close(pathway.zero_share, (kept & (values == 0)).sum(1) / k)
+    torch.testing.assert_close(pathway.dead_share(), (kept & ~active).sum(1) / k)
     torch.testing.assert_close(pathway.natural_dead_share(), (~active).float().mean(1))
-    for site, mask in scores.select(sparsity, per_site=True).items():
-        assert mask.sum(1).tolist() == [round((1 - sparsity) * scores[site].shape[1])] * n
     order = torch.randperm(n, generator=generator)
     permuted = scores_of(values[order], active[order]).select(sparsity, seed=seed)
     assert all(torch.equal(permuted[site], pathway[site][order]) for site in pathway)
@@ -285,10 +292,163 @@ def test_pathways_are_saved_and_opened(tmp_path: Path) -> None:
         assert all(torch.equal(back[site], mask) for site, mask in pathway.items())
         assert torch.equal(back.dead_share(), pathway.dead_share()) and torch.equal(back.zero_share, pathway.zero_share)
         assert torch.equal(back.response(model, inputs).share, pathway.response(model, inputs).share)
-        assert back.sparsity == 0.7
+        for name in ("sparsity", "method", "per_site", "seed", "activations"):
+            assert getattr(back, name) == getattr(pathway, name)
+        assert (back.sparsity, back.method) == (0.7, "NeuronMCT")
     with pytest.raises(InputError, match="no saved pathway"):
         Pathway.open(tmp_path)
     assert not list(tmp_path.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("target", [None, (0, 2)])
+def test_scores_are_saved_and_opened(name: str, target: Any, tmp_path: Path) -> None:
+    scores = METHODS[name](small(), activations=ACTIVATIONS | {"sigmoid"}).score(torch.randn(4, 5), target)
+    back = NeuronScores.open(scores.save(tmp_path / "scores"))
+    for one in fields(NeuronScores):
+        mine, other = getattr(scores, one.name), getattr(back, one.name)
+        if isinstance(mine, Mapping):
+            assert list(mine) == list(other) and all(torch.equal(mine[site], other[site]) for site in mine)
+        elif isinstance(mine, Tensor | tuple):
+            assert all(torch.equal(a, b) for a, b in zip(tensors_in([mine]), tensors_in([other]), strict=True))
+        else:
+            assert mine == other, one.name
+    assert list(back) == list(scores)  # in forward order
+    if back.reached is None:
+        pathway, other = scores.select(0.5), back.select(0.5)
+        assert all(torch.equal(pathway[site], other[site]) for site in pathway)
+    with pytest.raises(InputError, match="holds a saved neuron scores, not a pathway"):
+        Pathway.open(tmp_path / "scores")
+
+
+def test_some_inputs_of_scores_and_pathways() -> None:
+    model, inputs = small(), torch.randn(5, 5)
+    for target in (None, ([0, 1, 0, 0, 1], 2)):
+        whole = NeuronIntGrad(model, steps=2).score(inputs, target)
+        pathway = whole.select(0.7)
+        mask = np.array([True, False, True, False, False])
+        for rows in (2, slice(1, 4), slice(None, None, 2), [3, 0], np.array([1, 1]), torch.tensor([4]), mask):
+            where = torch.arange(5)[
+                [rows] if isinstance(rows, int) else torch.as_tensor(rows) if rows is mask else rows
+            ]
+            some, masks = whole.rows(rows), pathway.rows(rows)
+            assert all(torch.equal(some[site], score[where]) for site, score in whole.items())
+            assert all(torch.equal(some.residual[site], r[where]) for site, r in whole.residual.items())
+            assert all(torch.equal(masks[site], mask[where]) for site, mask in pathway.items())
+            assert torch.equal(masks.dead_share(), pathway.dead_share()[where])
+            torch.testing.assert_close(
+                masks.response(model, inputs[where]).share, pathway.response(model, inputs).share[where]
+            )
+            again = some.select(0.7)
+            assert all(torch.equal(masks[site], again[site]) for site in again)
+        for wrong in (5, [0, 7], "first", slice(3, 3), [], torch.ones(4, dtype=torch.bool), [0.5]):
+            for noun in (whole, pathway):
+                with pytest.raises(InputError, match="rows="):
+                    noun.rows(wrong)
+
+
+def test_a_pathway_knows_its_activations(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(5, 12), nn.Sigmoid(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    inputs = torch.randn(3, 5)
+    scores = NeuronMCT(model, activations={"sigmoid"}).score(inputs)
+    pathway = scores.select(0.5, per_site=True, seed=3)
+    back = Pathway.open(pathway.save(tmp_path / "pathway"))
+    assert list(back) == ["1"] and back.activations == {"sigmoid"} and back.per_site and back.seed == 3
+    by_hand = model[4](model[3](model[2](model[1](model[0](inputs)) * pathway["1"])))
+    torch.testing.assert_close(back.response(model, inputs).logits, by_hand.detach())
+    with back.masked(model) as masked:
+        torch.testing.assert_close(masked(inputs), by_hand)
+    relu = nn.Sequential(nn.Linear(5, 12), nn.Softshrink(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    kept = NeuronMCT(relu, activations={"relu"}).score(inputs).select(0.5)
+    with pytest.raises(InputError, match="before '3'"):  # and so softshrink is something that bends
+        linear_ball(relu, inputs, kept)
+    assert linear_ball(relu, inputs, kept, activations=ACTIVATIONS, progress=False).neurons.tolist() == [16] * 3
+
+
+def test_nothing_is_kept_by_no_one() -> None:
+    scores = NeuronMCT(small()).score(torch.randn(2, 5))
+    with pytest.raises(InputError, match=r"sparsity=0\.999 keeps none of the 20 neurons; 0\.95 keeps one"):
+        scores.select(0.999)
+    assert sum(int(mask.sum()) for mask in scores.select(0.95).values()) == 2
+    assert [mask.sum(1).tolist() for mask in scores.select(0.999, per_site=True).values()] == [[1, 1], [1, 1]]
+    with pytest.raises(InputError, match="keeps none"):
+        GreedyPruning(small(), 0.999).score(torch.randn(2, 5))
+    assert bool(RandomPathway(small()).score(torch.randn(2, 5)).select(0.999)["3"].sum())
+
+
+def test_greedy_pruning_is_not_asked_beyond_what_it_removed() -> None:
+    model, inputs = small(), torch.randn(2, 5)
+    scores = GreedyPruning(model, 0.8).score(inputs)
+    assert sum(int(mask.sum()) for mask in scores.select(0.8).values()) == 8
+    for call in (
+        lambda: scores.select(0.9),
+        lambda: scores.rows([0]).select(0.81),
+        lambda: PathwayGradient(GreedyPruning(model, 0.8), 0.9),
+    ):
+        with pytest.raises(InputError, match=r"up to a sparsity of 0\.8 only.*GreedyPruning\(model, sparsity=0\.\d"):
+            call()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision(kind: torch.dtype) -> None:
+    """The scores of a network in half precision are those of the same numbers in single precision, up to rounding."""
+    model = nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    model.load_state_dict({key: value.to(kind).float() for key, value in model.state_dict().items()})
+    inputs = torch.randn(4, 5).to(kind)
+    half = copy.deepcopy(model).to(kind)
+    settings = {"gamma": 1e-3, "lr": 1e-3, "steps": 40, "show_progress": False}  # steps of less than half precision's
+    for make in (
+        NeuronMCT,
+        lambda m: NeuronIntGrad(m, steps=5),
+        lambda m: DistillationGuidedRouting(m, **settings),
+        lambda m: DistillationGuidedRouting(m, "random", **settings),
+    ):
+        expected, found = make(model).score(inputs.float()), make(half).score(inputs)
+        for site, score in expected.items():
+            assert found[site].dtype == torch.float32
+            torch.testing.assert_close(found[site], score, rtol=0.05, atol=0.02 * float(score.max()))
+    moved = DistillationGuidedRouting(half, **settings).score(inputs)
+    assert float((moved["1"] - 1).abs().max()) > 0
+
+
+def test_contributions_below_the_least_number_of_half_precision() -> None:
+    model = nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 3)).half()
+    for layer in (model[0], model[2]):
+        layer.weight.data.fill_(2.0**-14), layer.bias.data.zero_()
+    scores = NeuronMCT(model).score(torch.full((2, 5), 0.1).half())
+    assert float(scores["1"].amin()) > 0
+
+
+def test_a_pathway_on_another_device() -> None:
+    model, inputs = small(), torch.randn(3, 5)
+    pathway = NeuronMCT(model).score(inputs).select(0.5)
+    away = pathway.to("meta")
+    with pytest.raises(InputError, match=r"lies on meta.*\.to\('cpu'\)"):
+        away.response(model, inputs)
+    with pytest.raises(InputError, match=r"move one by \.to"):
+        pathway.overlap(away)
+
+
+@pytest.mark.shared
+def test_dead_shares_on_real_images(shared: Path) -> None:
+    """As published: contributions keep no dead neuron, chance as many as there are."""
+    from safetensors.torch import load_file
+
+    from neucept.datasets import load_data
+    from neucept.models import VGG11
+
+    model = VGG11(n_classes=10)
+    model.load_state_dict(load_file(shared / "models" / "vgg11-prior-0.safetensors"))
+    data = load_data(
+        shared / "data" / "cifar10", split="test", mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616)
+    )
+    images = torch.stack([data[i][0] for i in range(4)])
+    for method in (NeuronMCT(model), NeuronIntGrad(model, steps=5)):
+        pathway = method.score(images).select(0.9)
+        assert pathway.dead_share().tolist() == [0.0] * 4 and pathway.zero_share.tolist() == [0.0] * 4
+    chance = RandomPathway(model).score(images).select(0.9)
+    assert bool((chance.natural_dead_share() > 0.3).all())
+    torch.testing.assert_close(chance.dead_share(), chance.natural_dead_share(), atol=0.02, rtol=0)
 
 
 def test_a_gate_that_costs_too_much_is_closed() -> None:
@@ -319,8 +479,14 @@ def test_targets() -> None:
     method = NeuronMCT(model)
     predicted = method.score(inputs)
     assert torch.equal(predicted.target, logits.argmax(1))
-    for target in (2, torch.tensor(2), [2] * 4, torch.full((4,), 2), torch.full((4,), 2, dtype=torch.int32)):
-        torch.testing.assert_close(method.score(inputs, target).response, logits[:, 2])
+    twos = [2, torch.tensor(2), [2] * 4, torch.full((4,), 2), torch.full((4,), 2, dtype=torch.int32)]
+    for target in (*twos, np.int64(2), np.uint8(2), np.array(2), np.full(4, 2), [np.int32(2)] * 4):
+        for score in (method.score, NeuronMCT(model, internal_batch_size=3).score):
+            torch.testing.assert_close(score(inputs, target).response, logits[:, 2])
+        torch.testing.assert_close(
+            PathwayGradient(method).attribute(inputs, target, internal_batch_size=3),
+            PathwayGradient(method).attribute(inputs, 2),
+        )
     pair = method.score(inputs, (1, torch.tensor([0, 2, 0, 2])))
     torch.testing.assert_close(pair.response, logits[:, 1] - logits[range(4), [0, 2, 0, 2]])
     one = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
@@ -334,6 +500,16 @@ def test_targets() -> None:
             ((0, 1, 2), "a tuple of 3"),
             ((0, -1), "classes are 0 to 2"),
             ("cat", "expected"),
+            (1.0, "whole class numbers"),
+            (np.float32(1), "whole class numbers"),
+            (True, "whole class numbers"),
+            (["cat", "dog", "cat", "dog"], "expected"),
+            ((0, None), "expected"),
+            ({0: 1}, "expected"),
+            ([[0, 1, 2, 0]], "the shape"),
+            (np.zeros((4, 1), int), "the shape"),
+            (2**70, "expected"),
+            (-1, "classes are 0 to 2"),
         ):
             with pytest.raises(InputError, match=said):
                 run(inputs, wrong)
@@ -404,7 +580,7 @@ class Parts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.body, self.out = nn.Embedding(7, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+        self.embed, self.body, self.out = nn.Embedding(7, 4), nn.Linear(4, 20), nn.Linear(20, 3)
 
     def forward(self, x: Tensor, tokens: Tensor) -> dict[str, Tensor]:
         return {"hidden": x, "scores": self.out(F.gelu(self.body(x + self.embed(tokens).mean(1))))}
@@ -421,8 +597,7 @@ def test_inputs_of_any_kind(name: str) -> None:
     first, second = explain.attribute((x, tokens))
     assert first.shape == x.shape and bool(first.any()) and not bool(second.any())
     one_by_one = explain.attribute({"x": x, "tokens": tokens}, internal_batch_size=3)
-    if name != "random":  # whose draws depend on the place in the batch
-        torch.testing.assert_close(one_by_one["x"], first)
+    torch.testing.assert_close(one_by_one["x"], first)
     kept = by_place.select(0.5).response(model, (x, tokens), output="scores")
     assert kept.logits.shape == (4, 3)
 
@@ -603,7 +778,7 @@ def test_what_steps_aside_and_what_does_not() -> None:
         model = Net(run)
         with at_work(model):
             tape = Tape(Network(model), torch.randn(2, 6))
-            replayed[run.__name__] = [tape.after(raw, split=True) is not None for raw in tape._sites]
+            replayed[run.__name__] = [tape.after(raw) is not None for raw in tape._sites]
     assert replayed == {
         "into_a_view": [False, True],
         "into_what_was_before": [False, True],
@@ -705,8 +880,31 @@ def test_errors_of_settings() -> None:
         (lambda: NeuronIntGrad(model, internal_batch_size=0), "internal_batch_size"),
         (lambda: GreedyPruning(model, sparsity=1.0), "sparsity"),
         (lambda: GreedyPruning(model, n_steps=0), "n_steps"),
+        (lambda: GreedyPruning(model, seed=0.5), "seed"),
         (lambda: DistillationGuidedRouting(model, start="zeros"), "start"),
-        (lambda: DistillationGuidedRouting(model, steps=0), "steps"),
+        *(
+            (partial(DistillationGuidedRouting, model, **{name: value}), f"{name}=")
+            for name, values in {
+                "steps": (0, 2.5, "many", True),
+                "patience": (-1, 0, 1.5),
+                "lr": (float("nan"), 0, -1, float("inf"), "fast"),
+                "gamma": (float("nan"), -0.1, None),
+                "momentum": (1, float("nan"), -0.5),
+                "seed": (0.1,),
+            }.items()
+            for value in values
+        ),
+        *(
+            (partial(make, model, internal_batch_size=value), "internal_batch_size=")
+            for make in METHODS.values()
+            for value in (0, -2, 2.0, "4", True)
+        ),
+        (lambda: PathwayGradient(model), "method=Sequential"),
+        (lambda: PathwayGradient(NeuronMCT), "method=NeuronMCT: expected a method made for a model"),
+        (lambda: PathwayGradient(NeuronMCT(model)).attribute(torch.ones(2, 5), internal_batch_size=2.5), "internal"),
+        (lambda: PathwayGradient(NeuronMCT(model)).attribute(torch.ones(2, 5), additional_forward_args=1), "tuple of"),
+        (lambda: NeuronMCT(model).score(torch.ones(2, 5)).select(0.5, seed="a"), "seed="),
+        (lambda: RandomPathway(model, seed=None), "seed="),
         (lambda: signed_map(torch.ones(3)), "batch, channels"),
         (lambda: sites(nn.Linear(2, 2), torch.ones(1, 2)), "no activation function"),
         (
@@ -716,6 +914,17 @@ def test_errors_of_settings() -> None:
     ):
         with pytest.raises(InputError, match=said):
             make()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    model, inputs = small(), torch.randn(3, 5)
+    one, five = np.int64(1), np.int32(5)
+    DistillationGuidedRouting(
+        model, steps=five, patience=one, seed=one, lr=np.float32(0.1), gamma=np.float64(0.1), show_progress=False
+    ).score(inputs)
+    NeuronIntGrad(model, steps=five, internal_batch_size=one).score(inputs)
+    GreedyPruning(model, np.float32(0.75), n_steps=one, seed=one).score(inputs).select(np.float32(0.75), seed=one)
+    assert PathwayGradient(RandomPathway(model, seed=one), np.float32(0.5)).attribute(inputs).shape == (3, 5)
 
 
 def test_a_pathway_of_another_batch_or_model() -> None:
@@ -753,7 +962,33 @@ def test_calls_without_the_batch_first_are_left_alone() -> None:
         assert pathway.response(model, inputs).logits.shape == (4, 3)
 
 
-# With Captum
+# With Captum and NumPy
+
+
+def test_smoothed_by_captums_noise_tunnel() -> None:
+    attr = pytest.importorskip("captum.attr")
+    model, inputs = small(), torch.randn(4, 5)
+    explain = PathwayGradient(NeuronMCT(model), 0.5)
+    for target in (1, torch.tensor([0, 1, 2, 0])):
+        torch.manual_seed(0)
+        smooth = attr.NoiseTunnel(explain).attribute(inputs, nt_samples=6, stdevs=0.2, target=target)
+        torch.manual_seed(0)
+        noisy = inputs.repeat_interleave(6, 0) + torch.normal(0.0, torch.full((24, 5), 0.2))
+        each = target.repeat_interleave(6) if isinstance(target, Tensor) else target
+        expected = explain.attribute(noisy, each, additional_forward_args=None).reshape(4, 6, 5).mean(1)
+        torch.testing.assert_close(smooth, expected)
+
+
+def test_arrays_go_in_and_come_out() -> None:
+    model, inputs = small(), torch.randn(4, 5)
+    explain = PathwayGradient(NeuronMCT(model), 0.5)
+    expected = explain.attribute(inputs, 1).numpy()
+    for array in (inputs.numpy(), inputs.double().numpy(), np.asfortranarray(inputs.numpy())[:, :]):
+        found = explain.attribute(array, np.full(4, 1))
+        assert isinstance(found, np.ndarray) and found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    half = PathwayGradient(NeuronMCT(small().bfloat16()), 0.5).attribute(inputs.numpy(), 1)
+    assert half.shape == (4, 5) and np.isfinite(half).all()
 
 
 def test_captums_measures_take_the_pathway_gradient() -> None:

@@ -137,7 +137,22 @@ def vit() -> nn.Module:
     return model
 
 
+class TokensFirst(nn.Module):
+    """Affine calls that put the batch behind the tokens, and both on one axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.out = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+        self.act, self.last = nn.GELU(), nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.embed(x))
+        tokens = self.mix(x.transpose(0, 1)).reshape(-1, 8).softmax(-1).reshape(x.shape[1], -1, 8)
+        return self.out(self.last(tokens.transpose(0, 1) * x).mean(1))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "tokens_first": (TokensFirst, (4, 6), 2),
     "lenet": (LeNet, (1, 32, 32), 4),
     "relu_lenet": (ReluLeNet, (1, 32, 32), 4),
     "vgg11": (VGG11, (3, 32, 32), 9),
@@ -303,7 +318,8 @@ def test_batch_equals_singles_and_permutes(case: Case) -> None:
     methods = [
         NeuronMCT(case.model),
         NeuronIntGrad(case.model, steps=2),
-        GreedyPruning(case.model, 0.6, 2),
+        GreedyPruning(case.model, 0.95, 2),
+        RandomPathway(case.model),
         DistillationGuidedRouting(case.model, steps=2),
         DistillationGuidedRouting(case.model, "random", steps=2),
     ]

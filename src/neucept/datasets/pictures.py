@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from neucept.errors import InputError, missing
 from neucept.progress import progress
@@ -166,6 +167,29 @@ def in_channels(picture: Picture, channels: int | None) -> Picture:
         luma: Picture = np.rint(picture @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
         return luma
     return picture
+
+
+def picture_of(image: Tensor) -> Picture:
+    """Scale a tensor (C, H, W) or (H, W) to uint8, from its smallest to its largest value.
+
+    Raises
+    ------
+    InputError
+        When it is no image of one or three channels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> picture_of(torch.tensor([[[-1.0, 0.0], [1.0, 1.0]]])).tolist()
+    [[0, 127], [255, 255]]
+    """
+    pixels = image[None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or min(pixels.shape[1:]) < 2:
+        raise InputError(f"A tensor of shape {tuple(image.shape)} is no image (C, H, W) of one or three channels.")
+    values = pixels.detach().float().cpu().numpy()
+    low, high = values.min(), values.max()
+    scaled = ((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    return np.asarray(scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0))
 
 
 def read_pictures(

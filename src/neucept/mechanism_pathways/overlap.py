@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,50 +11,78 @@ _BYTES = 2**14  # of each packed mask that are looked at together
 
 
 class Compared(NamedTuple):
-    """Jaccard overlaps of each two inputs, (m, m), of all neurons and of marked ones; (K, N) shares of inputs."""
+    """What `compared` finds.
+
+    Attributes
+    ----------
+    similarity, similarity_critical : array
+        (m, m) Jaccard overlaps of each two inputs, of all neurons and of marked ones.
+    shares : array
+        (K, N) share of each mechanism's inputs that hold each neuron.
+    within_by_site, others_by_site : array
+        (S, K) `within_and_others` of each site by itself.
+    """
 
     similarity: np.ndarray
     similarity_critical: np.ndarray
     shares: np.ndarray
+    within_by_site: np.ndarray
+    others_by_site: np.ndarray
 
 
-def compared(packed: np.ndarray, labels: np.ndarray, K: int, marked: np.ndarray) -> Compared:
+def compared(packed: np.ndarray, labels: np.ndarray, K: int, marked: Sequence[np.ndarray]) -> Compared:
     """Compare the pathways of m inputs, each with each.
 
     Parameters
     ----------
     packed : array
-        (m, bytes) masks over N neurons, eight a byte, as `numpy.packbits` writes them.
+        (m, bytes) masks over the N neurons of all sites, eight a byte, as `numpy.packbits` writes them.
     labels : array
         (m,) mechanism of each input.
     K : int
         Number of mechanisms.
-    marked : array
-        (N,) bool, the critical neurons.
+    marked : sequence of array
+        By site, (neurons,) bool, the critical neurons.
 
     Examples
     --------
     >>> masks = np.array([[1, 1, 0], [1, 0, 1], [0, 0, 1]], bool)
-    >>> found = compared(np.packbits(masks, axis=1), np.array([0, 0, 1]), 2, np.array([True, True, False]))
+    >>> marked = [np.array([True, True]), np.array([False])]
+    >>> found = compared(np.packbits(masks, axis=1), np.array([0, 0, 1]), 2, marked)
     >>> found.similarity.round(2).tolist()
     [[1.0, 0.33, 0.0], [0.33, 1.0, 0.5], [0.0, 0.5, 1.0]]
     >>> found.similarity_critical.tolist(), found.shares.tolist()
     ([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, nan]], [[1.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+    >>> found.within_by_site.tolist(), found.others_by_site.tolist()
+    ([[0.5, nan], [0.0, nan]], [[0.0, 0.0], [0.5, 0.5]])
     """
-    m, N = len(packed), len(marked)
+    m = len(packed)
     mine = np.stack([labels == k for k in range(K)]).astype(np.float32)
-    shares = np.empty((K, N), np.float32)
+    shares, by_site = [], []
     both, both_marked = np.zeros((m, m)), np.zeros((m, m))
-    for start in range(0, packed.shape[1], _BYTES):
-        there = slice(start * 8, min((start + _BYTES) * 8, N))
-        bits = np.unpackbits(packed[:, start : start + _BYTES], axis=1, count=there.stop - there.start)
-        bits = bits.astype(np.float32)
-        both += bits @ bits.T
-        shares[:, there] = mine @ bits
-        bits = bits[:, marked[there]]
-        both_marked += bits @ bits.T
-    shares /= mine.sum(1, keepdims=True)
-    return Compared(_jaccard(both), _jaccard(both_marked), shares)
+    start = 0
+    for critical in marked:
+        here = np.zeros((m, m))
+        for first, bits in _bits(packed, start, start + len(critical)):
+            here += bits @ bits.T
+            shares.append(mine @ bits)
+            bits = bits[:, critical[first - start :][: bits.shape[1]]]
+            both_marked += bits @ bits.T
+        both += here
+        by_site.append(within_and_others(_jaccard(here), labels, K))
+        start += len(critical)
+    counts = mine.sum(1, keepdims=True)
+    within, others = (np.stack(part) for part in zip(*by_site, strict=True))
+    whole = np.concatenate(shares, axis=1) / counts
+    return Compared(_jaccard(both), _jaccard(both_marked), whole, within, others)
+
+
+def _bits(packed: np.ndarray, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Unpack some columns, a part at a time: the first of them, and (m, columns) of 0 and 1."""
+    for first in range(start, stop, _BYTES * 8):
+        last = min(first + _BYTES * 8, stop)
+        bits = np.unpackbits(packed[:, first // 8 : -(-last // 8)], axis=1)
+        yield first, bits[:, first % 8 : first % 8 + last - first].astype(np.float32)
 
 
 def _jaccard(both: np.ndarray) -> np.ndarray:

@@ -14,7 +14,10 @@ from neucept import storage
 from neucept.mechanism_pathways.overlap import mean_overlap, within_and_others
 
 _KIND = "MechanismPathways"
-_ARRAYS = ("rows", "labels", "similarity", "similarity_critical", "p_values", "gradients")
+_ARRAYS = (
+    *("rows", "labels", "similarity", "similarity_critical", "p_values", "within_by_site", "others_by_site"),
+    *("typical_rows", "typical_labels", "typical_gradients"),
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -41,9 +44,14 @@ class MechanismPathways:
         (K,) whether the pathways of a mechanism overlap each other more than those of others: permutation test.
     p_value : float
         The same for all mechanisms together.
-    gradients : array or None
-        (K, *input shape) mean pathway gradient of each mechanism's most typical inputs; None where the inputs are not
-        one floating-point tensor.
+    within_by_site, others_by_site : array
+        (S, K) mean Jaccard overlap of two inputs of a mechanism, and of one of it and one of any other, of each of the
+        S sites by itself; NaN where no two pathways hold a neuron there. See `by_site`.
+    typical_rows, typical_labels : array
+        (t,) rows of the recording of the most typical inputs of each mechanism, mechanism by mechanism, the most
+        typical first; the mechanism of each.
+    typical_gradients : array or None
+        (t, *input shape) their pathway gradients; None where the inputs are not one floating-point tensor.
     settings : mapping
         What the result depends on.
     """
@@ -58,7 +66,11 @@ class MechanismPathways:
     similarity_critical: np.ndarray
     p_values: np.ndarray
     p_value: float
-    gradients: np.ndarray | None
+    within_by_site: np.ndarray
+    others_by_site: np.ndarray
+    typical_rows: np.ndarray
+    typical_labels: np.ndarray
+    typical_gradients: np.ndarray | None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -84,6 +96,14 @@ class MechanismPathways:
         """Mean pathways restricted to the critical neurons, by site, (K, *shape): zero for all other neurons."""
         return {site: self.mean_pathways[site] * mask for site, mask in self.critical.items()}
 
+    @property
+    def gradients(self) -> np.ndarray | None:
+        """Mean pathway gradient of each mechanism's most typical inputs, (K, *input shape); None as above."""
+        found = self.typical_gradients
+        if found is None:
+            return None
+        return np.stack([found[self.typical_labels == k].mean(axis=0) for k in range(len(self))])
+
     def table(self) -> pd.DataFrame:
         """One row a mechanism.
 
@@ -107,6 +127,53 @@ class MechanismPathways:
             table[name] = np.concatenate(shares, axis=1).mean(axis=1) if some else np.nan
         return table
 
+    def by_site(self) -> pd.DataFrame:
+        """One row a mechanism and site, in forward order.
+
+        Returns
+        -------
+        DataFrame
+            ``mechanism``, ``site``, how many ``neurons`` it has, the share of them that a pathway of the mechanism has
+            ``kept`` on average, overlap ``within`` and with the ``others`` at this site alone, how many neurons are
+            ``critical``, and ``kept_critical``, as `kept`, of those alone (NaN where there are none).
+        """
+        rows = []
+        for k in range(len(self)):
+            for number, (site, shares) in enumerate(self.mean_pathways.items()):
+                mask = self.critical.get(site, np.zeros(shares.shape[1:], bool))
+                some = float(shares[k][mask].mean()) if mask.any() else np.nan
+                overlap = (self.within_by_site[number, k], self.others_by_site[number, k])
+                rows.append((k, site, mask.size, float(shares[k].mean()), *overlap, int(mask.sum()), some))
+        columns = ["mechanism", "site", "neurons", "kept", "within", "others", "critical", "kept_critical"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def by_critical_neuron(self) -> pd.DataFrame:
+        """One row a mechanism and critical neuron: the pathways restricted to critical neurons.
+
+        A channel, all places of which are critical, is one neuron; ``kept`` is then the mean over its places.
+
+        Returns
+        -------
+        DataFrame
+            ``mechanism``, ``site``, ``neuron`` (its channel or number), the share of the mechanism's pathways that
+            have it ``kept``, and the same share of the inputs of all ``others`` together.
+        """
+        counts = np.bincount(self.labels, minlength=len(self))
+        rows = []
+        for site, mask in self.critical.items():
+            groups, numbers = critical_groups(mask)
+            shares = self.mean_pathways[site].reshape(len(self), -1)
+            kept = np.stack([shares[:, groups == number].mean(axis=1) for number in numbers], axis=1)
+            with np.errstate(invalid="ignore"):  # a single mechanism has no others
+                others = (counts @ kept - counts[:, None] * kept) / (counts.sum() - counts)[:, None]
+            rows += [
+                (k, site, int(number), float(kept[k, i]), float(others[k, i]))
+                for k in range(len(self))
+                for i, number in enumerate(numbers)
+            ]
+        table = pd.DataFrame(rows, columns=["mechanism", "site", "neuron", "kept", "others"])
+        return table.sort_values("mechanism", kind="stable", ignore_index=True)
+
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `MechanismPathways.open` reads it."""
         names = ("target_name", "n_mechanisms", "p_value")
@@ -126,3 +193,30 @@ class MechanismPathways:
         }
         fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS} | facts
         return cls(mean_pathways=found["mean"], critical=found["critical"], **fields)
+
+
+def critical_groups(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find which marked neurons of a site, (*shape) bool, are one channel.
+
+    Returns
+    -------
+    array, array
+        For each neuron, (size,), the number of its channel, or its own where channels are not marked as a whole; -1
+        where it is not marked. The numbers that occur.
+
+    Examples
+    --------
+    >>> groups, numbers = critical_groups(np.array([[[True, True]], [[False, False]]]))
+    >>> groups.tolist(), numbers.tolist()
+    ([0, 0, -1, -1], [0])
+    >>> critical_groups(np.array([[True, False], [False, False]]))[0].tolist()
+    [0, -1, -1, -1]
+    """
+    own = np.arange(mask.size)
+    for axis in range(mask.ndim):
+        rest = tuple(other for other in range(mask.ndim) if other != axis)
+        if rest and np.array_equal(mask, np.broadcast_to(mask.any(axis=rest, keepdims=True), mask.shape)):
+            own = np.indices(mask.shape)[axis].ravel()
+            break
+    groups = np.where(mask.ravel(), own, -1)
+    return groups, np.unique(groups[groups >= 0])

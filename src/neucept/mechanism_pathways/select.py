@@ -64,7 +64,7 @@ def trace_pathways(
     most : int
         Inputs of each mechanism, drawn at random, whose pathways are selected.
     typical : int
-        Most typical inputs of each mechanism, whose pathway gradients are averaged.
+        Most typical inputs of each mechanism, whose pathway gradients are taken.
     output : None, str, int or callable
         As in `neucept.record`.
     batch_size, permutations, seed : int
@@ -111,19 +111,16 @@ def trace_pathways(
             advance(len(positions))
         if isinstance(first, Tensor) and first.is_floating_point():
             explain = PathwayGradient(scorer, sparsity)
-            for middle in middles:
-                parts = []
-                for positions in _parts(middle, batch_size):
-                    parts.append(explain.attribute(_inputs(data, rows[positions]), mechanisms.target).cpu())
-                    advance(len(positions))
-                gradients.append(torch.cat(parts).mean(0).numpy())
+            for positions in _parts(np.concatenate(middles), batch_size):
+                gradients.append(explain.attribute(_inputs(data, rows[positions]), mechanisms.target).cpu().numpy())
+                advance(len(positions))
     chosen = _used(mechanisms)
     if critical is not None:
         chosen = {layer: selection.neurons.tolist() for layer, selection in critical.items()}
     critical_masks = masks_of_layers(scorer.network, first, chosen, mechanisms.pooling)
     everywhere = [critical_masks.get(site, np.zeros(shape, bool)).ravel() for site, shape in shapes.items()]
     labels = mechanisms.labels[drawn]
-    found = compared(np.concatenate(packed), labels, K, np.concatenate(everywhere))
+    found = compared(np.concatenate(packed), labels, K, everywhere)
     p_values, p_value = permutation_test(found.similarity, labels, K, permutations, rng)
     cut = np.split(found.shares, np.cumsum([mask.size for mask in everywhere])[:-1], axis=1)
     return MechanismPathways(
@@ -137,7 +134,11 @@ def trace_pathways(
         similarity_critical=found.similarity_critical,
         p_values=p_values,
         p_value=p_value,
-        gradients=np.stack(gradients) if gradients else None,
+        within_by_site=found.within_by_site,
+        others_by_site=found.others_by_site,
+        typical_rows=rows[np.concatenate(middles)],
+        typical_labels=np.repeat(np.arange(K), [len(middle) for middle in middles]),
+        typical_gradients=np.concatenate(gradients) if gradients else None,
         settings={
             "method": type(scorer).__name__,
             "sparsity": sparsity,

@@ -14,16 +14,17 @@ from neucept.mechanisms import Mechanisms
 from neucept.page.markup import Html, tag
 from neucept.page.pictures import encode
 from neucept.page.pieces import image
+from neucept.page.sites import of_mechanism, sites_part
 from neucept.page.words import number, p_value, percent
-from neucept.pathways import signed_map
+from neucept.pathways import picture
 
 if TYPE_CHECKING:
     from neucept.page.material import Material
 
 MOST = 16  # inputs of each mechanism whose pathways a page selects by itself
 TYPICAL = 8  # as many as the typical pictures of a card
-_FULL = 99.5  # percentile of the magnitudes at which the colour is full
-_HIGH, _LOW, _ZERO = (np.array(rgb, float) for rgb in ((214, 69, 61), (47, 111, 196), (246, 247, 249)))
+_SHOWN = 7  # typical inputs with their gradients: a line of tiles holds those and the mean
+_NAMED, _CLEAR = 3, 0.2  # critical neurons that a card names, and the difference of shares above which it does
 
 
 def check_pathways(given: Any, mechanisms: Mechanisms) -> None:
@@ -64,8 +65,9 @@ def pathways_note(material: Material) -> Html | None:
     words = (
         f"A pathway is the {share} of all neurons that contribute most to the response of one input"
         f" ({found.settings['method']}); inputs overlap by the share of the neurons of either pathway that are in both."
-        f" The pathway gradient is that of the response in the network masked by the pathway, mean over up to"
-        f" {found.settings['typical']} most typical inputs: red raises the response, blue lowers it."
+        " The pathway gradient is that of the response in the network masked by the pathway: red raises the response,"
+        " blue lowers it. A site is one call of an activation function; its bar is the share of its neurons that a"
+        " pathway keeps."
     )
     if len(found) > 1:
         words += (
@@ -77,45 +79,67 @@ def pathways_note(material: Material) -> Html | None:
 
 
 def pathways_part(material: Material, mechanism: int) -> Html | None:
-    """Show a mechanism's mean pathway gradient, where inputs are pictures, and how its pathways overlap."""
+    """Show what a mechanism's pathways respond to, how they overlap, and which neurons of each site they keep."""
     found = material.pathways
     if found is None:
         return None
+    heading = tag("h4", "Pathway ", tag("small", "what carries the response, and which parts of the input it looks at"))
+    said = tag("p", _overlap_words(found, mechanism), " ", _critical_words(found, mechanism), class_="small")
+    return tag("div", heading, _pictures(material, mechanism), said, sites_part(found, mechanism), class_="pathway")
+
+
+def _overlap_words(found: MechanismPathways, mechanism: int) -> str:
     row = found.table().iloc[mechanism]
-    words = [f"Two inputs of this mechanism overlap by {percent(row['within'])}"]
+    words = f"Two inputs of this mechanism overlap by {percent(row['within'])}"
     if len(found) > 1:
-        words.append(f"one of it and one of the others by {percent(row['others'])}")
-    said = f"{', '.join(words)}" + (f" (corrected {p_value(row['p_corrected'])})." if len(found) > 1 else ".")
+        words += (
+            f", one of it and one of the others by {percent(row['others'])} (corrected {p_value(row['p_corrected'])})"
+        )
+    words += "."
     if np.isfinite(row["kept_critical"]) and np.isfinite(row["kept_rest"]):
-        said += (
+        words += (
             f" Behind the recorded layers a pathway holds {percent(row['kept_critical'])} of the"
             f" {found.settings['critical']} neurons, and {percent(row['kept_rest'])} of the others."
         )
-    text = tag("p", said, class_="small")
-    heading = tag("h4", "Pathway ", tag("small", "what carries the response, and which parts of the input it looks at"))
-    picture = _picture(material, mechanism)
-    tile = tag("figure", picture, class_="tile") if picture is not None else None
-    return tag("div", heading, tag("div", tile, text, class_="pathway"))
+    return words
 
 
-def _picture(material: Material, mechanism: int) -> Html | None:
-    """Draw a mean pathway gradient, (channels, H, W), red where positive and blue where negative."""
-    found = material.pathways
-    if found is None or found.gradients is None or material.pictures is None or found.gradients.ndim != 4:
+def _critical_words(found: MechanismPathways, mechanism: int) -> str | None:
+    """Name the critical neurons that a mechanism's pathways hold much more, or less, often than those of the others."""
+    mine = of_mechanism(found.by_critical_neuron(), mechanism)
+    apart = (mine["kept"] - mine["others"]).abs()
+    clear = apart[apart >= _CLEAR].sort_values(ascending=False, kind="stable").index[:_NAMED]
+    if not len(clear):
         return None
-    flat = signed_map(torch.from_numpy(found.gradients[mechanism : mechanism + 1]))[0, 0].numpy()
-    words = (
-        f"mean pathway gradient of mechanism {mechanism}, red where more raises the response, blue where it lowers it"
-    )
-    return image(*encode(heat(flat)), words)
+    named = [
+        f"{row['site']} {row['neuron']} ({percent(row['kept'], 0)} against {percent(row['others'], 0)})"
+        for _, row in mine.loc[clear].iterrows()
+    ]
+    return f"Set apart from the pathways of the others by {', '.join(named)}."
 
 
-def heat(values: np.ndarray) -> np.ndarray:
-    """Colour signed values, (H, W), as uint8 (H, W, 3): red above zero, blue below, nearly white at zero.
+def _pictures(material: Material, mechanism: int) -> Html | None:
+    """Draw the mean pathway gradient over the mean of the most typical inputs, then those one by one."""
+    found = material.pathways
+    if found is None or found.typical_gradients is None or material.pictures is None:
+        return None
+    mine = np.flatnonzero(found.typical_labels == mechanism)
+    gradients = found.typical_gradients[mine]
+    if gradients.ndim != 4 or gradients.shape[1] not in (1, 3):
+        return None
+    rows = found.typical_rows[mine]
+    mean = torch.stack([material.pictures.input(int(row)) for row in rows]).float().mean(0)
+    sign = "red where more raises the response, blue where it lowers it"
+    words = f"mean pathway gradient of mechanism {mechanism} over the mean of its {len(mine)} typical inputs, {sign}"
+    tiles = [_tile(gradients.mean(axis=0), mean, words, f"mean of {len(mine)}")]
+    tiles += [
+        _tile(gradients[i], material.pictures.seen(int(row)), f"pathway gradient of input {row}, {sign}", f"#{row}")
+        for i, row in enumerate(rows[:_SHOWN])
+    ]
+    return tag("div", *tiles, class_="tiles")
 
-    >>> heat(np.array([[1.0, 0.0, -1.0]])).tolist()
-    [[[214, 69, 61], [246, 247, 249], [47, 111, 196]]]
-    """
-    limit = max(float(np.percentile(np.abs(values), _FULL)), 1e-30)
-    strength = (values / limit).clip(-1, 1)[..., None]
-    return np.asarray(_ZERO + np.abs(strength) * (np.where(strength > 0, _HIGH, _LOW) - _ZERO)).astype(np.uint8)
+
+def _tile(gradient: np.ndarray, ground: Any, words: str, caption: str) -> Html:
+    """Show one gradient, (channels, H, W), over one image."""
+    drawn = image(*encode(picture(gradient[None], [ground])[0]), words)
+    return tag("figure", drawn, tag("figcaption", caption), class_="tile", title=words)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
 from neucept.datasets import Scaling
+from neucept.datasets.pictures import picture_of
 from neucept.errors import InputError, missing
 
 SIDE = 112  # pixels; larger pictures are scaled down to it
@@ -115,28 +116,6 @@ def open_pictures(data: Any, inputs: int) -> Pictures | None:
             return None
     _pillow()
     return Pictures(data)
-
-
-def picture_of(image: Tensor) -> np.ndarray:
-    """Scale a tensor (C, H, W) or (H, W) to uint8, from its smallest to its largest value.
-
-    Raises
-    ------
-    InputError
-        When it is no image of one or three channels.
-
-    Examples
-    --------
-    >>> picture_of(torch.tensor([[[-1.0, 0.0], [1.0, 1.0]]])).tolist()
-    [[0, 127], [255, 255]]
-    """
-    pixels = image[None] if image.ndim == 2 else image
-    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or min(pixels.shape[1:]) < 2:
-        raise InputError(f"A tensor of shape {tuple(image.shape)} is no image (C, H, W) of one or three channels.")
-    values = pixels.detach().float().cpu().numpy()
-    low, high = values.min(), values.max()
-    scaled = ((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
-    return np.asarray(scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0))
 
 
 def encode(picture: np.ndarray) -> tuple[str, bool]:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from neucept.errors import InputError
+from neucept.pathways.checks import check_rows
 from neucept.pathways.inputs import count_inputs, mapped, part, placed, tensors_in
 from neucept.pathways.network import masking
-from neucept.pathways.responses import Response, Target, cut
-from neucept.pathways.scores import Method
+from neucept.pathways.responses import Response, Target, check_target, cut
+from neucept.pathways.scores import Method, NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
 from neucept.pathways.sites import at_work
 from neucept.recording.batches import to_device
 
 # The activations of a large batch find no memory that was used before; fresh memory costs more than a batch saves.
 _ROWS_ON_CPU = 32
+
+
+def _arrays_too(attribute: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method take arrays, as tensors of the model's precision and device, and give arrays back."""
+
+    @wraps(attribute)
+    def taking(self: PathwayGradient, inputs: Any, *more: Any, **options: Any) -> Any:
+        if not isinstance(inputs, np.ndarray):
+            return attribute(self, inputs, *more, **options)
+        tensor = torch.from_numpy(np.ascontiguousarray(inputs))
+        floats = (one for one in self.method.network.model.parameters() if one.is_floating_point())
+        if tensor.is_floating_point():
+            tensor = tensor.to(next(floats, tensor).dtype)
+        found: Tensor = attribute(self, tensor, *more, **options)
+        return found.float().numpy() if found.dtype == torch.bfloat16 else found.numpy()
+
+    return taking
 
 
 @dataclass(frozen=True)
@@ -47,23 +68,36 @@ class PathwayGradient:
     sparsity: float = 0.9
 
     def __post_init__(self) -> None:
-        check_sparsity(self.sparsity)
+        if not isinstance(self.method, Method):
+            given = self.method.__name__ if isinstance(self.method, type) else type(self.method).__name__
+            raise InputError(f"method={given}: expected a method made for a model, such as NeuronMCT(model).")
+        object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
+        check_reached(type(self.method).__name__, self.method.reached, self.sparsity)
 
-    def attribute(self, inputs: Any, target: Target = None, internal_batch_size: int | None = None) -> Any:
+    @_arrays_too
+    def attribute(
+        self,
+        inputs: Any,
+        target: Target = None,
+        internal_batch_size: int | None = None,
+        additional_forward_args: None = None,
+    ) -> Any:
         """Attribute the response to the input, as Captum's methods do.
 
         Parameters
         ----------
-        inputs : tensor, tuple or mapping of tensors
+        inputs : tensor, array, tuple or mapping of tensors
             A batch; not changed, whether or not it requires a gradient.
         target : None, int, (batch,) whole numbers, or a pair (a, b) of either
             The class whose logit is explained, None for the one that the whole network predicts.
         internal_batch_size : int, optional
-            Most inputs that run at a time; None is all on a GPU, and 32 on a CPU, where more are slower.
+            Most inputs that run at a time; None is the method's, at most 32 on a CPU, where more are slower.
+        additional_forward_args : None
+            Captum's; anything else is refused: give what the model takes as a tuple of inputs.
 
         Returns
         -------
-        Tensor, or tuple or dict of Tensors
+        Tensor, array, or tuple or dict of Tensors
             Shaped like the inputs. What is no floating-point number (token numbers, masks) gets zeros.
 
         Raises
@@ -71,31 +105,41 @@ class PathwayGradient:
         InputError
             As `Method.score`, and when no part of the inputs can have a gradient.
         """
+        if additional_forward_args is not None:
+            raise InputError(
+                "additional_forward_args= is not taken; give all that the model takes as a tuple of inputs."
+            )
         n = count_inputs(inputs)
         if not any(tensor.is_floating_point() for tensor in tensors_in(inputs)):
             raise InputError(
                 "The inputs are whole numbers, which have no gradient; give floating-point inputs, such as embeddings."
             )
-        if internal_batch_size is not None and internal_batch_size < 1:
-            raise InputError(f"internal_batch_size={internal_batch_size!r}: expected a number of inputs, one or more.")
-        rows = internal_batch_size or (_ROWS_ON_CPU if self.method.network.on_cpu else n)
-        parts = [
-            self._attribute(part(inputs, slice(start, start + rows)), cut(target, start, rows, n))
-            for start in range(0, n, rows)
-        ]
+        classes = check_target(target, n)
+        size = check_rows(internal_batch_size) or self._rows(n)
+        method, parts = self.method, []
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            given = part(inputs, rows)
+            scores = method.score(given, cut(classes, rows))
+            if rows.stop < n:  # the sites of all parts are those of the first
+                method = method.knowing(scores)
+            parts.append(self._attribute(given, scores))
         columns = zip(*(list(tensors_in(one)) for one in parts), strict=True)
         whole = iter([torch.cat(column) for column in columns])
         return mapped(lambda tensor: next(whole), inputs)
 
-    def _attribute(self, inputs: Any, target: Target) -> Any:
-        scores = self.method.score(inputs, target)
+    def _rows(self, n: int) -> int:
+        bounds = (self.method.internal_batch_size, _ROWS_ON_CPU if self.method.network.on_cpu else None)
+        return min([n, *(bound for bound in bounds if bound is not None)])
+
+    def _attribute(self, inputs: Any, scores: NeuronScores) -> Any:
         pathway = scores.select(self.sparsity)
         response = Response(*pathway.target) if isinstance(pathway.target, tuple) else Response(pathway.target)
-        with at_work(self.method.network.model) as device:
+        network = self.method.network.only(pathway.raw)
+        with at_work(network.model) as device:
             given = placed(inputs, device)
             leaves = [tensor.requires_grad_() for tensor in tensors_in(given) if tensor.is_floating_point()]
-            logits = self.method.network.run(given, masking(pathway.raw))
-            answers = response.of(logits)
+            answers = response.of(network.run(given, masking(pathway.raw)))
             found: tuple[Tensor | None, ...] = (None,) * len(leaves)
             if answers.requires_grad:
                 found = torch.autograd.grad(answers.sum(), leaves, allow_unused=True)
@@ -112,6 +156,22 @@ class PathwayGradient:
 
             whole = mapped(lambda tensor: attributed(tensor).detach(), given)
         return to_device(whole, next(tensors_in(inputs)).device)
+
+    # What Captum's NoiseTunnel asks of a method.
+
+    @property
+    def forward_func(self) -> Any:
+        """The model."""
+        return self.method.network.model
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether attributions are gradients times inputs."""
+        return False
+
+    def has_convergence_delta(self) -> bool:
+        """Whether attributions should add up to a change of the response."""
+        return False
 
 
 def signed_map(attribution: Tensor) -> Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from neucept.errors import InputError
 from neucept.recording.batches import to_device
+
+Rows = int | slice | Sequence[int] | np.ndarray | Tensor
+_Noun = TypeVar("_Noun")
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -77,3 +82,34 @@ def part(inputs: Any, rows: slice) -> Any:
 def repeated(inputs: Any, times: int) -> Any:
     """Put the whole batch several times behind itself."""
     return mapped(lambda tensor: torch.cat([tensor] * times), inputs) if times > 1 else inputs
+
+
+def changed(noun: _Noun, change: Callable[[Tensor], Tensor]) -> _Noun:
+    """Change every tensor in the fields of a dataclass."""
+    return replace(noun, **{one.name: mapped(change, getattr(noun, one.name)) for one in fields(noun)})  # type: ignore[type-var, arg-type]
+
+
+def rows_of(noun: _Noun, rows: Rows) -> _Noun:
+    """Take some inputs of a dataclass of tensors, each (batch, ...).
+
+    Raises
+    ------
+    InputError
+        For rows that are not there, or none.
+    """
+    which: Any = rows
+    if not isinstance(rows, slice):
+        try:
+            which = torch.as_tensor(rows).reshape(-1)
+            if which.dtype.is_floating_point and len(which):
+                raise TypeError
+            which = which if which.dtype == torch.bool else which.long()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"rows={rows!r}: expected a slice, numbers of inputs, or a mask.") from None
+    try:
+        found = changed(noun, lambda tensor: tensor[which.to(tensor.device) if isinstance(which, Tensor) else which])
+    except (IndexError, TypeError) as error:
+        raise InputError(f"rows={rows!r}: {error}.") from None
+    if not len(next(tensors_in([getattr(found, one.name) for one in fields(found)]))):  # type: ignore[arg-type]
+        raise InputError(f"rows={rows!r} takes no input at all.")
+    return found

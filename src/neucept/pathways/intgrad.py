@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError
-from neucept.pathways.inputs import count_inputs, fresh, part, repeated, tensors_in
-from neucept.pathways.network import Network, Pass, checked, gradients, take
-from neucept.pathways.responses import Response, Target, cut, respond
-from neucept.pathways.scores import Method, NeuronScores, joined, scored
-from neucept.pathways.sites import ACTIVATIONS, at_work
+from neucept.pathways.activations import ACTIVATIONS
+from neucept.pathways.checks import check_whole
+from neucept.pathways.inputs import count_inputs, repeated, tensors_in
+from neucept.pathways.network import Network
+from neucept.pathways.passes import Pass, checked, gradients, single, take
+from neucept.pathways.responses import Checked, Response, respond
+from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.tape import Replay, Tape
-from neucept.recording.batches import to_device
 from neucept.recording.outputs import Output
 
 RULES = ("gauss-legendre", "equal")
@@ -42,8 +43,7 @@ def points(steps: int, rule: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if rule not in RULES:
         raise InputError(f"rule={rule!r}: expected one of {', '.join(map(repr, RULES))}.")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InputError(f"steps={steps!r}: expected a whole number, one or more.")
+    steps = check_whole("steps", steps)
     if rule == "equal":
         return np.linspace(0, 1, steps), np.full(steps, 1 / steps)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -69,8 +69,8 @@ class NeuronIntGrad(Method):
     rule : {"gauss-legendre", "equal"}
         Where they lie; see `points`.
     internal_batch_size : int, optional
-        Most rows (inputs times alphas) that run at a time; None is the batch, or up to 128 where inputs are
-        small and few.
+        Most rows (inputs times alphas) that run at a time, which bounds memory; None is the batch, or up to 128 where
+        inputs are small and few.
     output, activations
         As for `Method`.
     """
@@ -86,55 +86,44 @@ class NeuronIntGrad(Method):
         activations: Collection[str] = ACTIVATIONS,
     ) -> None:
         points(steps, rule)
-        if internal_batch_size is not None and internal_batch_size < 1:
-            raise InputError(f"internal_batch_size={internal_batch_size!r}: expected a number of rows, one or more.")
-        super().__init__(model, output=output, activations=activations)
-        self.steps = steps
+        super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
+        self.steps = check_whole("steps", steps)
         self.rule = rule
-        self.internal_batch_size = internal_batch_size
 
-    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
-        """Score every neuron of every input; see `Method.score`."""
-        n = count_inputs(inputs)
-        size = sum(tensor[0].numel() for tensor in tensors_in(inputs))
-        rows = self.internal_batch_size or max(n, min(_ROWS, _ELEMENTS // size))
-        with at_work(self.network.model) as device:
-            inputs = to_device(inputs, device)
-            return joined(
-                [
-                    self._score(fresh(part(inputs, slice(start, start + rows))), rows, cut(target, start, rows, n))
-                    for start in range(0, n, rows)
-                ]
-            )
+    def _rows(self, inputs: Any) -> int:
+        n, size = count_inputs(inputs), sum(tensor[0].numel() for tensor in tensors_in(inputs))
+        return self.internal_batch_size or max(n, min(_ROWS, _ELEMENTS // max(size, 1)))
 
-    def _score(self, inputs: Any, rows: int, target: Target) -> NeuronScores:
+    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
         taken = take(self.network, inputs)
+        network = self.network.only(taken.values)
         response = respond(target, taken.logits)
-        checked(self.network, inputs, taken, gradients(taken, response))
+        checked(network, inputs, taken, gradients(taken, response))
         whole = Pass(taken.logits.detach(), taken.values, {})
         del taken  # and the graph with it
+        rows = self._rows(inputs)
         alphas, weights = points(self.steps, self.rule)
         # The response at alpha = 0, for the residual, is one more point, of no weight.
         alphas, weights = np.append(alphas, 0.0), np.append(weights, 0.0)
         groups = math.ceil(len(alphas) / max(1, rows // count_inputs(inputs)))
         copies = math.ceil(len(alphas) / groups)
-        tape = Tape(self.network, repeated(inputs, copies))
+        tape = Tape(network, repeated(inputs, copies))
         # The affine part after a site runs on one copy of the batch, the rest on all: sizes are part of a record.
-        short = tape if copies == 1 else Tape(self.network, inputs)
-        split = short.calls == tape.calls
+        short = tape if copies == 1 else Tape(network, inputs)
+        batched = tape.batched(short)
         scores, residual, change = {}, {}, {}
         for raw, values in whole.values.items():
-            head, tail = short.after(raw, split), tape.after(raw, split)
+            head, tail = short.after(raw, batched), tape.after(raw, batched)
             if head is not None and tail is not None:
                 replay, times = Replay(head.head, tail.tail), copies
             else:  # without copies: a network that reads values may look at the whole batch
-                replay, times = _from_the_start(self.network, inputs, raw), 1
+                replay, times = _from_the_start(network, inputs, raw), 1
             mean, at_zero = _mean_gradient(replay, values, response, alphas, weights, times)
-            contributions = values * mean
+            contributions = single(values) * single(mean)
             change[raw] = response.of(whole.logits) - at_zero
             residual[raw] = (contributions.flatten(1).sum(1) - change[raw]).abs()
             scores[raw] = contributions.abs_()
-        return scored(type(self).__name__, scores, whole, response, residual=residual, change=change)
+        return self._scored(scores, whole, response, residual=residual, change=change)
 
 
 def _mean_gradient(
@@ -150,15 +139,15 @@ def _mean_gradient(
     with torch.no_grad():
         starts = replay.head(torch.zeros_like(values))
         spans = [end - start for start, end in zip(starts, ends, strict=True)]
-    means = [torch.zeros_like(start) for start in starts]
+    means = [torch.zeros_like(single(start)) for start in starts]
     answers = torch.empty(0)
     for first in range(0, len(alphas), copies):
-        scale, weight = torch.zeros(2, copies, dtype=values.dtype, device=values.device)
+        scale, weight = torch.zeros(2, copies, dtype=single(values).dtype, device=values.device)
         count = len(alphas[first : first + copies])
         scale[:count] = torch.from_numpy(alphas[first : first + copies])
         weight[:count] = torch.from_numpy(weights[first : first + copies])
         between = [
-            (start + scale.reshape(-1, *[1] * start.ndim) * span).flatten(0, 1).requires_grad_()
+            (start + scale.reshape(-1, *[1] * start.ndim) * span).to(start.dtype).flatten(0, 1).requires_grad_()
             for start, span in zip(starts, spans, strict=True)
         ]
         with torch.set_grad_enabled(bool(weight.any())):
@@ -167,9 +156,9 @@ def _mean_gradient(
             found = torch.autograd.grad(answers.sum(), between, allow_unused=True)
             for mean, gradient in zip(means, found, strict=True):
                 if gradient is not None:
-                    mean += torch.tensordot(weight, gradient.reshape(copies, *mean.shape), 1)
+                    mean += torch.tensordot(weight, single(gradient).reshape(copies, *mean.shape), 1)
         answers = answers.detach().reshape(copies, -1)[count - 1]
-    (mean,) = torch.autograd.grad(ends, leaf, means)
+    (mean,) = torch.autograd.grad(ends, leaf, [mean.to(end.dtype) for mean, end in zip(means, ends, strict=True)])
     return mean, answers
 
 

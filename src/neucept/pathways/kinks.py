@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
+from neucept.pathways.activations import out_of_place
+from neucept.pathways.calls import Calls
 from neucept.pathways.network import Network, Values
-from neucept.pathways.sites import Calls, out_of_place, readable
+from neucept.pathways.sites import readable
 
 _POOL = re.compile(r"(adaptive_)?max_pool([123])d(_with_indices)?")
 _AFFINE = 1e-8  # deviation from affine, in units of the largest value, that is more than rounding
@@ -43,7 +45,7 @@ class Pieces(Calls):
     """
 
     def __init__(self, network: Network, kept: Mapping[str, Tensor]) -> None:
-        super().__init__(self._site, None, network.activations)
+        super().__init__(self._site, 1, network.activations, known=network.known)
         self.network = network
         self.kept = kept
         self.values: Values = {}
@@ -185,12 +187,15 @@ def _kinks(name: str, raw: str, args: Any, kwargs: Any) -> list[float]:
     named = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | kwargs
     if name == "hardtanh":
         return [float(named.get("min_val", -1.0)), float(named.get("max_val", 1.0))]
+    if name == "softshrink":
+        apart = float(kwargs.get("lambd", args[1] if len(args) > 1 else 0.5))
+        return [-apart, apart]
     known = {"relu": [0.0], "leaky_relu": [0.0], "prelu": [0.0], "rrelu": [0.0], "relu6": [0.0, 6.0]}
     known["hardsigmoid"] = [-3.0, 3.0]
     if name not in known:
         raise InputError(
             f"The site '{raw.removesuffix('#0')}' calls {name}, which is not piecewise linear: no ball around an input"
-            f" has an affine response. Expected one of {', '.join(sorted([*known, 'hardtanh']))}."
+            f" has an affine response. Expected one of {', '.join(sorted([*known, 'hardtanh', 'softshrink']))}."
         )
     return known[name]
 

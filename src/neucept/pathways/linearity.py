@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError
+from neucept.pathways.activations import ACTIVATIONS
 from neucept.pathways.kinks import Pieces
 from neucept.pathways.network import Network, Values, masking
 from neucept.pathways.pathway import Pathway
-from neucept.pathways.responses import Response, Target, respond
-from neucept.pathways.sites import ACTIVATIONS, at_work
+from neucept.pathways.responses import Response, Target, check_target, respond
+from neucept.pathways.sites import at_work, check_model
 from neucept.progress import progress as show_progress
 from neucept.recording.outputs import Output
 
@@ -77,19 +78,22 @@ def linear_ball(
     target: Target = None,
     *,
     output: Output = None,
-    activations: Collection[str] = ACTIVATIONS,
+    activations: Collection[str] | None = None,
     progress: bool = True,
 ) -> LinearBall:
     """Measure the ball around each input in which a network is affine, exactly, in double precision.
 
     Neurons that a pathway leaves out are zero and have no kink; those it keeps are judged as they are in the masked
     network. The gradients of all bounding functions come from running the network on the affine piece of the input, a
-    row for each input dimension: as many forward passes as the input has numbers.
+    row for each input dimension: as many forward passes as the input has numbers, for every input. For one image of
+    3 x 32 x 32, VGG11 takes about 20 seconds on one core, and images of 3 x 224 x 224 are out of reach there: begin
+    with one input, and crop or pool large ones.
 
     Parameters
     ----------
     model : Module
-        Of ReLU, ReLU6, hard tanh or sigmoid, leaky ReLU or PReLU and max pooling; a copy in double precision runs.
+        Of ReLU, ReLU6, hard tanh or sigmoid, leaky ReLU or PReLU, soft shrinkage and max pooling; a copy in double
+        precision runs.
     inputs : Tensor
         (batch, *shape), floating-point.
     pathway : Pathway, optional
@@ -97,7 +101,7 @@ def linear_ball(
     target : None, int, (batch,) whole numbers, or a pair (a, b) of either
         The class whose logit is the response; None is the pathway's, or the predicted one.
     output, activations
-        As for `Method`.
+        As for `Method`; the pathway's activations unless told otherwise.
     progress : bool
         Show progress when it takes more than two seconds.
 
@@ -117,6 +121,9 @@ def linear_ball(
     """
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.ndim < 2 or not len(inputs):
         raise InputError("inputs must be a floating-point tensor (batch, ...), one input or more, for a ball to be.")
+    check_model(model)
+    if activations is None:
+        activations = ACTIVATIONS if pathway is None else pathway.activations
     doubled = Network(copy.deepcopy(model).double(), output, activations)
     balls = []
     with (
@@ -128,24 +135,25 @@ def linear_ball(
         for raw, mask in masks.items():
             if len(mask) != len(given):
                 raise InputError(f"The pathway is of {len(mask)} inputs at '{raw}', but {len(given)} were given.")
-        if target is None and pathway is not None:
-            target = pathway.target
+        classes = check_target(pathway.target if target is None and pathway is not None else target, len(given))
+        doubled = doubled.settled(given)
         with torch.no_grad():
-            logits = doubled.run(given.clone(), lambda raw, returned: returned)
-        response = respond(_moved(target, device), logits)
+            logits = doubled.run(given, lambda raw, returned: returned)
+        response = respond(classes, logits)
         for row in range(len(given)):
             mine = slice(row, row + 1)
             kept = {raw: mask[mine] for raw, mask in masks.items()}
             one = Response(response.plus[mine], None if response.minus is None else response.minus[mine])
             balls.append(_ball(doubled, given[mine], kept, one, advance))
+    device = inputs.device
     return LinearBall(
-        radius=torch.stack([ball.radius for ball in balls]).to(inputs.device),
-        direction=torch.cat([ball.direction for ball in balls]).to(inputs.device),
+        radius=torch.stack([ball.radius for ball in balls]).to(device),
+        direction=torch.cat([ball.direction for ball in balls]).to(device),
         kinks=tuple(ball.kink for ball in balls),
-        bend=torch.tensor([ball.bend for ball in balls], dtype=torch.float64),
-        reaches=torch.tensor([ball.reaches for ball in balls]),
-        neurons=torch.tensor([ball.neurons for ball in balls]),
-        inactive=torch.tensor([ball.inactive for ball in balls]),
+        bend=torch.tensor([ball.bend for ball in balls], dtype=torch.float64, device=device),
+        reaches=torch.tensor([ball.reaches for ball in balls], device=device),
+        neurons=torch.tensor([ball.neurons for ball in balls], device=device),
+        inactive=torch.tensor([ball.inactive for ball in balls], device=device),
     )
 
 
@@ -155,7 +163,7 @@ def local_radius(model: nn.Module, inputs: Tensor, pathway: Pathway, **more: Any
     Parameters
     ----------
     model, inputs, pathway, more
-        As for `linear_ball`; the response is the pathway's for both networks.
+        As for `linear_ball`, which runs twice, with its costs; the response is the pathway's for both networks.
 
     Returns
     -------
@@ -259,10 +267,3 @@ def _bend(
     slopes = (gradient * direction).flatten(1).sum(1)
     bend = float(slopes[1] - slopes[0])
     return bend, abs(bend) > _BENT * float(gradient.flatten(1).norm(dim=1).sum())
-
-
-def _moved(target: Target, device: torch.device) -> Target:
-    if isinstance(target, tuple):
-        first, second = (each.to(device) if isinstance(each, Tensor) else each for each in target)
-        return first, second
-    return target.to(device) if isinstance(target, Tensor) else target

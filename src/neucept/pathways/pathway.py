@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from neucept import storage
 from neucept.errors import InputError
-from neucept.pathways.inputs import mapped, placed
+from neucept.pathways.activations import ACTIVATIONS, named
+from neucept.pathways.calls import Calls, met
+from neucept.pathways.inputs import Rows, changed, placed, rows_of
 from neucept.pathways.network import masking
 from neucept.pathways.responses import Response
 from neucept.pathways.selection import counted
-from neucept.pathways.sites import ACTIVATIONS, Calls, at_work, met, raw_name
+from neucept.pathways.sites import at_work, raw_name
 from neucept.recording.batches import forward
 from neucept.recording.outputs import Output, pick_logits
 
@@ -63,6 +65,10 @@ class Pathway(Mapping[str, Tensor]):
         (batch,), the classes whose response it is.
     sparsity : float
         As it was asked.
+    method, per_site, seed
+        The class that scored, and as it was selected; see `NeuronScores.select`.
+    activations : set of str
+        Names of the functions whose calls are the sites.
     """
 
     masks: Mapping[str, Tensor] = field(repr=False)
@@ -72,6 +78,10 @@ class Pathway(Mapping[str, Tensor]):
     predictions: Tensor
     target: Tensor | tuple[Tensor, Tensor] = field(repr=False)
     sparsity: float
+    method: str = ""
+    per_site: bool = False
+    seed: int = 0
+    activations: frozenset[str] = field(default=ACTIVATIONS, repr=False)
 
     def __getitem__(self, site: str) -> Tensor:
         return self.masks[site]
@@ -121,6 +131,10 @@ class Pathway(Mapping[str, Tensor]):
         """
         if {site: mask.shape for site, mask in self.items()} != {site: mask.shape for site, mask in other.items()}:
             raise InputError("The pathways differ in sites, neurons or number of inputs; compare those of one network.")
+        if self.predictions.device != other.predictions.device:
+            raise InputError(
+                f"The pathways lie on {self.predictions.device} and {other.predictions.device}; move one by .to()."
+            )
         both = {site: mask & other[site] for site, mask in self.items()}
         either = {site: mask | other[site] for site, mask in self.items()}
         if by_site:
@@ -128,7 +142,7 @@ class Pathway(Mapping[str, Tensor]):
         return share(both, either)
 
     @contextmanager
-    def masked(self, model: nn.Module, activations: Collection[str] = ACTIVATIONS) -> Iterator[nn.Module]:
+    def masked(self, model: nn.Module, activations: Collection[str] | None = None) -> Iterator[nn.Module]:
         """Run a model with only the kept neurons: within the context every forward pass is masked.
 
         The model is in evaluation mode meanwhile; gradients are on or off as outside. Only the batch that the pathway
@@ -138,13 +152,13 @@ class Pathway(Mapping[str, Tensor]):
         ----------
         model : Module
             The one that was scored.
-        activations : set of str
-            As the method that scored had them.
+        activations : set of str, optional
+            Those of the method that scored unless told otherwise.
 
         Raises
         ------
         InputError
-            From the forward pass, when the batch or the model is another.
+            From the forward pass, when the batch, the model or the device is another.
         """
         raw = self.raw
         mask = masking(raw)
@@ -159,7 +173,9 @@ class Pathway(Mapping[str, Tensor]):
                 raise InputError(f"The model never calls the pathway's site '{min(missing)}': give the one scored.")
             missing.update(raw)
 
-        with at_work(model, gradients=torch.is_grad_enabled()), met(model, Calls(visit, None, activations)):
+        functions = self.activations if activations is None else named(activations)
+        calls = Calls(visit, len(self.predictions), functions, known=set(raw))
+        with at_work(model, gradients=torch.is_grad_enabled()), met(model, calls):
             handle = model.register_forward_hook(complete)
             try:
                 yield model
@@ -167,7 +183,7 @@ class Pathway(Mapping[str, Tensor]):
                 handle.remove()
 
     def response(
-        self, model: nn.Module, inputs: Any, output: Output = None, activations: Collection[str] = ACTIVATIONS
+        self, model: nn.Module, inputs: Any, output: Output = None, activations: Collection[str] | None = None
     ) -> KeptResponse:
         """Run the masked network on the batch and say what is left of the response.
 
@@ -177,13 +193,15 @@ class Pathway(Mapping[str, Tensor]):
             The one that was scored.
         inputs : tensor, tuple or mapping of tensors
             The batch that was scored.
-        output, activations
-            As the method that scored had them.
+        output
+            As the method that scored had it.
+        activations : set of str, optional
+            Those of the method that scored unless told otherwise.
 
         Raises
         ------
         InputError
-            When the batch or the model is another.
+            When the batch, the model or the device is another.
         """
         with at_work(model, gradients=False) as device, self.masked(model, activations):
             logits = pick_logits(forward(model, placed(inputs, device)), output)
@@ -201,8 +219,10 @@ class Pathway(Mapping[str, Tensor]):
         arrays |= {f"target {i}": classes.cpu().numpy() for i, classes in enumerate(target)}
         for kind, values in (("mask", self.masks), ("active", self.active)):
             arrays |= {f"{kind} {site}": np.packbits(value.cpu().numpy()) for site, value in values.items()}
-        shapes = {site: list(mask.shape) for site, mask in self.masks.items()}
-        return storage.save(path, _KIND, {"shapes": shapes, "sparsity": self.sparsity}, arrays)
+        facts = {name: getattr(self, name) for name in ("sparsity", "method", "per_site", "seed")}
+        facts["shapes"] = {site: list(mask.shape) for site, mask in self.masks.items()}
+        facts["activations"] = sorted(self.activations)
+        return storage.save(path, _KIND, facts, arrays)
 
     @classmethod
     def open(cls, path: str | Path) -> Pathway:
@@ -227,13 +247,23 @@ class Pathway(Mapping[str, Tensor]):
             whole_response=torch.from_numpy(arrays["whole_response"]),
             predictions=torch.from_numpy(arrays["predictions"]),
             target=target[0] if len(target) == 1 else (target[0], target[1]),
-            sparsity=float(facts["sparsity"]),
+            activations=frozenset(facts["activations"]),
+            **{name: facts[name] for name in ("sparsity", "method", "per_site", "seed")},
         )
+
+    def rows(self, rows: Rows) -> Pathway:
+        """Give the pathways of some inputs: a number, a slice, numbers or a mask.
+
+        Raises
+        ------
+        InputError
+            For inputs that are not there, or none.
+        """
+        return rows_of(self, rows)
 
     def to(self, device: torch.device | str) -> Pathway:
         """Give the pathway on another device."""
-        moved = {one.name: mapped(lambda tensor: tensor.to(device), getattr(self, one.name)) for one in fields(self)}
-        return replace(self, **moved)
+        return changed(self, lambda tensor: tensor.to(device))
 
 
 def share(part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> Tensor:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError
-from neucept.pathways.inputs import placed
-from neucept.pathways.network import Values, check_finite, checked, gradients, masking, take
-from neucept.pathways.responses import Response, Target, respond
-from neucept.pathways.scores import Method, NeuronScores, scored
+from neucept.pathways.activations import ACTIVATIONS
+from neucept.pathways.checks import check_whole
+from neucept.pathways.network import Network, Values, masking
+from neucept.pathways.passes import check_finite, checked, contribution, gradients, take
+from neucept.pathways.responses import Checked, Response, respond
+from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.selection import check_sparsity, flat, n_kept, shuffled, unflat
-from neucept.pathways.sites import ACTIVATIONS, at_work
 from neucept.recording.outputs import Output
 
 
@@ -24,7 +24,7 @@ class GreedyPruning(Method):
     After each step the contributions ``|a * df/da|`` of what is left are computed again, in the network without the
     neurons removed so far. A removed neuron never comes back. The scores are places in the order of removal, from 1
     on; what is left in the end follows by its contribution. So ``.select(s)`` gives the very pathway of the method at
-    the asked sparsity, and an earlier stage of it at a lesser one.
+    the asked sparsity, an earlier stage of it at a lesser one, and an error at a higher one.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class GreedyPruning(Method):
         In how many steps, of the same number of neurons each.
     seed : int
         Of the order in which neurons of equal contribution go.
-    output, activations
+    output, activations, internal_batch_size
         As for `Method`.
     """
 
@@ -49,50 +49,53 @@ class GreedyPruning(Method):
         *,
         output: Output = None,
         activations: Collection[str] = ACTIVATIONS,
+        internal_batch_size: int | None = None,
     ) -> None:
-        if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
-            raise InputError(f"n_steps={n_steps!r}: expected a whole number, one or more.")
-        super().__init__(model, output=output, activations=activations)
-        self.sparsity = check_sparsity(sparsity)
-        self.n_steps = n_steps
-        self.seed = seed
+        super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
+        self.n_steps = check_whole("n_steps", n_steps)
+        self.reached = self.sparsity = check_sparsity(sparsity)
+        self.seed = check_whole("seed", seed, least=None)
 
-    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
-        """Score every neuron of every input; see `Method.score`."""
-        with at_work(self.network.model) as device:
-            inputs = placed(inputs, device)
-            whole = take(self.network, inputs)
-            response = respond(target, whole.logits)
-            found = checked(self.network, inputs, whole, gradients(whole, response))
-            active = flat({raw: value.bool() for raw, value in whole.values.items()})
-            order = shuffled(active.shape[1], self.seed, device)
-            losses = _contributions(whole.values, found)
-            check_finite(unflat(losses, whole.values), whole.names)
-            del found
-            n_neurons = losses.shape[1]
-            removals = n_neurons - n_kept(self.sparsity, n_neurons)
-            # Single precision counts to 2^24; a network with more neurons needs double.
-            place = torch.zeros_like(losses, dtype=torch.float32 if n_neurons < 2**24 else torch.float64)
-            zero = torch.zeros_like(active)
-            gone = 0
-            for step in range(1, self.n_steps + 1):
-                upto = round(removals * step / self.n_steps)
-                gone = _remove(losses, active, place, zero, order, gone, upto)
-                losses = self._losses(inputs, unflat(place == 0, whole.values), response)
-            _remove(losses, active, place, zero, order, gone, n_neurons)
-            parts = (unflat(place, whole.values), unflat(zero, whole.values))
-            return scored(type(self).__name__, parts[0], whole, response, zero=parts[1])
+    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
+        whole = take(self.network, inputs)
+        network = self.network.only(whole.values)
+        response = respond(target, whole.logits)
+        found = checked(network, inputs, whole, gradients(whole, response))
+        active = flat({raw: value.bool() for raw, value in whole.values.items()})
+        order = shuffled(active.shape[1], self.seed, active.device)
+        losses = _contributions(whole.values, found)
+        check_finite(unflat(losses, whole.values), whole.names)
+        del found
+        n_neurons = losses.shape[1]
+        removals = n_neurons - n_kept(self.sparsity, n_neurons)
+        # Single precision counts to 2^24; a network with more neurons needs double.
+        place = torch.zeros_like(losses, dtype=torch.float32 if n_neurons < 2**24 else torch.float64)
+        zero = torch.zeros_like(active)
+        gone = 0
+        for step in range(1, self.n_steps + 1):
+            upto = round(removals * step / self.n_steps)
+            gone = _remove(losses, active, place, zero, order, gone, upto)
+            losses = _losses(network, inputs, unflat(place == 0, whole.values), response)
+        _remove(losses, active, place, zero, order, gone, n_neurons)
+        parts = (unflat(place, whole.values), unflat(zero, whole.values))
+        return self._scored(parts[0], whole, response, zero=parts[1])
 
-    def _losses(self, inputs: Any, left: dict[str, Tensor], response: Response) -> Tensor:
-        """Marginal contributions, (batch, N), in the network of what is left."""
-        taken = take(self.network, inputs, masking(left))
-        return _contributions(taken.values, gradients(taken, response))
+
+def _losses(network: Network, inputs: Any, left: dict[str, Tensor], response: Response) -> Tensor:
+    """Marginal contributions, (batch, N), in the network of what is left."""
+    taken = take(network, inputs, masking(left))
+    return _contributions(taken.values, gradients(taken, response))
 
 
 def _contributions(values: Values, gradients: Mapping[str, Tensor | None]) -> Tensor:
     """Give ``|a * df/da|`` of all sites, (batch, N), zero where there is no gradient."""
-    products = {raw: value * (0 if (found := gradients[raw]) is None else found) for raw, value in values.items()}
-    return flat(products).abs_()
+    zeros = torch.zeros((), device=next(iter(values.values())).device)
+    return flat(
+        {
+            raw: contribution(value, zeros if (found := gradients[raw]) is None else found)
+            for raw, value in values.items()
+        }
+    )
 
 
 def _remove(losses: Tensor, active: Tensor, place: Tensor, zero: Tensor, order: Tensor, gone: int, upto: int) -> int:

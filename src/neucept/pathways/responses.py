@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from neucept.errors import InputError
 
-Classes = int | Tensor | Sequence[int]
+Classes = int | np.integer[Any] | Tensor | np.ndarray | Sequence[int]
 Target = None | Classes | tuple[Classes, Classes]
+Checked = None | Tensor | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,71 +38,83 @@ class Response:
         return self.plus if self.minus is None else (self.plus, self.minus)
 
 
-def respond(target: Target, logits: Tensor) -> Response:
+def check_target(target: Target, n: int) -> Checked:
+    """Give targets of n inputs as tensors: None, (n,) class numbers, or a pair of those.
+
+    Parameters
+    ----------
+    target : None, int, (n,) whole numbers, or a pair (a, b) of either
+        None is the predicted class; a pair means logit a minus logit b.
+    n : int
+        Inputs.
+
+    Raises
+    ------
+    InputError
+        For what is no whole number, or another number of targets than inputs.
+
+    Examples
+    --------
+    >>> check_target(2, n=3), check_target((0, [1, 2]), n=2)
+    (tensor([2, 2, 2]), (tensor([0, 0]), tensor([1, 2])))
+    """
+    if target is None:
+        return None
+    if isinstance(target, tuple):
+        if len(target) != 2:
+            raise InputError(
+                f"target is a tuple of {len(target)}; expected a pair (a, b), for logit a minus logit b. Give the"
+                " classes of a batch as a tensor or list."
+            )
+        return _classes(target[0], n), _classes(target[1], n)
+    return _classes(target, n)
+
+
+def _classes(target: Classes, n: int) -> Tensor:
+    try:
+        classes = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"target={target!r}: expected a class number, one for each input, or a pair.") from None
+    kind = classes.dtype
+    if kind.is_floating_point or kind.is_complex or kind == torch.bool:
+        raise InputError(f"target={target!r} is of type {kind}; expected whole class numbers, such as target.long().")
+    if classes.ndim == 1 and len(classes) != n:
+        raise InputError(f"{len(classes)} targets for {n} inputs; expected one class, or one for each input.")
+    if classes.ndim > 1:
+        raise InputError(f"target has the shape {tuple(classes.shape)} for {n} inputs; expected one class or ({n},).")
+    return classes.long().expand(n).clone()
+
+
+def respond(target: Checked, logits: Tensor) -> Response:
     """Find the response that a target means.
 
     Parameters
     ----------
-    target : None, int, (batch,) whole numbers, or a pair (a, b) of either
-        None is the predicted class; a pair means logit a minus logit b.
+    target : None, (batch,) Tensor, or a pair of those
+        As `check_target` gives it.
     logits : Tensor
         (batch, C).
 
     Raises
     ------
     InputError
-        For a class that is not there, or another number of targets than inputs.
+        For a class that is not there.
     """
     if target is None:
         return Response(logits.detach().argmax(1))
+    return Response(*(_there(classes, logits) for classes in (target if isinstance(target, tuple) else (target,))))
+
+
+def cut(target: Checked, rows: slice) -> Checked:
+    """Give the targets of some inputs."""
     if isinstance(target, tuple):
-        if len(target) != 2:
-            raise _no_pair(target)
-        return Response(_classes(target[0], logits), _classes(target[1], logits))
-    return Response(_classes(target, logits))
+        return target[0][rows], target[1][rows]
+    return None if target is None else target[rows]
 
 
-def cut(target: Target, start: int, rows: int, n: int) -> Target:
-    """Give the targets of some of n inputs, from ``start`` on.
-
-    Raises
-    ------
-    InputError
-        When there are not n targets.
-    """
-    if isinstance(target, tuple):
-        if len(target) != 2:
-            raise _no_pair(target)
-        first, second = (_cut(each, start, rows, n) for each in target)
-        return first, second
-    return None if target is None else _cut(target, start, rows, n)
-
-
-def _cut(target: Classes, start: int, rows: int, n: int) -> Classes:
-    if isinstance(target, int) or (isinstance(target, Tensor) and target.ndim == 0):
-        return target
-    if len(target) != n:
-        raise InputError(f"{len(target)} targets for {n} inputs; expected one class, or one for each input.")
-    return target[start : start + rows]
-
-
-def _no_pair(target: tuple[Any, ...]) -> InputError:
-    return InputError(
-        f"target is a tuple of {len(target)}; expected a pair (a, b), for logit a minus logit b. Give the classes of a"
-        " batch as a tensor or list."
-    )
-
-
-def _classes(target: Classes, logits: Tensor) -> Tensor:
-    n, n_classes = logits.shape
-    try:
-        classes = torch.as_tensor(target, device=logits.device)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"target={target!r}: expected a class number, one for each input, or a pair.") from None
-    if classes.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
-        raise InputError(f"target is of type {classes.dtype}; expected whole class numbers, such as target.long().")
-    if classes.ndim and classes.shape != (n,):
-        raise InputError(f"target has the shape {tuple(classes.shape)} for {n} inputs; expected one class or ({n},).")
-    if bool(((classes < 0) | (classes >= n_classes)).any()):
-        raise InputError(f"target={target!r}: the classes are 0 to {n_classes - 1}.")
-    return classes.long().expand(n).clone()
+def _there(classes: Tensor, logits: Tensor) -> Tensor:
+    n_classes = logits.shape[1]
+    outside = classes[(classes < 0) | (classes >= n_classes)]
+    if len(outside):
+        raise InputError(f"target={int(outside[0])}: the classes are 0 to {n_classes - 1}.")
+    return classes.to(logits.device)

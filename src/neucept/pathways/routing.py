@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError
-from neucept.pathways.inputs import placed
-from neucept.pathways.network import Values, checked, gradients, take
-from neucept.pathways.responses import Target, respond
-from neucept.pathways.scores import Method, NeuronScores, scored
-from neucept.pathways.sites import ACTIVATIONS, at_work
+from neucept.pathways.activations import ACTIVATIONS
+from neucept.pathways.checks import check_real, check_whole
+from neucept.pathways.network import Network, Values
+from neucept.pathways.passes import checked, gradients, take
+from neucept.pathways.responses import Checked, respond
+from neucept.pathways.scores import Method, NeuronScores
 from neucept.progress import progress
 from neucept.recording.outputs import Output
 
@@ -27,7 +28,10 @@ class DistillationGuidedRouting(Method):
 
     p are the network's probabilities for an input, p(g) those with every neuron times its gate. All inputs of a batch
     run at once, each with its own gates and loss. Gates follow stochastic gradient descent with momentum, clamped to
-    [0, 100]; those of the least loss with the prediction unchanged are kept.
+    [0, 100]; those of the least loss with the prediction unchanged are kept. Gates and loss are in single precision at
+    least, whatever the model's is.
+
+    The gates depend on all of the network's probabilities; a target only names the response to be reported.
 
     Parameters
     ----------
@@ -41,12 +45,12 @@ class DistillationGuidedRouting(Method):
     steps : int
         Most steps.
     patience : int, optional
-        Stop when no input of the batch has found a better loss for so many steps; None runs all steps.
+        An input stops when it has found no better loss for so many steps; None runs all steps.
     seed : int
         Of the random start.
     show_progress : bool
         Show how far it is, with an estimate of the time left, when it takes longer than two seconds.
-    output, activations
+    output, activations, internal_batch_size
         As for `Method`.
     """
 
@@ -64,52 +68,53 @@ class DistillationGuidedRouting(Method):
         show_progress: bool = True,
         output: Output = None,
         activations: Collection[str] = ACTIVATIONS,
+        internal_batch_size: int | None = None,
     ) -> None:
         if start not in ("ones", "random"):
             raise InputError(f"start={start!r}: expected 'ones' or 'random'.")
-        if steps < 1 or gamma < 0 or lr <= 0 or not 0 <= momentum < 1:
-            raise InputError(
-                f"steps={steps}, gamma={gamma}, lr={lr}, momentum={momentum}: expected steps of one or more, gamma not"
-                " negative, lr above 0 and momentum in [0, 1)."
-            )
-        super().__init__(model, output=output, activations=activations)
-        self.start, self.gamma, self.lr, self.momentum = start, gamma, lr, momentum
-        self.steps, self.patience, self.seed, self.show_progress = steps, patience, seed, show_progress
+        super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
+        self.start, self.show_progress = start, show_progress
+        self.gamma = check_real("gamma", gamma, 0)
+        self.lr = check_real("lr", lr, 0, above=True)
+        self.momentum = check_real("momentum", momentum, 0, below=1)
+        self.steps = check_whole("steps", steps)
+        self.patience = None if patience is None else check_whole("patience", patience)
+        self.seed = check_whole("seed", seed, least=None)
 
-    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
-        """Score every neuron of every input; see `Method.score`.
-
-        The gates depend on all of the network's probabilities; the target only names the response to be reported.
-        """
-        with at_work(self.network.model) as device:
-            inputs = placed(inputs, device)
-            whole = take(self.network, inputs)
-            response = respond(target, whole.logits)
-            checked(self.network, inputs, whole, gradients(whole, response))
-            gates = self._descend(inputs, whole.logits.detach(), self._first(whole.values))
-            return scored(type(self).__name__, gates, whole, response)
+    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
+        whole = take(self.network, inputs)
+        network = self.network.only(whole.values)
+        response = respond(target, whole.logits)
+        checked(network, inputs, whole, gradients(whole, response))
+        gates = self._descend(network, inputs, whole.logits.detach(), self._first(whole.values))
+        return self._scored(gates, whole, response)
 
     def _first(self, values: Values) -> Values:
+        # Steps of a half-precision gate would round to nothing.
+        kinds = {raw: torch.promote_types(value.dtype, torch.float32) for raw, value in values.items()}
         if self.start == "ones":
-            return {raw: torch.ones_like(value) for raw, value in values.items()}
-        generator = torch.Generator().manual_seed(self.seed + (1 << 40))  # not that of `RandomPathway`
+            return {raw: torch.ones_like(value, dtype=kinds[raw]) for raw, value in values.items()}
+        generator = torch.Generator().manual_seed(self.seed)
         return {
-            raw: torch.rand(value.shape[1:], generator=generator).to(value).expand_as(value).clone()
+            raw: torch.rand(value.shape[1:], generator=generator)
+            .to(value.device, kinds[raw])
+            .repeat(len(value), *[1] * (value.ndim - 1))
             for raw, value in values.items()
         }
 
-    def _descend(self, inputs: Any, logits: Tensor, gates: Values) -> Values:
+    def _descend(self, network: Network, inputs: Any, logits: Tensor, gates: Values) -> Values:
         """Give the best gates found; those of the last step for an input whose prediction was never kept."""
         probabilities, predictions = logits.softmax(1), logits.argmax(1)
         speeds = {raw: torch.zeros_like(gate) for raw, gate in gates.items()}
         best = {raw: gate.clone() for raw, gate in gates.items()}
         least = torch.full_like(logits[:, 0], torch.inf)
         gamma = torch.full_like(least, self.gamma if self.start == "ones" else self.gamma / 10)
-        idle = 0
+        idle = torch.zeros_like(predictions)
+        patience = self.steps if self.patience is None else self.patience
         with progress("distillation-guided routing", self.steps, self.show_progress) as advance:
             for _ in range(self.steps):
                 leaves = {raw: gate.requires_grad_() for raw, gate in gates.items()}
-                gated = self.network.run(inputs, partial(_times, leaves))
+                gated = network.run(inputs, partial(_times, leaves))
                 entropy = -(probabilities * gated.log_softmax(1)).sum(1)
                 found = torch.autograd.grad(entropy.sum(), list(leaves.values()), allow_unused=True)
                 gates = {raw: gate.detach() for raw, gate in leaves.items()}
@@ -117,8 +122,10 @@ class DistillationGuidedRouting(Method):
                 gamma[kept] = self.gamma
                 size = sum(gate.flatten(1).sum(1) for gate in gates.values())
                 loss = entropy.detach() + self.gamma * size
-                better = kept & (loss < least)
+                running = idle < patience
+                better = running & kept & (loss < least)
                 least[better] = loss[better]
+                lost = running & least.isinf()
                 for raw, gradient in zip(gates, found, strict=True):
                     gate, speed = gates[raw], speeds[raw]
                     best[raw][better] = gate[better]
@@ -126,9 +133,10 @@ class DistillationGuidedRouting(Method):
                     if gradient is not None:
                         speed.add_(gradient)
                     gate.sub_(self.lr * speed).clamp_(0, _HIGHEST)
+                    best[raw][lost] = gate[lost]
                 advance(1)
-                idle = 0 if bool(better.any()) else idle + 1
-                if self.patience is not None and idle >= self.patience:
+                idle = torch.where(better, 0, idle + running)
+                if bool((idle >= patience).all()):
                     break
         lost = least.isinf()
         if bool(lost.any()):
@@ -137,10 +145,8 @@ class DistillationGuidedRouting(Method):
                 " scores are the gates of the last step. Give more steps or a lesser gamma.",
                 stacklevel=4,
             )
-            for raw, gate in gates.items():
-                best[raw][lost] = gate[lost]
         return best
 
 
 def _times(gates: Values, raw: str, output: Tensor) -> Tensor:
-    return output * gates[raw]
+    return (output * gates[raw]).to(output.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 
 import torch
@@ -18,20 +19,33 @@ def check_sparsity(sparsity: object) -> float:
     >>> check_sparsity(0.9)
     0.9
     """
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 <= sparsity < 1:
+    if isinstance(sparsity, bool) or not isinstance(sparsity, numbers.Real) or not 0 <= float(sparsity) < 1:
         raise InputError(f"sparsity={sparsity!r}: expected a share from 0 up to but not 1, such as 0.9 (10% are kept).")
     return float(sparsity)
 
 
-def n_kept(sparsity: float, n_neurons: int) -> int:
+def n_kept(sparsity: float, n_neurons: int, at_least_one: bool = False) -> int:
     """How many of n neurons stay: (1 - sparsity) n, rounded as Python rounds (halves to the even number).
+
+    Parameters
+    ----------
+    sparsity : float
+        In [0, 1).
+    n_neurons : int
+    at_least_one : bool
+        Keep one where that would be none, which is an InputError otherwise.
 
     Examples
     --------
-    >>> n_kept(0.9, 1000), n_kept(0.5, 5), n_kept(0.5, 7)
-    (100, 2, 4)
+    >>> n_kept(0.9, 1000), n_kept(0.5, 5), n_kept(0.5, 7), n_kept(0.9, 3, at_least_one=True)
+    (100, 2, 4, 1)
     """
-    return round((1 - check_sparsity(sparsity)) * n_neurons)
+    kept = round((1 - check_sparsity(sparsity)) * n_neurons)
+    if kept == 0 and not at_least_one:
+        raise InputError(
+            f"sparsity={sparsity!r} keeps none of the {n_neurons} neurons; {1 - 1 / n_neurons:.10g} keeps one."
+        )
+    return max(kept, 1)
 
 
 def flat(values: Mapping[str, Tensor]) -> Tensor:
@@ -53,7 +67,7 @@ def shuffled(n_neurons: int, seed: int, device: torch.device) -> Tensor:
 
 
 def highest(scores: Tensor, active: Tensor, k: int, seed: int) -> Tensor:
-    """Mark the k highest scores of each row, (n, N), none of them negative.
+    """Mark the k >= 1 highest scores of each row, (n, N), none of them negative.
 
     Where equal scores would give more than k, a random choice of them; among zeros, active neurons first.
 
@@ -63,8 +77,8 @@ def highest(scores: Tensor, active: Tensor, k: int, seed: int) -> Tensor:
     tensor([2, 2])
     """
     n_neurons = scores.shape[1]
-    if k in (0, n_neurons):
-        return torch.full_like(scores, k > 0, dtype=torch.bool)
+    if k == n_neurons:
+        return torch.ones_like(scores, dtype=torch.bool)
     limit = scores.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
     kept = scores >= limit
     surplus = counted(kept) - k

@@ -6,16 +6,17 @@ touches; the caller runs the whole network for those.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neucept.pathways.activations import in_place, out_of_place
+from neucept.pathways.calls import Calls
 from neucept.pathways.inputs import count_inputs, mapped, tensors_in
 from neucept.pathways.network import Network
-from neucept.pathways.sites import Calls, in_place, out_of_place
 
 # Affine in their first argument, the others being constant; and affine in all their arguments.
 _AFFINE_IN_FIRST = frozenset(
@@ -94,10 +95,11 @@ class Tape(Calls):
     """
 
     def __init__(self, network: Network, inputs: Any) -> None:
-        super().__init__(self._note, count_inputs(inputs), network.activations)
+        super().__init__(self._note, count_inputs(inputs), network.activations, known=network.known)
         self._sites: dict[str, tuple[int, int]] = {}  # the step and the slot of each
         self._steps: list[_Step] = []
         self._slots: list[_Value] = []
+        self._shapes: list[torch.Size] = []  # of the slots
         self._slot_of: dict[int, int] = {}  # by the id of a tensor, which the slots keep alive
         self._blocked = -1  # the last step that reads values of which the record does not know where they come from
         self._autocast = _autocast()
@@ -112,20 +114,26 @@ class Tape(Calls):
         self._slots.clear()
         self._slot_of.clear()
 
-    @property
-    def calls(self) -> list[Any]:
-        """The functions called; two records of the same calls have the same slots."""
-        return [step.func for step in self._steps] + [len(self._constants)]
+    def batched(self, short: Tape) -> set[int]:
+        """Slots of what has the batch on its first axis, by a record of the same calls on a part of the batch."""
+        mine, other = ([step.func for step in tape._steps] for tape in (self, short))
+        if mine != other or len(self._shapes) != len(short._shapes):
+            return set()
+        pairs = enumerate(zip(self._shapes, short._shapes, strict=True))
+        return {
+            slot for slot, (long, few) in pairs if few and long == (few[0] * self.n_inputs // short.n_inputs, *few[1:])
+        }
 
-    def after(self, raw: str, split: bool) -> Replay | None:
+    def after(self, raw: str, batched: Collection[int] = ()) -> Replay | None:
         """Give what lies between a site and the logits; None where the record does not hold it.
 
         Parameters
         ----------
         raw : str
             The site.
-        split : bool
-            Put the affine calls that follow the site into ``head``; without, that is nothing at all.
+        batched : set of int
+            As `batched` gives it. Affine calls that follow the site go into ``head`` as long as they give such slots;
+            without, that is nothing at all.
         """
         first, site = self._sites[raw]
         if first < self._blocked or self._logits < 0:
@@ -139,7 +147,7 @@ class Tape(Calls):
             known.update(made := {*step.gives, *step.writes.values()})
             if not step.faithful or any(slot not in known and self._constants[slot] is None for slot in step.reads):
                 return None
-            if split and step.affine_in(known.intersection(step.reads) - made, affine):
+            if made.issubset(batched) and step.affine_in(known.intersection(step.reads) - made, affine):
                 head.append(step)
                 affine |= made
             else:
@@ -181,8 +189,8 @@ class Tape(Calls):
         noted = self._noted(args, kwargs)
         output = out_of_place(func, args, kwargs)
         self._step(out_of_place, ((func, args, kwargs), {}), noted, output)
-        result = self.visited(name, output)
-        if not in_place(func, args, kwargs):
+        result = self.given(name, output)
+        if not in_place(func, kwargs):
             return result
         written: Tensor = (args[0] if args else kwargs["input"]).copy_(result)
         slot = self._slot_of.pop(id(output))
@@ -197,6 +205,7 @@ class Tape(Calls):
     def _bind(self, tensor: Tensor) -> int:
         number = len(self._slots)
         self._slots.append(_Value(tensor, tensor._version))
+        self._shapes.append(tensor.shape)
         self._slot_of[id(tensor)] = number
         return number
 

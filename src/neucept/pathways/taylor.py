@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from neucept.pathways.inputs import placed
-from neucept.pathways.network import checked, gradients, take
-from neucept.pathways.responses import Target, respond
-from neucept.pathways.scores import Method, NeuronScores, scored
-from neucept.pathways.sites import at_work
+from neucept.pathways.passes import checked, contribution, gradients, take
+from neucept.pathways.responses import Checked, respond
+from neucept.pathways.scores import Method, NeuronScores
 
 
 class NeuronMCT(Method):
@@ -29,12 +27,9 @@ class NeuronMCT(Method):
     tensor([2, 2, 2, 2, 2])
     """
 
-    def score(self, inputs: Any, target: Target = None) -> NeuronScores:
-        """Score every neuron of every input; see `Method.score`."""
-        with at_work(self.network.model) as device:
-            inputs = placed(inputs, device)
-            taken = take(self.network, inputs)
-            response = respond(target, taken.logits)
-            found = checked(self.network, inputs, taken, gradients(taken, response))
-            scores = {raw: (taken.values[raw] * gradient).abs_() for raw, gradient in found.items()}
-            return scored(type(self).__name__, scores, taken, response)
+    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
+        taken = take(self.network, inputs)
+        response = respond(target, taken.logits)
+        found = checked(self.network, inputs, taken, gradients(taken, response))
+        scores = {raw: contribution(taken.values[raw], gradient) for raw, gradient in found.items()}
+        return self._scored(scores, taken, response)

@@ -1,0 +1,81 @@
+"""Which functions are activations, and how PyTorch calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neucept.errors import InputError, closest
+
+ACTIVATIONS = frozenset(
+    {"relu", "relu6", "hardtanh", "tanh", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu"}
+    | {"gelu", "silu", "mish", "hardswish", "softplus", "softsign", "logsigmoid", "glu"}
+    | {"threshold", "hardshrink", "softshrink"}
+)
+"""Functions whose calls are sites; sigmoid and softmax are mostly gates and are left out unless asked for.
+
+Only calls of functions are met, not formulas: ``x.clamp(min=0)`` is a site where "clamp" is asked for, and so is every
+other clamp then; of ``x * torch.sigmoid(1.702 * x)`` nothing but the sigmoid can be met. Write ``F.relu(x)``, or
+``F.gelu(x)``, where their neurons are to be sites.
+"""
+
+# These two keep their result for the backward pass, not their input: the input may be written over afterwards.
+_KEEP_RESULT: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+_PLACES = (torch, torch.nn.functional, torch.Tensor, torch.special)
+
+
+def named(activations: Collection[str]) -> frozenset[str]:
+    """Check the names of activation functions, and give them as `name_of` does.
+
+    Raises
+    ------
+    InputError
+        For one string, no names at all, or a name that no function of PyTorch has.
+
+    Examples
+    --------
+    >>> sorted(named(["relu", "gelu"]))
+    ['gelu', 'relu']
+    """
+    if isinstance(activations, str) or not isinstance(activations, Collection) or not activations:
+        raise InputError(f"activations={activations!r}: expected a set of names, such as {{'relu', 'gelu'}}.")
+    for name in activations:
+        if not isinstance(name, str) or not any(hasattr(place, _plain(name)) for place in _PLACES):
+            near = closest(str(name), ACTIVATIONS | {"sigmoid", "softmax", "hardsigmoid", "clamp"})
+            raise InputError(f"activations= has {name!r}, which names no function of PyTorch.{near}")
+    return frozenset(map(_plain, activations))
+
+
+@lru_cache(maxsize=1000)  # called for every function of a forward pass, of which there are few
+def name_of(func: Any) -> str:
+    """Name a function of PyTorch, however it is called: ``relu`` for ``F.relu_``, ``aten.relu.default``..."""
+    return _plain(getattr(func, "__name__", "").split(".")[0])
+
+
+def _plain(name: str) -> str:
+    name = name.strip("_")  # PyTorch calls F.threshold "_threshold", and F.logsigmoid "log_sigmoid"
+    return "logsigmoid" if name == "log_sigmoid" else name
+
+
+def in_place(func: Any, kwargs: Any) -> bool:
+    """Say whether this call of an activation function writes into its input."""
+    # Python's functions hand ``inplace`` on by name, wherever it stood; a positional True is something else.
+    return bool(kwargs.get("inplace")) or getattr(func, "__name__", "").endswith("_")
+
+
+def out_of_place(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Give what an activation function returns, with memory of its own and the input as it was."""
+    if not in_place(func, kwargs):
+        output: Tensor = func(*args, **kwargs)
+        return output
+    given = args[0] if args else kwargs["input"]
+    plain = _KEEP_RESULT.get(name_of(func))
+    if plain is not None:
+        return plain(given)
+    copied = (given.clone(), *args[1:]) if args else ()
+    result: Tensor = func(*copied, **(kwargs if args else {**kwargs, "input": given.clone()}))
+    return result
