@@ -321,6 +321,7 @@ def parts(found: dict) -> dict[str, pd.DataFrame]:
     return {signs: table[table["signs"] == signs] for signs in SIGNS}
 
 
+ARCHITECTURE = {"lenet": "LeNets", "vgg11": "VGG11s"}
 WORDS = {"positive": "the published noise", "both": "noise of both signs"}
 
 
@@ -344,7 +345,8 @@ def verdicts(found: dict) -> list[Verdict]:
 def finding(found: dict) -> str:
     tables = parts(found)
     pairs_of = ", ".join(
-        f"{rows['seed'].nunique()} pairs of {task}" for task, rows in tables["both"].groupby("task", sort=False)
+        f"{rows['seed'].nunique()} pair(s) of {ARCHITECTURE[task]}"
+        for task, rows in tables["both"].groupby("task", sort=False)
     )
     held = all(place(table, OURS[0]) <= 2 for table in tables.values())
     lines = [
