@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,15 +37,19 @@ the JSON files in `experiments/results`.
 """
 
 
-def start(name: str, chosen: Scale) -> tuple[str, int, float]:
-    """Run an experiment in a process of its own; give its exit status and seconds."""
+def start(name: str, chosen: Scale, beside: int = 1) -> tuple[str, int, float]:
+    """Run an experiment in a process of its own, which shares the cores; give its exit status and seconds."""
     began = time.perf_counter()
     command = [sys.executable, str(HERE / f"{name}.py"), "--shared", str(chosen.shared)]
     log = HERE / "results" / "reduced" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         status = subprocess.run(
-            command + ["--reduced"] * chosen.reduced, stdout=out, stderr=subprocess.STDOUT, check=False
+            command + ["--reduced"] * chosen.reduced,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+            env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // beside)), **os.environ},
         ).returncode
     seconds = time.perf_counter() - began
     print(f"{name}: {'done' if status == 0 else f'failed, see {log}'}, {seconds:.0f} s", flush=True)
@@ -113,7 +118,7 @@ def main() -> None:
         first, *others = NEUCEPT + PATHWAYS
         outcomes = [start(first, chosen)]  # the networks, which the others need
         with ThreadPoolExecutor(2) as pool:
-            outcomes += pool.map(lambda name: start(name, chosen), others)
+            outcomes += pool.map(lambda name: start(name, chosen, beside=2), others)
         failed = [name for name, status, _ in outcomes if status]
     print(f"The page: {page(chosen)}")
     if failed:
