@@ -273,7 +273,9 @@ def held_out_table(found: Found, task: str) -> list[str]:
 
 def all_clusterers_table(found: Found, task: str) -> list[str]:
     """CE of PKT networks and the difference for every clusterer and number of neurons, mean over layers and classes."""
-    settings = [(clusterer, top) for clusterer in CLUSTERERS for top in TOPS[task]]
+    known = {key for name, cell in found.items() if name.startswith(f"{task} ") for key in cell}
+    case = " ".join(places(task)[0])
+    settings = [(c, top) for c in CLUSTERERS for top in TOPS[task] if f"{case} {top} {c} ce" in known]
     heads = [f"{clusterer}, top {top}" for clusterer, top in settings]
 
     def cell(method: str, head: str) -> str:
