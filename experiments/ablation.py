@@ -153,7 +153,7 @@ def setting(key: tuple) -> str:
 def run(scale: Scale) -> dict:
     cells = {}
     for task, seed in pairs(scale, "lenet", "vgg11"):
-        for kind, (name, _), group in product(KINDS, TASKS[task].layers, ("", MORE)):
+        for kind, (name, _), group in product(KINDS, TASKS[task].layers, ("",) if scale.reduced else ("", MORE)):
             cells[f"{task} {seed} {kind} {name}{group}"] = lambda a=(task, seed, kind, name, group, scale): measure(*a)
     return Results("ablation", scale).fill(cells)
 

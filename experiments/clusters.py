@@ -163,7 +163,8 @@ def run(scale: Scale) -> Found:
     wanted: dict[str, Callable[[], dict]] = {}
     for task, seed in pairs(scale):
         for kind in ("pkt", "normal"):
-            for group, methods in (("others", OTHERS), ("NeuCEPT", OURS)):
+            others = OTHERS[: FEW_SETS - RANDOM_SETS] if scale.reduced else OTHERS
+            for group, methods in (("others", others), ("NeuCEPT", OURS)):
                 wanted[f"{task} {seed} {kind} {group}"] = partial(measure, task, seed, kind, methods, scale)
     return Results("clusters", scale).fill(wanted)
 

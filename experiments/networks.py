@@ -124,7 +124,7 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
     chosen, place = TASKS[task], folder(task, seed, scale)
     names = {kind: place / f"{kind}.safetensors" for kind in KINDS}
     if not all(path.exists() for path in names.values()):
-        X, fine = tensors(task, "train", scale.shared, 10_000 if scale.reduced else 10**9)
+        X, fine = tensors(task, "train", scale.shared, 6000 if scale.reduced else 10**9)
         epochs = (2, 1, 1) if scale.reduced else chosen.epochs
         _take_over_prior(task, seed, scale)
         done = train_with_prior(

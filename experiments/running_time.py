@@ -159,6 +159,8 @@ def measure(task: str, kind: str, name: str, layer: str, scale: Scale) -> dict[s
         found[simple.name] = round(seconds(partial(rank, recording, 0, [simple])), 4)
     for method, make in CAPTUM.items():
         for way, options in WAYS.items():
+            if scale.reduced and way == "whole network":
+                options = {**options, "batch_size": 16}
             found[f"{method}, {way}"] = attribute(make(**options), recording, model, X, 1 if scale.reduced else 4)
     if task == "lenet" and kind == "pkt":
         found["growth"] = growth(recording, model, X)
