@@ -107,12 +107,13 @@ def r2(
 
 
 def run(scale: Scale) -> dict:
+    tasks = ("lenet",) if scale.reduced else ("lenet", "vgg11")
     cells = {
         f"{task} {seed} {kind} {name}": lambda a=(task, seed, kind, name, scale): measure(*a)
-        for task, seed in pairs(scale, "lenet", "vgg11")
+        for task, seed in pairs(scale, *tasks)
         for kind, (name, _) in product(KINDS, TASKS[task].layers)
     }
-    for (task, seed), kind in product(pairs(scale, "lenet", "vgg11"), KINDS):
+    for (task, seed), kind in product(pairs(scale, *tasks), KINDS):
         cells[f"{SELECTED} {task} {seed} {kind}"] = lambda a=(task, seed, kind, scale): selected(*a)
     return Results("explainability", scale).fill(cells)
 
