@@ -58,7 +58,6 @@ def explain_func(
     """
     kinds = (weights.dtype for weights in model.parameters() if weights.is_floating_point())
     given = torch.as_tensor(inputs).to(next(kinds, torch.get_default_dtype()))
-    classes = None if targets is None else torch.as_tensor(targets).long()
-    found = PathwayGradient(method(model), sparsity).attribute(given, classes, internal_batch_size)
+    found = PathwayGradient(method(model), sparsity).attribute(given, targets, internal_batch_size)
     explained: np.ndarray = found.float().cpu().numpy()
     return explained
