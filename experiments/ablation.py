@@ -221,7 +221,7 @@ def save(figure: Any, path: Path, label: str) -> None:
     """Write a figure of panels with a label of all x axes and one legend below, in 256 colours."""
     height = figure.get_figheight()
     figure.supxlabel(label, y=0.55 / height, fontsize=10)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="lower center", ncol=5, fontsize=9, frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="lower center", ncol=6, fontsize=9, frameon=False)
     figure.tight_layout(rect=(0, 0.7 / height, 1, 1))
     figure.savefig(path, dpi=90)
     plt.close(figure)
