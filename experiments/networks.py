@@ -61,7 +61,7 @@ class Task:
 
     @property
     def settings(self) -> dict:
-        """Give the arguments of `neucept.training.train`."""
+        """Give the arguments of the training."""
         if self.architecture is LeNet:
             return {"lr": 1e-3, "batch_size": 64}
         return {
@@ -71,6 +71,7 @@ class Task:
             "weight_decay": 5e-4,
             "augment": flip_and_shift(4),
             "mixed_precision": True,
+            "prior_settings": {"label_smoothing": 0.1},
         }
 
 
@@ -128,7 +129,7 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
         epochs = (2, 1, 1) if scale.reduced else chosen.epochs
         _take_over_prior(task, seed, scale)
         done = train_with_prior(
-            lambda width: chosen.architecture(n_classes=width),
+            lambda width: fresh(chosen, width, X),
             TensorDataset(X, torch.as_tensor(fine)),
             TensorDataset(X, torch.as_tensor(chosen.coarse(fine))),
             n_classes=(10, 2),
@@ -153,6 +154,26 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
                 stacklevel=2,
             )
     return networks
+
+
+def fresh(task: Task, width: int, images: torch.Tensor) -> nn.Module:
+    """Give a network to be trained. That of a VGG11 begins so that it learns in half the epochs.
+
+    Its first filters are the principal components of patches, scaled to variance 1, of both signs; the others pass maps
+    on: Jordan, K. (2024). 94% on CIFAR-10 in 3.29 seconds on a single GPU. arXiv:2404.00498.
+    """
+    network = task.architecture(n_classes=width)
+    if task.architecture is VGG11:
+        first, *others = (m for m in network.modules() if isinstance(m, nn.Conv2d))
+        patches = nn.functional.unfold(images[:1000], first.kernel_size).transpose(1, 2).flatten(0, 1)
+        variances, components = torch.linalg.eigh(torch.cov(patches.T.double()))
+        components = components * components.gather(0, components.abs().argmax(0)[None]).sign()  # whatever the machine
+        filters = (components / variances.sqrt()).T.float().reshape(-1, *first.weight.shape[1:])
+        with torch.no_grad():
+            first.weight[: 2 * len(filters)] = torch.cat([filters, -filters])
+            for convolution in others:
+                nn.init.dirac_(convolution.weight[: convolution.in_channels])
+    return network
 
 
 def fingerprint(network: nn.Module) -> str:

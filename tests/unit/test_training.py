@@ -210,6 +210,21 @@ def test_mixed_precision_trains_weights_of_full_precision() -> None:
     assert accuracy(model, TensorDataset(images, labels)) > 0.95
 
 
+def test_label_smoothing_spreads_a_share_of_the_target(tmp_path: Path) -> None:
+    data, model, file = blobs(), nn.Linear(4, 3), tmp_path / "run.pt"
+    start = nn.Linear(4, 3)
+    start.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        logs = model(data.tensors[0]).log_softmax(1)
+    plain = -logs[torch.arange(len(logs)), data.tensors[1]].mean()
+    (loss,) = train(model, data, epochs=1, lr=1e-12, label_smoothing=0.2, checkpoint=file)
+    assert loss == pytest.approx(float(0.8 * plain - 0.2 * logs.mean()), rel=1e-5)
+    with pytest.raises(InputError, match=r"label_smoothing 0\.2 there, 0\.0 now"):
+        train(start, data, epochs=1, lr=1e-12, checkpoint=file)
+    with pytest.raises(InputError, match=r"label_smoothing=1\.0 is not possible"):
+        train(network(), data, epochs=1, label_smoothing=1.0)
+
+
 def test_a_third_number_of_epochs_is_that_of_the_network_without_prior_knowledge(tmp_path: Path) -> None:
     train_with_prior(network, blobs(), blobs(classes=2), n_classes=(3, 2), epochs=(1, 2, 3), checkpoints=tmp_path)
     epochs = [len(torch.load(tmp_path / f"{name}.pt")["losses"]) for name in ("prior", "pkt", "normal")]

@@ -83,6 +83,7 @@ def read(path: Path, settings: Mapping[str, Any], device: torch.device) -> dict[
     try:
         state = dict(torch.load(path, map_location=device, weights_only=True))
         found, _, _, _ = (state[key] for key in ("settings", "losses", "model", "optimizer"))
+        found = {"label_smoothing": 0.0, **found}  # which the oldest checkpoints do not hold
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no checkpoint of a training ({type(error).__name__}); remove it.") from error
     other = [

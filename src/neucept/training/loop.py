@@ -38,6 +38,7 @@ def train(
     checkpoint: str | Path | None = None,
     frozen_prefix: str | Sequence[str] = (),
     mixed_precision: bool = False,
+    label_smoothing: float = 0.0,
     progress: bool = True,
     description: str = "Training",
 ) -> list[float]:
@@ -75,6 +76,8 @@ def train(
     mixed_precision : bool
         Compute in bfloat16 where that is safe, with channels last; weights stay in float32. Twice as fast for
         convolutions on processors and devices that know bfloat16.
+    label_smoothing : float
+        Share of the target, from 0 to below 1, that is spread evenly over all classes [1]_.
     progress : bool
         Whether to show progress.
     description : str
@@ -91,6 +94,10 @@ def train(
         A setting is not possible, there are no inputs, a label is none of the network's classes, a frozen module does
         not exist, or the checkpoint is of another training or cannot be written.
 
+    References
+    ----------
+    .. [1] Szegedy, C. and others (2016). Rethinking the Inception architecture for computer vision. CVPR.
+
     Examples
     --------
     >>> from torch.utils.data import TensorDataset
@@ -101,6 +108,8 @@ def train(
     """
     if epochs < 1 or batch_size < 1 or not lr > 0:
         raise InputError(f"epochs={epochs}, batch_size={batch_size} and lr={lr} must be positive.")
+    if not 0 <= label_smoothing < 1:
+        raise InputError(f"label_smoothing={label_smoothing} is not possible; expected at least 0 and below 1.")
     if optimizer not in ("adam", "sgd"):
         raise InputError(f"optimizer={optimizer!r} is not possible; expected 'adam' or 'sgd'.")
     if not _length(dataset):
@@ -113,7 +122,7 @@ def train(
         model.to(place)
         if mixed_precision:
             model.to(memory_format=torch.channels_last)
-        run = _Run(model, optimizer, lr, weight_decay, place, mixed_precision)
+        run = _Run(model, optimizer, lr, weight_decay, place, mixed_precision, label_smoothing)
         settings = {
             "epochs": epochs,
             "lr": lr,
@@ -122,6 +131,7 @@ def train(
             "weight_decay": weight_decay,
             "seed": seed,
             "mixed_precision": mixed_precision,
+            "label_smoothing": label_smoothing,
             "inputs": _length(dataset),
             **own,
         }
@@ -231,12 +241,20 @@ class _Run:
     """A network in training: its optimiser, one step, and what a checkpoint holds."""
 
     def __init__(
-        self, model: nn.Module, name: str, lr: float, weight_decay: float, device: torch.device, mixed: bool
+        self,
+        model: nn.Module,
+        name: str,
+        lr: float,
+        weight_decay: float,
+        device: torch.device,
+        mixed: bool,
+        smoothing: float,
     ) -> None:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise InputError("There is nothing to train: every parameter is frozen.")
-        self.model, self.device, self.lr, self.one_cycle, self.mixed = model, device, lr, name == "sgd", mixed
+        self.model, self.device, self.lr, self.one_cycle = model, device, lr, name == "sgd"
+        self.mixed, self.smoothing = mixed, smoothing
         self.optimizer: torch.optim.Optimizer
         if self.one_cycle:
             self.optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
@@ -254,7 +272,7 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.model(inputs)
         _check_labels(labels, logits)
-        loss = cross_entropy(logits.float(), labels.to(self.device))
+        loss = cross_entropy(logits.float(), labels.to(self.device), label_smoothing=self.smoothing)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def train_with_prior(
     frozen_prefix: str | Sequence[str] = (),
     checkpoints: str | Path | None = None,
     seed: int = 0,
+    prior_settings: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> PriorTraining:
     """Train on a task with known fine labels, then, from its parameters, on the task to be explained.
@@ -100,6 +101,9 @@ def train_with_prior(
         network those that began from its parameters are refused.
     seed : int
         For initial weights and all else.
+    prior_settings : dict, optional
+        Further arguments of :func:`train` for the prior network alone, such as ``{"label_smoothing": 0.1}``; they come
+        before those for all.
     **settings
         Further arguments of :func:`train`, for all the trainings.
 
@@ -131,10 +135,11 @@ def train_with_prior(
 
     def fit(model: nn.Module, data: Dataset[tuple[Tensor, int]], name: str, count: int, **more: Any) -> None:
         file = folder / f"{name}.pt" if folder is not None else None
-        train(model, data, epochs=count, seed=seed, checkpoint=file, description=f"Training {name}", **settings, **more)
+        more = {**settings, **more}
+        train(model, data, epochs=count, seed=seed, checkpoint=file, description=f"Training {name}", **more)
 
     prior = fresh(width_prior)
-    fit(prior, prior_data, "prior", epochs_prior)
+    fit(prior, prior_data, "prior", epochs_prior, **(prior_settings or {}))
     pkt = fresh(width_posterior)
     transferred = transfer(prior, pkt)
     fit(pkt, posterior_data, "pkt", epochs_pkt, frozen_prefix=frozen_prefix)
