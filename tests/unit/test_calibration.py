@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -160,8 +162,70 @@ def test_table_counts_what_is_selected(calibration: Calibration) -> None:
 
 def test_save_and_open(calibration: Calibration, tmp_path) -> None:  # type: ignore[no-untyped-def]
     again = Calibration.open(calibration.save(tmp_path / "calibration"))
-    assert again.level(0.1) == calibration.level(0.1)
+    assert again.level(0.1) == calibration.level(0.1) and again.power == calibration.power
     np.testing.assert_array_equal(again.model.predict(again.evidence), calibration.model.predict(calibration.evidence))
+
+
+def test_a_calibration_says_what_was_found_out_and_what_was_not(calibration: Calibration) -> None:
+    told = calibration.evidence_for(0.9)
+    assert calibration.power >= 0.6 and told.startswith("The layer's single neurons can be told apart.")
+    weak = replace(calibration, power=0.06)
+    assert "reaches a power of 0.06 at best" in weak.evidence_for(0.9)
+    given = replace(calibration, cut=float("nan"), power=float("nan"))
+    assert given.evidence_for(0.9).startswith("The layer's groups were given (single neurons)")
+
+
+def test_responses_are_planted_on_neurons_that_vary_alone() -> None:
+    Z = neurons(300)
+    Z[:, 4:10] = 0.0
+    planted = plant(Z, np.arange(30) // 2, np.random.default_rng(0))
+    assert planted.null[:, 2:5].all() and np.isfinite(planted.Y).all()
+
+
+def test_a_neuron_that_is_silent_where_responses_are_planted(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(module, "MOST_ROWS", 400)
+    Z = neurons(800).astype(np.float32)
+    chosen = np.random.default_rng(20221).choice(800, 400, replace=False)
+    Z[:, 5] = np.where(np.arange(800) == np.setdiff1d(np.arange(800), chosen)[0], 1.0, 0.0)
+    recording = neucept.Recording({"hidden": Z}, Z[:, :2], None, ("a", "b"))
+    found = neucept.discover(recording, Z[:, 0] + Z[:, 1], draws=2, progress=False)["hidden"]
+    assert {0, 1} <= set(found.neurons) and found.null_probability[5] > 0.5
+
+
+def test_what_is_calibrated_is_what_is_looked_at(recording) -> None:  # type: ignore[no-untyped-def]
+    groups = np.repeat(np.arange(-1, 5), 5)
+    found = neucept.calibrate(recording, "hidden", groups=groups, progress=False)
+    assert found.groups.tolist() == (np.arange(25) // 5).tolist()
+    critical = neucept.discover(recording, 0, samples="all", groups=groups, draws=2, progress=False)
+    assert critical["hidden"].calibration is found
+
+
+def test_bad_layers_are_not_calibrated(recording) -> None:  # type: ignore[no-untyped-def]
+    broken = recording.activations("hidden").copy()
+    broken[7, 3] = np.nan
+    bad = {"dead": np.ones((1200, 4)), "broken": broken}
+    others = neucept.Recording(bad, recording.logits, None, ("a", "b"))
+    with pytest.raises(neucept.InputError, match="Neuron 3 of layer 'broken' is nan at input 7"):
+        neucept.calibrate(others, "broken")
+    with pytest.raises(neucept.InputError, match="Layer 'dead' is dead: its 4 neurons are constant"):
+        neucept.calibrate(others, "dead")
+    with pytest.raises(neucept.InputError, match="its 30 neurons that groups= includes are constant"):
+        neucept.calibrate(recording, "hidden", groups=-np.ones(30, int))
+    with pytest.raises(neucept.InputError, match="3 inputs, but at least 30"):
+        neucept.calibrate(recording, "hidden", samples=np.arange(3))
+    with pytest.raises(neucept.InputError, match=r"groups of layer 'hidden' has shape \(4,\)"):
+        neucept.calibrate(recording, "hidden", groups=np.zeros(4, int))
+
+
+def test_a_recording_that_may_only_be_read(recording, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    opened = neucept.Recording.open(recording.save(tmp_path / "recording"))
+
+    def refuse(*given, **options):  # type: ignore[no-untyped-def]
+        raise neucept.InputError("Cannot write")
+
+    monkeypatch.setattr("neucept.storage.new_folder", refuse)
+    one = neucept.calibrate(opened, "hidden", progress=False)
+    assert neucept.calibrate(opened, "hidden", progress=False) is one
 
 
 @pytest.fixture

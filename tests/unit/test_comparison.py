@@ -120,6 +120,17 @@ def test_a_mechanism_that_the_other_splits() -> None:
     assert found.alone == ([], []) and found.moved == pytest.approx(60 / 300)
 
 
+def test_one_mechanism_alone_is_matched() -> None:
+    _, one = mechanisms_of(sized(60))
+    same = compare(one, one)
+    assert same.matches == [(0, 0)] and same.moved == 0 and same.alone == ([], [])
+    assert same.table()["verdict"].tolist() == ["matched", "matched"]
+    _, three = mechanisms_of(sized(30, 20, 10))
+    divided = compare(one, three)
+    assert divided.matches == [(0, 0)] and divided.moved == pytest.approx(0.5)
+    assert divided.table()["verdict"].tolist() == ["matched", "matched", "overlaps", "overlaps"]
+
+
 def test_overlaps_are_tested_as_by_fisher() -> None:
     """Against scipy's test of each two-by-two table, corrected by hand."""
     table = np.random.default_rng(4).integers(0, 30, (3, 4))

@@ -116,6 +116,8 @@ def test_scale_of_neurons_and_response_does_not_matter(planted: Recording, make_
     other = discover(scaled, 3 * y + 100, **QUIET)["late"]
     np.testing.assert_allclose(other.statistics, first.statistics, atol=1e-4)
     np.testing.assert_array_equal(other.neurons, first.neurons)
+    tiny = discover(make_recording({"late": planted.neurons["late"] * 2.0**-50}, logits=planted.logits), y, **QUIET)
+    np.testing.assert_array_equal(tiny["late"].order, discover(planted, y, layers=["late"], **QUIET)["late"].order)
 
 
 def test_precision_of_each_layer(planted: Recording) -> None:

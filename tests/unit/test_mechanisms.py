@@ -64,7 +64,7 @@ def test_known_inputs_are_assigned_where_they_were_found(three_groups: Groups, n
     np.testing.assert_array_equal(labels[known], mechanisms.labels[known])
     np.testing.assert_allclose(typicality[known], mechanisms.typicality[known])
     some, _ = mechanisms.assign(three_groups[0], np.array([7, 3, 3]))
-    np.testing.assert_array_equal(some, labels[[3, 7]])
+    np.testing.assert_array_equal(some, labels[[7, 3, 3]])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -253,6 +253,8 @@ def test_a_guide_says_when_there_may_be_one_only() -> None:
     assert "One single mechanism cannot be refuted" in str(choice)
     few = choose(V[:15], range(1, 5), "kmeans", progress=False)
     assert few.suggested == 1 and few.table["mechanisms"].tolist() == [1] and few.p_one == 1
+    apart = choose(V[:36] + 12 * (np.arange(36)[:, None] % 2), range(1, 5), "kmeans", progress=False)
+    assert apart.suggested == 1 and apart.p_one < 0.05 and str(apart).startswith("More than one mechanism")
 
 
 def test_fewer_distinct_inputs_than_mechanisms(make_recording: Callable[..., Recording]) -> None:
@@ -562,6 +564,42 @@ def test_reliability_needs_labels_of_the_models_classes(
 ) -> None:
     with pytest.raises(InputError, match=message):
         reliability(three_groups[0], learnt(three_groups, target=target), labels)
+
+
+def test_reliability_is_that_of_the_inputs_learnt_on(
+    three_groups: Groups, make_recording: Callable[..., Recording]
+) -> None:
+    recording, mechanisms = three_groups[0], learnt(three_groups)
+    other = make_recording(recording.activations("hidden")[::-1], labels=np.ones(300, int))
+    for wrong in (other, recording.subset(np.arange(100))):
+        with pytest.raises(InputError, match="learnt on another recording"):
+            reliability(wrong, mechanisms, np.ones(len(wrong), int))
+    missing = np.where(np.arange(300) == 3, np.nan, 1.0)
+    for labels in (missing, np.full(300, "dog")):
+        with pytest.raises(InputError, match="expected class numbers, whole and none missing"):
+            reliability(recording, mechanisms, labels)
+    with pytest.raises(InputError, match="confidence=95"):
+        reliability(recording, mechanisms, confidence=95)
+    whole = reliability(recording, mechanisms, np.ones(300))
+    pd.testing.assert_frame_equal(whole, reliability(recording, mechanisms, np.ones(300, np.int8)))
+
+
+def test_rows_are_assigned_in_the_order_given(three_groups: Groups) -> None:
+    mechanisms = learnt(three_groups)
+    everything, typicality = mechanisms.assign(three_groups[0])
+    for rows in ([50, 3, 200, 3], np.array([299, 0])):
+        labels, mine = mechanisms.assign(three_groups[0], rows)
+        np.testing.assert_array_equal(labels, everything[rows])
+        np.testing.assert_array_equal(mine, typicality[rows])
+
+
+def test_tiny_activations_are_told_apart_all_the_same(
+    three_groups: Groups, make_recording: Callable[..., Recording]
+) -> None:
+    tiny = make_recording(three_groups[0].activations("hidden") * np.float64(2.0**-60))
+    mechanisms = learn(tiny, ALL_SIX, 3, target=1, samples="all")
+    expected = learnt(three_groups).separation()
+    np.testing.assert_allclose(mechanisms.separation(), expected, atol=1e-4)
 
 
 def test_without_labels_there_is_no_reliability(three_groups: Groups, make_recording: Callable[..., Recording]) -> None:

@@ -47,6 +47,11 @@ def test_scales_and_signs_do_not_matter_and_neurons_may_change_places() -> None:
     np.testing.assert_array_equal(places[forward_order(Z[:, places], Y, weights)], order)
 
 
+def test_tiny_units_do_not_matter() -> None:
+    Z, Y, weights = example(0)
+    np.testing.assert_array_equal(forward_order(Z * 1e-15, Y * 1e-15, weights), forward_order(Z, Y, weights))
+
+
 def test_a_copy_and_a_constant_have_no_place() -> None:
     Z, Y, weights = example(5)
     more = np.column_stack([Z, Z[:, 2], np.full(len(Z), 3.0)])

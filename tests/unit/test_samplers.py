@@ -107,6 +107,40 @@ def test_the_first_neuron_of_a_linear_response_is_found_whatever_the_way():
             assert (W[:, 0, 0] > 0).all() and (W.argmax(axis=2) == 0).all()
 
 
+def test_a_known_covariance_is_in_any_units():
+    rng = np.random.default_rng(0)
+    Sigma = 0.8 ** np.abs(np.subtract.outer(np.arange(8), np.arange(8)))
+    Z = rng.multivariate_normal(np.zeros(8), Sigma, 300)
+    scale = 10.0 ** rng.integers(-3, 4, 8)
+    y = Z[:, 0] + rng.standard_normal(300)
+    plain = knockoff_statistics(Z, y, sampler=GaussianSampler(covariance=Sigma), rng=np.random.default_rng(1))
+    known = GaussianSampler(covariance=Sigma * np.outer(scale, scale))
+    other = knockoff_statistics(Z * scale, y, sampler=known, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(other, plain, atol=1e-8)
+    np.testing.assert_allclose(known.Sigma, Sigma)
+    with pytest.raises(InputError, match=r"covariance has shape \(3, 3\); expected \(8, 8\)"):
+        knockoff_statistics(Z, y, sampler=GaussianSampler(covariance=np.eye(3)), rng=rng)
+    with pytest.raises(InputError, match="variances above 0"):
+        knockoff_statistics(Z, y, sampler=GaussianSampler(covariance=np.zeros((8, 8))), rng=rng)
+
+
+def test_a_sampler_must_draw_what_is_compared():
+    Z, rng = np.random.default_rng(0).standard_normal((40, 4)), np.random.default_rng(0)
+    pairs, y = np.array([0, 0, 1, 1]), Z[:, 0]
+    for given in (Z, Moments.of(Z, Z[:, :1])):
+        more = {} if given is not Z else {"Y": y}
+        with pytest.raises(InputError, match="draws 2 knockoffs of each neuron, but copies=1"):
+            knockoff_statistics(given, **more, sampler=GaussianSampler(copies=2), rng=rng)
+        with pytest.raises(InputError, match="the same must be given as groups="):
+            knockoff_statistics(given, **more, sampler=GaussianSampler(groups=pairs), rng=rng)
+        single = GaussianSampler(groups=np.arange(4))
+        assert knockoff_statistics(given, **more, sampler=single, draws=2, rng=rng).shape == (2, 1, 4)
+        grouped = knockoff_statistics(
+            given, **more, sampler=GaussianSampler(groups=pairs), groups=pairs, draws=2, rng=rng
+        )
+        assert grouped.shape == (2, 1, 2)
+
+
 def test_mistakes_are_named():
     Z, rng = np.random.default_rng(0).standard_normal((20, 4)), np.random.default_rng(0)
     with pytest.raises(InputError, match="Did you mean 'gaussian'"):

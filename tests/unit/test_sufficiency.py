@@ -46,6 +46,7 @@ def test_nothing_to_fit() -> None:
     y = np.random.default_rng(0).normal(size=50)
     assert held_out_r2(np.zeros((50, 0)), y, nonlinear=True) == 0
     assert np.isnan(held_out_r2(y[:, None], np.full(50, 3.0), nonlinear=False))
+    assert np.isnan(held_out_r2(y[:, None], np.full(50, 0.1), nonlinear=False))  # whose mean is not quite 0.1
 
 
 class Deciding(nn.Module):

@@ -15,11 +15,13 @@ import pandas as pd
 from neucept import storage
 from neucept.calibration.evidence import NullModel, features, group_importance, proportions, select
 from neucept.calibration.importance import PASSES, importance
+from neucept.calibration.neurons import FEWEST_INPUTS, check_neurons, groups_of, prepared_neurons
 from neucept.calibration.planting import FAMILIES, NONE, Family, plant
-from neucept.calibration.resolution import resolution
-from neucept.errors import check_precision
-from neucept.knockoffs import knockoff_statistics, prepare
+from neucept.calibration.resolution import GOOD, resolution
+from neucept.errors import InputError, check_precision
+from neucept.knockoffs import knockoff_statistics
 from neucept.knockoffs import select as select_by_threshold
+from neucept.knockoffs.hygiene import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target
@@ -42,7 +44,7 @@ class Calibration:
         (p,) group of each of the p neurons looked at (representatives of collinear ones): the finest that this layer
         lets us tell apart.
     cut : float
-        Of the average-linkage tree on 1 - |correlation|; 0 where single neurons can be told apart.
+        Of the average-linkage tree on 1 - |correlation|, 0 for single neurons; NaN where groups were given.
     rows : array
         Rows, of those looked at, on which responses were planted.
     evidence : array
@@ -55,6 +57,9 @@ class Calibration:
         (L,) variance of the noise over that of the signal.
     gaussian : array
         (L, g) mean knockoff statistics of the planted responses, without any repair.
+    power : float
+        What the ranking of these groups could reach at a false discovery proportion of 0.1, when they were chosen; NaN
+        where groups were given.
     """
 
     layer: str
@@ -66,6 +71,7 @@ class Calibration:
     family: tuple[str, ...]
     noise: np.ndarray
     gaussian: np.ndarray
+    power: float = float("nan")
     arrays: ClassVar[tuple[str, ...]] = ("groups", "rows", "evidence", "null", "noise", "gaussian")
 
     def __repr__(self) -> str:
@@ -173,30 +179,48 @@ class Calibration:
         table = self.table(precision).set_index("family")
         mean = table.loc["all"]
         kinds = ", ".join(name for name in table.index if name not in ("all", NONE))
+        return (
+            f"{self._told_apart()} {len(self.family)} responses with known critical neurons were planted on its own"
+            f" activations ({kinds}; and pure noise). Asked for {precision:g} on responses not seen before, the method"
+            f" realised a precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power"
+            f" of {mean['power']:.2f}, and {mean['unseen']:.3f} on families that it had not seen; eq. (9) alone"
+            f" realises {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
+        )
+
+    @property
+    def single(self) -> bool:
+        """Whether every group is one neuron."""
+        return len(self.sizes) == len(self.groups)
+
+    def _told_apart(self) -> str:
+        neurons, groups = len(self.groups), len(self.sizes)
+        if np.isnan(self.cut):
+            over = "Single neurons" if self.single else f"{groups} groups of {neurons} neurons"
+            return f"The layer's groups were given ({over.lower()}); precision is over them."
         found = (
             "The layer's single neurons can be told apart."
-            if self.cut == 0
-            else f"The layer's {len(self.groups)} neurons can be told apart in {len(self.sizes)} groups only; precision"
-            " is over groups."
+            if self.single
+            else f"The layer's {neurons} neurons can be told apart in {groups} groups only; precision is over groups."
         )
-        return (
-            f"{found} {len(self.family)} responses with known critical neurons were planted on its own activations"
-            f" ({kinds}; and pure noise). Asked for {precision:g} on responses not seen before, the method realised a"
-            f" precision of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) with a power of"
-            f" {mean['power']:.2f}, and {mean['unseen']:.3f} on families that it had not seen; eq. (9) alone realises"
-            f" {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
-        )
+        if self.power < GOOD:
+            found = (
+                f"Little of this layer can be told apart, in single neurons or in groups: the ranking of its"
+                f" {groups} {'neurons' if self.single else 'groups of neurons'} reaches a power of {self.power:.2f} at"
+                " best."
+            )
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Calibration.open` reads it."""
-        facts = {"layer": self.layer, "cut": self.cut, "family": list(self.family)}
+        facts = {"layer": self.layer, "cut": self.cut, "family": list(self.family), "power": self.power}
         return storage.save(path, "Calibration", facts, {name: getattr(self, name) for name in self.arrays})
 
     @classmethod
     def open(cls, path: str | Path) -> Calibration:
         """Open what `save` wrote."""
         facts, arrays = storage.open_folder(path, "Calibration")
-        return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), **arrays)
+        power = facts.get("power", float("nan"))  # which the oldest do not hold
+        return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), power=power, **arrays)
 
 
 def gather(
@@ -228,8 +252,7 @@ def gather(
     residual : array
         (L,).
     """
-    deviation = Y.std(axis=0)
-    Y = np.where(deviation > 1e-12, (Y - Y.mean(axis=0)) / np.maximum(deviation, 1e-12), 0.0)
+    Y = standardised(Y)
     single, residual = importance(Z, Y, seed, advance)
     alone = int(groups.max()) + 1 == len(groups)
     W = knockoff_statistics(Z, Y, draws=DRAWS, rng=np.random.default_rng([seed, 1]), groups=None if alone else groups)
@@ -248,14 +271,14 @@ def calibrate_neurons(
     rng = np.random.default_rng(20221)  # of the responses planted; neither target nor seed has a part in it
     rows = np.sort(rng.choice(len(Z), MOST_ROWS, replace=False)) if len(Z) > MOST_ROWS else np.arange(len(Z))
     Z = _standard(Z[rows])
+    cut = power = float("nan")
     if groups is None:
-        cut, groups, _ = resolution(Z, rng)
-    else:
-        cut = 0.0 if int(groups.max()) + 1 == len(groups) else float("nan")
+        cut, groups, power = resolution(Z, rng)
     planted = plant(Z, groups, rng, families)
     with show_progress(f"calibrating {layer}".strip(), PASSES, progress) as advance:
         evidence, _, W, _ = gather(Z, planted.Y, groups, 0, advance)
-    return Calibration(layer, groups, cut, rows, evidence, planted.null, planted.family, planted.noise, W.mean(axis=0))
+    found = evidence, planted.null, planted.family, planted.noise, W.mean(axis=0)
+    return Calibration(layer, groups, cut, rows, *found, power)
 
 
 def calibrate(
@@ -290,19 +313,29 @@ def calibrate(
     samples : {"predicted", "all"}, mask or row numbers, optional
         Inputs to look at; all by default without a target.
     groups : array, optional
-        (k,) group of each of the layer's neurons, -1 for none; by default the finest that can be told apart.
+        (k,) group of each of the layer's neurons, -1 to leave it out; by default the finest that can be told apart.
+        Neurons that are nearly the same are one, whatever their groups.
     progress : bool
         Show progress when it takes more than two seconds.
 
     Returns
     -------
     Calibration
+
+    Raises
+    ------
+    InputError
+        Before any work, for an unknown layer or target, fewer than 30 inputs, activations that are not finite, or a
+        layer whose neurons are all constant.
     """
     check_precision(precision)
     everything = np.zeros(len(recording))
     rows = recording.samples(everything if target is None else target, samples)
-    prepared = prepare(np.asarray(recording.activations(layer)[rows]))
-    mine = None if groups is None else renumbered(np.asarray(groups)[prepared.representatives])
+    if len(rows) < FEWEST_INPUTS:
+        raise InputError(f"{len(rows)} inputs, but at least {FEWEST_INPUTS} are needed. Record more, or choose others.")
+    groups = groups_of(recording, layer, groups)
+    check_neurons(recording, layer, rows, groups)
+    prepared, mine = prepared_neurons(recording, layer, rows, groups)
     return cached_calibration(recording, layer, rows, prepared.Z, mine, progress)
 
 
@@ -327,16 +360,10 @@ def cached_calibration(
         if place is not None:
             try:
                 calibration.save(place)
-            except OSError:  # a recording that may only be read; kept in memory all the same
+            except (OSError, InputError):  # a recording that may only be read; kept in memory all the same
                 place = None
     recording.cache[key] = calibration
     return calibration
-
-
-def renumbered(groups: np.ndarray) -> np.ndarray:
-    """Renumber groups from 0 on in the order of their first member."""
-    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[number])
 
 
 def _standard(Z: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ def plant(
 ) -> Planted:
     """Plant a response of each family, share of groups and noise.
 
-    In each chosen group one to three neurons take part.
+    In each chosen group one to three neurons take part, of those that vary over these inputs.
 
     Parameters
     ----------
@@ -160,12 +160,14 @@ def plant(
         How many responses of pure noise.
     """
     n, count = len(Z), int(groups.max()) + 1
-    members = [np.flatnonzero(groups == g) for g in range(count)]
+    varies = Z.std(axis=0) > 0.5  # a rare neuron may be silent on a sample of the inputs
+    members = [np.flatnonzero((groups == g) & varies) for g in range(count)]
+    possible = np.flatnonzero([len(m) > 0 for m in members])
     Y, null, names, noise_of = [], [], [], []
     for name, family in families.items():
         for share in shares:
             for noise in noises:
-                chosen = rng.choice(count, min(count, max(3, round(share * count))), replace=False)
+                chosen = rng.choice(possible, min(len(possible), max(3, round(share * count))), replace=False)
                 neurons = [rng.permutation(members[g])[: rng.integers(1, 4)] for g in chosen]
                 y = family(Z[:, np.concatenate(neurons)], rng)
                 y = (y - y.mean()) / max(float(y.std()), 1e-9) + np.sqrt(noise) * rng.standard_normal(n)

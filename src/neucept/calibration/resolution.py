@@ -21,7 +21,9 @@ def candidates(Z: np.ndarray) -> list[tuple[float, np.ndarray]]:
     found = [(0.0, np.arange(p))]
     if p <= FEWEST_GROUPS:
         return found
-    distance = np.clip(1 - np.abs(np.corrcoef(Z.T)), 0, None)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.nan_to_num(np.corrcoef(Z.T))  # a neuron that is silent on these rows is like no other
+    distance = np.clip(1 - np.abs(correlation), 0, None)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
     for cut in CUTS[1:]:

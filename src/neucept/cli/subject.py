@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 import neucept
+from neucept.calibration.neurons import FEWEST_INPUTS
 from neucept.cli.printing import console
 from neucept.datasets import ImageDataset, load_data
-from neucept.discovery import FEWEST_INPUTS
 from neucept.errors import InputError, closest, missing
 from neucept.models import default_layers, load_function, load_model, preprocessing
 from neucept.recording import list_layers

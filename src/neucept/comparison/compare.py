@@ -139,9 +139,7 @@ def _checked_recordings(
             f" {other.labels[first]}): record both networks on the same inputs, in the same order."
         )
     for name, mechanisms, recording in zip(names, (a, b), pair, strict=True):
-        if mechanisms.samples.max() >= len(recording) or not np.allclose(
-            mechanisms.read(recording, mechanisms.samples), mechanisms.values, rtol=1e-4, atol=1e-6
-        ):
+        if not mechanisms.learnt_on(recording):
             raise InputError(f"The mechanisms of {name} were not learnt on the recording given for it.")
     labels = one.labels if one.labels is not None else other.labels
     outputs = {"inputs": float(len(one)), "agreement": float((one.predictions == other.predictions).mean())}

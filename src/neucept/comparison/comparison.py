@@ -102,6 +102,14 @@ class Comparison:
         return beyond_chance(self.contingency)
 
     @cached_property
+    def related(self) -> np.ndarray:
+        """Whether each pair of mechanisms overlaps beyond chance at 5% corrected, (K_a, K_b).
+
+        Where a network has one mechanism only, chance has no part: all of the other's that share inputs with it do.
+        """
+        return np.asarray(self.contingency > 0 if min(self.counts) == 1 else self.p_values < LEVEL)
+
+    @cached_property
     def _resampled(self) -> np.ndarray:
         return resampled(self.contingency, self.settings["draws"], self.settings["seed"])
 
@@ -117,13 +125,13 @@ class Comparison:
         Pairs whose overlap is no larger than chance are left out.
         """
         pairs = zip(*linear_sum_assignment(-self.jaccard), strict=True)
-        return [(int(i), int(j)) for i, j in pairs if self.p_values[i, j] < LEVEL]
+        return [(int(i), int(j)) for i, j in pairs if self.related[i, j]]
 
     @property
     def alone(self) -> tuple[list[int], list[int]]:
         """Mechanisms of the first, and of the second network that overlap none of the other's beyond chance."""
-        found = self.p_values < LEVEL
-        return np.flatnonzero(~found.any(axis=1)).tolist(), np.flatnonzero(~found.any(axis=0)).tolist()
+        none = ~self.related
+        return np.flatnonzero(none.all(axis=1)).tolist(), np.flatnonzero(none.all(axis=0)).tolist()
 
     @property
     def moved(self) -> float:
@@ -158,10 +166,9 @@ class Comparison:
         for side, K in enumerate(self.counts):
             partner = {pair[side]: pair[1 - side] for pair in self.matches}
             for k in range(K):
-                indices, p, overlap = (
-                    (part[k] if side == 0 else part[:, k]) for part in (self.jaccard, self.p_values, self.contingency)
+                indices, related, overlap = (
+                    (part[k] if side == 0 else part[:, k]) for part in (self.jaccard, self.related, self.contingency)
                 )
-                related = p < LEVEL
                 nearest = int(np.where(related | ~related.any(), indices, -1.0).argmax())
                 shown = partner.get(k, nearest)
                 cell = (k, shown) if side == 0 else (shown, k)

@@ -1,10 +1,9 @@
 """Critical neurons: Algorithm 1, and equations (3) and (10), on a Recording."""
 
 from neucept.discovery.critical import CriticalNeurons, Promise, Selection
-from neucept.discovery.discover import FEWEST_INPUTS, OBJECTIVES, NothingSelectedWarning, discover
+from neucept.discovery.discover import OBJECTIVES, NothingSelectedWarning, discover
 
 __all__ = [
-    "FEWEST_INPUTS",
     "OBJECTIVES",
     "CriticalNeurons",
     "NothingSelectedWarning",

@@ -40,7 +40,7 @@ class Promise:
         return f"{self.claim} {self.evidence}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """Critical neurons of one layer.
 
@@ -154,7 +154,7 @@ class Selection:
     def promise(self) -> Promise:
         """What is promised of `neurons`, and on what evidence."""
         if self.calibration is not None:
-            unit = "neurons" if self.calibration.cut == 0 else "groups of neurons"
+            unit = "neurons" if self.calibration.single else "groups of neurons"
             return Promise(
                 self.precision,
                 f"Of the selected {unit}, at least {self.precision:g} are not null, on average over responses like"
@@ -212,7 +212,7 @@ class Selection:
         return f"Selection({self.layer}: {found} at precision {self.precision:g})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class CriticalNeurons(Mapping[str, Selection]):
     """Critical neurons of a target at each layer: a mapping of layer to `Selection`.
 
@@ -267,7 +267,9 @@ class CriticalNeurons(Mapping[str, Selection]):
         facts = {
             "layers": [[layer, s.precision, s.aggregate] for layer, s in self.items()],
             "calibrations": {
-                layer: [c.layer, c.cut, list(c.family)] for layer, s in self.items() if (c := s.calibration) is not None
+                layer: [c.layer, c.cut, list(c.family), c.power]
+                for layer, s in self.items()
+                if (c := s.calibration) is not None
             },
             **{name: getattr(self, name) for name in ("target", "target_name", "response")},
             "settings": dict(self.settings),
@@ -284,9 +286,13 @@ class CriticalNeurons(Mapping[str, Selection]):
         facts, arrays = storage.open_folder(path, "CriticalNeurons")
         calibrations = {
             layer: Calibration(
-                of, cut=cut, family=tuple(kinds), **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays}
+                of,
+                cut=cut,
+                family=tuple(kinds),
+                power=power[0] if power else float("nan"),  # which the oldest do not hold
+                **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays},
             )
-            for layer, (of, cut, kinds) in facts.pop("calibrations").items()
+            for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
         }
         selections = {
             layer: Selection(

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from neucept.calibration.neurons import FEWEST_INPUTS, check_neurons, groups_of
 from neucept.discovery.critical import CriticalNeurons, Selection, precisions
 from neucept.discovery.examiner import Examiner
 from neucept.discovery.ordering import forward_order
 from neucept.errors import InputError
 from neucept.knockoffs import SAMPLERS, STATISTICS, smallest_selection
+from neucept.knockoffs.hygiene import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target
@@ -21,7 +23,6 @@ from neucept.recording.recording import Target
 AGGREGATES = ("evalue", "frequency")
 OBJECTIVES = ("pairwise", "sequential", "global")
 MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
-FEWEST_INPUTS = 30
 
 
 class NothingSelectedWarning(UserWarning):
@@ -75,7 +76,8 @@ def discover(
         every other against the first 15 critical neurons of the next (equation (3)). ``global``: every layer against
         all neurons of the later layers and all logits (equation (10)).
     sampler : str
-        How knockoffs are drawn, see `neucept.knockoffs.SAMPLERS`.
+        How knockoffs are drawn, see `neucept.knockoffs.SAMPLERS`. With calibration, this and the next two, and `draws`,
+        bear on the statistics and the ranking, not on what is selected.
     statistic : str
         What compares a neuron with its knockoff, see `neucept.knockoffs.STATISTICS`.
     aggregate : {"evalue", "frequency"}
@@ -128,14 +130,14 @@ def discover(
     for layer in layers:
         recording.activations(layer)
     levels = precisions(precision, layers, dict.fromkeys(layers, 0.9))
-    given_groups = {layer: _groups_of(recording, layer, groups) for layer in layers}
+    given_groups = {layer: groups_of(recording, layer, groups) for layer in layers}
     targets: list[Any] = target if isinstance(target, list) else [target]
     if not targets:
         raise InputError("target=[]: expected a class, a list of classes or an array.")
     jobs = [_Job.of(recording, one, samples, response) for one in targets]
     for job in jobs:
         for layer in layers:
-            _check_alive(layer, np.asarray(recording.activations(layer)[job.rows]), job.rows)
+            check_neurons(recording, layer, job.rows, given_groups[layer])
     # Targets on the same inputs share calibration, networks and knockoffs.
     by_rows: dict[bytes, list[_Job]] = {}
     for job in jobs:
@@ -214,7 +216,9 @@ class _Job:
         if objective == "global":
             parts = [np.asarray(recording.activations(name)[self.rows], np.float64) for name in later]
             Y = np.hstack([*parts, np.asarray(recording.logits[self.rows], np.float64)])
-            Y = Y[:, Y.std(axis=0) > 1e-9]
+            Y = Y[:, standardised(Y).any(axis=0)]
+            if not Y.shape[1]:
+                raise InputError(f"Layer '{layer}' has nothing to explain: logits and later layers are constant.")
             return Y, np.full(Y.shape[1], 1 / Y.shape[1])
         if objective == "pairwise" or not later:
             return self.y[:, None], np.ones(1)
@@ -241,28 +245,6 @@ class _Job:
             doubt = mine.null_probability if mine.null_probability is not None else mine.mean_statistic <= 0
             order = forward_order(Z, Y, weights, doubt[mine.representatives])
             self.selections[layer] = replace(mine, order=mine.representatives[order])
-
-
-def _groups_of(recording: Recording, layer: str, groups: Any) -> np.ndarray | None:
-    given = groups.get(layer) if isinstance(groups, Mapping) else groups
-    if given is None:
-        return None
-    given, k = np.asarray(given), recording.activations(layer).shape[1]
-    if given.shape != (k,) or not np.issubdtype(given.dtype, np.integer):
-        raise InputError(f"groups of layer '{layer}' has shape {given.shape}; expected ({k},) whole numbers.")
-    return given
-
-
-def _check_alive(layer: str, Z: np.ndarray, rows: np.ndarray) -> None:
-    finite = np.isfinite(Z)
-    if not finite.all():
-        row, neuron = (int(i) for i in np.argwhere(~finite)[0])
-        raise InputError(f"Neuron {neuron} of layer '{layer}' is {Z[row, neuron]} at input {rows[row]}.")
-    if not (Z.max(axis=0) > Z.min(axis=0)).any():
-        raise InputError(
-            f"Layer '{layer}' is dead: its {Z.shape[1]} neurons are constant over the {len(Z)} inputs."
-            " Record another layer, or other inputs."
-        )
 
 
 def _warn_if_empty(selection: Selection) -> None:

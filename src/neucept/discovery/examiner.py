@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from neucept.calibration.calibration import Calibration, cached_calibration, gather, renumbered
-from neucept.knockoffs import knockoff_statistics, prepare
+from neucept.calibration.calibration import Calibration, cached_calibration, gather
+from neucept.calibration.neurons import prepared_neurons
+from neucept.knockoffs import knockoff_statistics
 from neucept.recording import Recording
 
 
@@ -52,11 +53,7 @@ class Examiner:
         progress: bool,
     ) -> Examiner:
         """Prepare a layer and calibrate it, or take the calibration kept with the recording."""
-        X = np.array(recording.activations(layer)[rows], np.float64)
-        if groups is not None:
-            X[:, groups < 0] = 0.0  # left out like dead neurons
-        prepared = prepare(X)
-        given = None if groups is None else renumbered(groups[prepared.representatives])
+        prepared, given = prepared_neurons(recording, layer, rows, groups)
         calibration = cached_calibration(recording, layer, rows, prepared.Z, given, progress) if calibrated else None
         if calibration is not None:
             given = calibration.groups

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from neucept.knockoffs.hygiene import standardised
+
 ALIKE = 1e-3  # share of its variance that a neuron must have beyond those before it
 LEAST = 1e-6  # share of the responses' variance that a neuron must add to be worth a place
 
@@ -39,7 +41,7 @@ def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, doubt: np.n
     >>> forward_order(Z, np.column_stack([2 * a, b]), np.array([2.0, 1.0])).tolist()
     [1, 3]
     """
-    Z, Y = _standard(Z), _standard(Y) * np.sqrt(weights)
+    Z, Y = standardised(Z), standardised(Y) * np.sqrt(weights)
     G, C = Z.T @ Z / len(Z), Z.T @ Y / len(Z)
     trust = np.ones(len(G)) if doubt is None else 1.0 - doubt
     alive = np.diag(G) > 0.5
@@ -58,9 +60,3 @@ def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, doubt: np.n
         share = G[:, best] / G[best, best]
         C = C - np.outer(share, C[best])
         G = G - np.outer(share, G[best])
-
-
-def _standard(X: np.ndarray) -> np.ndarray:
-    X = np.asarray(X, np.float64)
-    deviation = X.std(axis=0)
-    return np.asarray(np.where(deviation > 1e-9, (X - X.mean(axis=0)) / np.maximum(deviation, 1e-9), 0.0))

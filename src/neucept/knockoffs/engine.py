@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from neucept.errors import InputError, closest
 from neucept.knockoffs.gram import GramDraws, Part
+from neucept.knockoffs.hygiene import standardised
 from neucept.knockoffs.moments import Moments
 from neucept.knockoffs.rows import row_statistics
 from neucept.knockoffs.samplers import SAMPLERS, GaussianSampler, Sampler
@@ -36,7 +37,7 @@ def knockoff_statistics(
 
     All responses share the neurons and knockoffs of a draw. With a Gaussian or mixture sampler and a statistic of
     `STATISTICS`, a draw costs as much for a million rows as for a thousand. Each draw has a generator of its own: but
-    for rounding, W does not depend on how many responses, threads or draws there are beside it.
+    for rounding, W of such a statistic does not depend on how many responses, threads or draws there are beside it.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ def knockoff_statistics(
         groups = _checked(groups, p)
         if isinstance(sampler, str):
             sampler = SAMPLERS[_known(sampler, SAMPLERS, "sampler")](groups=groups, copies=copies, s=s)
+        else:
+            _check_agrees(sampler, copies, groups)
         if not isinstance(sampler, GaussianSampler) or not isinstance(statistic, GramStatistic):
             raise InputError("Moments alone serve the Gaussian sampler and Gram statistics only; others need rows.")
         if folds > 1 and len(moments) < 2:
@@ -102,6 +105,8 @@ def knockoff_statistics(
     if isinstance(sampler, str):
         options = {"copies": copies} if sampler == "conditional" else {"groups": groups, "copies": copies, "s": s}
         sampler = SAMPLERS[_known(sampler, SAMPLERS, "sampler")](**options)
+    else:
+        _check_agrees(sampler, copies, groups)
     if not isinstance(statistic, GramStatistic):
         if groups is not None or copies > 1:
             raise InputError("Statistics of rows know neither groups nor several copies.")
@@ -168,10 +173,7 @@ def _standard(X: np.ndarray) -> np.ndarray:
         raise InputError("Neurons and responses must be finite.")
     if not len(X):
         raise InputError("No rows to draw knockoffs of.")
-    centred = X - X.mean(axis=0)
-    deviation = np.sqrt(np.mean(centred**2, axis=0))
-    alive = deviation > 1e-9 * np.maximum(np.abs(X).max(axis=0, initial=0.0), 1e-30)
-    return np.asarray(centred * np.where(alive, 1 / np.where(alive, deviation, 1.0), 0.0))
+    return standardised(X)
 
 
 def _total(moments: Sequence[Moments]) -> Moments:
@@ -197,6 +199,15 @@ def _checked(groups: np.ndarray | None, p: int) -> np.ndarray | None:
     if groups.shape != (p,) or not np.array_equal(np.unique(groups), np.arange(groups.max(initial=-1) + 1)):
         raise InputError(f"groups must number the {p} neurons from 0 on without a gap; got shape {groups.shape}.")
     return groups
+
+
+def _check_agrees(sampler: Any, copies: int, groups: np.ndarray | None) -> None:
+    """Refuse a sampler whose knockoffs are not those that would be compared."""
+    drawn, own = getattr(sampler, "copies", 1), getattr(sampler, "groups", None)
+    if drawn != copies:
+        raise InputError(f"The sampler draws {drawn} knockoffs of each neuron, but copies={copies}.")
+    if own is not None and not np.array_equal(own, np.arange(len(own)) if groups is None else groups):
+        raise InputError("The sampler draws knockoffs of groups; the same must be given as groups=.")
 
 
 def _known(given: str, known: Mapping[str, Any], what: str) -> str:

@@ -49,7 +49,7 @@ class GaussianSampler:
     copies : int
         Knockoffs of each neuron in one draw.
     covariance : array, optional
-        (p, p) covariance of the neurons, where it is known; otherwise it is estimated.
+        (p, p) covariance of the neurons, where it is known (their correlations do as well); otherwise it is estimated.
 
     Attributes
     ----------
@@ -75,7 +75,10 @@ class GaussianSampler:
     def fit_moments(self, moments: Moments) -> GaussianSampler:
         """Fit to moments of standardised neurons; responses among them are not looked at."""
         p = moments.p
-        self.Sigma = shrunk(moments.scatter[:p, :p], moments.n) if self.covariance is None else self.covariance
+        if self.covariance is None:
+            self.Sigma = shrunk(moments.scatter[:p, :p], moments.n)
+        else:
+            self.Sigma = _in_units_of(moments, self.covariance)
         law = gaussian_law(moments.mean[:p], self.Sigma, self.s, self.groups, self.copies)
         self.laws: tuple[Law, ...] = (law,)
         self.P, self.root = law.P, law.root
@@ -84,6 +87,22 @@ class GaussianSampler:
     def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw knockoffs of (n, p) rows."""
         return self.laws[0].draw(Z, rng)
+
+
+def _in_units_of(moments: Moments, covariance: np.ndarray) -> np.ndarray:
+    """Give a known covariance in the units of the neurons: the correlations, where these are standardised."""
+    covariance, p = np.asarray(covariance, np.float64), moments.p
+    if covariance.shape != (p, p):
+        raise InputError(
+            f"covariance has shape {covariance.shape}; expected {(p, p)}: one row and column for each of the {p}"
+            " neurons that vary and are no duplicates."
+        )
+    variances = np.diag(covariance)
+    if not (np.isfinite(covariance).all() and (variances > 0).all()):
+        raise InputError("covariance must be finite, with variances above 0.")
+    here = np.diag(moments.scatter)[:p] / max(moments.n, 1)
+    standardised = np.allclose(here[here > 0], 1)
+    return covariance / np.sqrt(np.outer(variances, variances)) if standardised else covariance
 
 
 class MixtureSampler:

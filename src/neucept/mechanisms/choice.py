@@ -37,8 +37,8 @@ class Choice:
     p_one : float
         P-value of the hypothesis that there is one single mechanism, see `one_mechanism`.
     suggested : int
-        1 where one mechanism cannot be refuted at 5%; otherwise, of the numbers that are stable, the one with the best
-        silhouette (2 where none is stable).
+        1 where one mechanism cannot be refuted at 5%, or where no other number could be compared; otherwise, of the
+        numbers that are stable, the one with the best silhouette (2 where none is stable).
     """
 
     table: pd.DataFrame
@@ -46,9 +46,11 @@ class Choice:
     suggested: int
 
     def __str__(self) -> str:
+        p_one = f"p = {self.p_one:.2g}" if self.p_one >= 1e-3 else "p < 0.001"
+        if self.suggested == 1 and self.p_one <= ALPHA:
+            return f"More than one mechanism ({p_one}), but inputs are too few, or the numbers given, to say how many."
         if self.suggested == 1:
             return f"One single mechanism cannot be refuted (p = {self.p_one:.2g}): there may be only one way."
-        p_one = f"p = {self.p_one:.2g}" if self.p_one >= 1e-3 else "p < 0.001"
         row = self.table.set_index("mechanisms").loc[self.suggested]
         shaky = "" if row["stability"] >= STABLE else " No number of clusters is stable."
         return (

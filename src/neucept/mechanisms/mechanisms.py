@@ -168,7 +168,7 @@ class Mechanisms:
 
     def separation(self) -> pd.DataFrame:
         """How far each neuron sets each mechanism apart, (f, K): mean inside minus mean outside, in deviations."""
-        deviation = np.maximum(self.values.std(axis=0), 1e-12)
+        deviation = self._deviation
         columns = {}
         for mechanism in range(len(self)):
             inside = self.labels == mechanism
@@ -189,6 +189,13 @@ class Mechanisms:
         """Give the representative neurons of a recording's inputs, (n, f)."""
         return representatives(recording, self.features, rows)
 
+    def learnt_on(self, recording: Recording) -> bool:
+        """Tell whether a recording holds, in the same rows, the activations that were clustered."""
+        if self.samples.max(initial=-1) >= len(recording):
+            return False
+        here = self.read(recording, self.samples)
+        return np.allclose(here, self.values, rtol=1e-4, atol=1e-6 * float(np.abs(self.values).max(initial=0.0)))
+
     def assign(self, recording: Recording, samples: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Assign inputs to the mechanisms found.
 
@@ -198,16 +205,18 @@ class Mechanisms:
             With the same layers, of any inputs. Those that are not predicted as the target are assigned too; ask for
             ``samples=recording.samples(target)`` to leave them out.
         samples : mask or row numbers, optional
-            Which inputs; all by default.
+            Which inputs; all by default. Row numbers may come in any order, and more than once.
 
         Returns
         -------
         labels : array
-            (n,) mechanism of each.
+            (n,) mechanism of each, in the order of the row numbers.
         typicality : array
             (n,) share of the mechanism's known inputs that lie at least as far out.
         """
         rows = recording.samples(np.zeros(len(recording)), samples)
+        if samples is not None and np.asarray(samples).dtype.kind in "iu":
+            rows = np.asarray(samples)
         scaled = (self.read(recording, rows) - self.mean) / self.scale
         labels = self.assigner.labels(scaled)
         return labels, self._typicality(self.assigner.distances(scaled), labels)
@@ -243,7 +252,7 @@ class Mechanisms:
             layers = list(self.pooling)
             inputs = record(model, inputs, layers, neurons=dict(self.pooling), output=output, progress=False)
         labels, typicality = self.assign(inputs)
-        scaled = (self.read(inputs) - self.values.mean(axis=0)) / np.maximum(self.values.std(axis=0), 1e-12)
+        scaled = (self.read(inputs) - self.values.mean(axis=0)) / self._deviation
         distances = self.assigner.distances((self.read(inputs) - self.mean) / self.scale)
         apart = self.separation()
         names = self._class_names(inputs)
@@ -295,6 +304,12 @@ class Mechanisms:
             reliability=None if known is None else pd.DataFrame(known),
             **fields,
         )
+
+    @cached_property
+    def _deviation(self) -> np.ndarray:
+        deviation = self.values.std(axis=0)
+        varies = deviation > 1e-9 * np.abs(self.values).max(axis=0, initial=0.0)
+        return np.where(varies, deviation, 1.0)
 
     def _class_names(self, recording: Recording) -> list[str]:
         return [recording.class_names[number] for number in recording.predictions]

@@ -102,8 +102,11 @@ def reliability(
     Raises
     ------
     InputError
-        Without labels, with labels that are no classes of the model, or for a target that is no class.
+        Without labels, with labels that are no classes of the model, for a target that is no class, or for mechanisms
+        that were learnt on another recording.
     """
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence!r}: expected a share between 0 and 1, such as 0.95.")
     labels = recording.labels if labels is None else np.asarray(labels)
     if labels is None:
         raise InputError("Reliability needs the true classes: record labelled data, or give labels=.")
@@ -111,6 +114,13 @@ def reliability(
         raise InputError("Reliability is that of a class's predictions; these mechanisms belong to no class.")
     if labels.shape != (len(recording),):
         raise InputError(f"labels has shape {labels.shape}; expected ({len(recording)},).")
+    if labels.dtype.kind not in "biuf" or not np.array_equal(labels, np.floor(labels)):
+        raise InputError(f"labels= are {labels.dtype}; expected class numbers, whole and none missing.")
+    if not mechanisms.learnt_on(recording):
+        raise InputError(
+            "These mechanisms were learnt on another recording. For other inputs, mechanisms.assign(recording) gives"
+            " the mechanism of each."
+        )
     if labels.min() < 0 or labels.max() >= len(recording.class_names):
         raise InputError(
             f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neucept.comparison.comparison import ELSEWHERE, LEVEL, Comparison
+from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.mechanisms import wilson
 from neucept.page.markup import Html, tag
 from neucept.page.pictures import Pictures
@@ -61,12 +61,12 @@ class Shown:
 
     def _parts(self, side: int, k: int) -> list[tuple[str, np.ndarray]]:
         labels = self.comparison.labels
-        both = self.comparison.contingency, self.comparison.p_values
-        overlap, p = (part[k] if side == 0 else part[:, k] for part in both)
+        both = self.comparison.contingency, self.comparison.related
+        overlap, related = (part[k] if side == 0 else part[:, k] for part in both)
         shown = [int(j) for j in np.argsort(-overlap, kind="stable") if overlap[j] >= _SMALLEST * overlap.sum()]
         name = self.comparison.names[1 - side]
         mine = labels[:, side] == k
-        return [(f"{name} {j}", mine & (labels[:, 1 - side] == j)) for j in shown if p[j] < LEVEL][:_PARTS]
+        return [(f"{name} {j}", mine & (labels[:, 1 - side] == j)) for j in shown if related[j]][:_PARTS]
 
     def only(self) -> Html | None:
         """Show inputs that one network alone predicts as the class."""
