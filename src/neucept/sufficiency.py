@@ -22,7 +22,7 @@ from neucept.errors import InputError
 from neucept.knockoffs.hygiene import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
-from neucept.recording.outputs import Output
+from neucept.recording.outputs import Output, recorded_output
 from neucept.recording.replacing import agreement, replaceable
 
 __all__ = ["held_out_r2", "sufficiency"]
@@ -92,7 +92,7 @@ def sufficiency(
     top : int
         Size of the set of first-ranked neurons, and of the random ones.
     output : None, str, int or callable
-        As in `neucept.record`.
+        As in `neucept.record`; that of the recording by default.
     target : array, optional
         (n,) the response, where neurons were discovered for an array.
     seed : int
@@ -112,6 +112,8 @@ def sufficiency(
     response = target if target is not None else critical.target
     if response is None:
         raise InputError("The neurons were discovered for an array; give it as target=.")
+    if model is not None:
+        output = recorded_output(recording.facts, output)
     kind = critical.response if critical.response != "array" else "logit"
     rng = np.random.default_rng(seed)
     rows = critical.samples

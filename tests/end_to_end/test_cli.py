@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -31,6 +31,22 @@ def build(n_classes=2):
 def wide():
     torch.manual_seed(0)
     return build(5)
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = build()
+
+    def forward(self, x):
+        hidden = self.net[:6](x)
+        return {"features": hidden, "out": self.net[6:](hidden)}
+
+def both():
+    return Both()
+
+def exits():
+    import sys
+    sys.exit(0)
 
 def broken():
     model = build()
@@ -167,6 +183,7 @@ def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path,
     assert "<script src" not in page  # opens without a network
 
 
+@pytest.mark.filterwarnings("ignore:No class of the data is among")
 @pytest.mark.parametrize(("names", "first"), [("bar,blob", 0), ("rod,ball", 0), ("blob,bar", 1), ("dot,blob,bar", 2)])
 def test_class_names_say_the_order_of_the_outputs(workshop: Path, names: str, first: int) -> None:
     """The names of the data in another order number the classes anew; other names only rename them."""
@@ -184,12 +201,62 @@ def test_precision_is_not_said_where_labels_are_not_the_outputs(workshop: Path, 
     assert "precision" not in pd.read_csv(tmp_path / "mechanisms.csv")
 
 
+def test_which_output_are_the_logits(workshop: Path, tmp_path: Path) -> None:
+    state = {f"net.{name}": value for name, value in load_file(workshop / "net.safetensors").items()}
+    save_file(state, tmp_path / "both.safetensors")
+    options = ["--model", f"{workshop}/net.py:both", "--weights", tmp_path / "both.safetensors"]
+    options += ["--data", workshop / "shapes.npz", "--layers", "net.5", "--draws", 1, "--mechanisms", 2]
+    options += ["--no-calibration", "--precision", 0.5, "--target", "bar"]
+    first = call("run", *options, "--out", tmp_path / "first")
+    assert "No class is called 'bar'" in said(first)
+    assert "The model returns a dict of tensors of shape (1, 16), (1, 2); the first one is taken" in said(first)
+    result = call("run", *options, "--output", "out", "--out", tmp_path / "named")
+    assert result.exit_code == 0, said(result)
+    table = (tmp_path / "named" / "report.html").read_text().split("Sufficiency of the neurons of net.5")[-1]
+    alive = table.split("all alive")[1].split("</tr>")[0]
+    assert alive.count("<b>1.00</b>") >= 2  # of the predictions, which are those of the logits, all stay
+
+
+def test_capitals_of_class_names_do_not_matter(workshop: Path) -> None:
+    pictures = Inputs(workshop / "shapes.npz", classes="BLOB,Bar").load(f"{workshop}/net.py:build", nn.Identity())
+    assert pictures.labels[0] == 1 and pictures.class_names == ("BLOB", "Bar")
+    with pytest.warns(UserWarning, match="taken in the order of the data: 'bar' is 'rod', 'blob' is 'ball'"):
+        Inputs(workshop / "shapes.npz", classes="rod,ball").load(f"{workshop}/net.py:build", nn.Identity())
+
+
+def test_brackets_in_names_are_no_markup(workshop: Path, tmp_path: Path) -> None:
+    options = ["--classes", "x[/red],y[bold]", "--target", "x[/red]", "--layers", "5", "--draws", 1, "--mechanisms", 2]
+    result = run(workshop, *options, "--precision", 0.5, "--out", tmp_path)
+    assert result.exit_code == 0, said(result)
+    assert "Neurons that decide 'x[/red]'" in said(result)
+
+
+def test_channels_leave_a_published_preparation_as_it_is(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    def halves(image: Image.Image) -> torch.Tensor:
+        return torch.full((3, 2, 2), 0.5)
+
+    monkeypatch.setattr("neucept.cli.subject.preprocessing", lambda spec, model: halves)
+    pictures = Inputs(workshop / "shapes.npz", channels=3).load("timm:some", nn.Identity())
+    assert pictures[0][0].tolist() == halves(None).tolist() and not recwarn.list  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="not normalised as it was trained"):
+        resized = Inputs(workshop / "shapes.npz", size=8).load("timm:some", nn.Identity())
+    assert resized[0][0].shape == (1, 8, 8)
+
+
 def test_layers_lists_modules(workshop: Path) -> None:
     for more in (["--data", workshop / "shapes.npz"], ["--shape", "1,12,12"]):
         result = call("layers", "--model", f"{workshop}/net.py:build", *more)
         assert result.exit_code == 0, said(result)
         row = next(line for line in result.stdout.splitlines() if "Conv2d" in line)
         assert [cell.strip() for cell in row.strip("│").split("│")] == ["0", "Conv2d", "1", "12 x 8 x 8", "12"]
+    wrong = call("layers", "--model", f"{workshop}/net.py:build", "--shape", "1,-12,12")
+    assert wrong.exit_code == 2 and "expected whole numbers from 1 on" in said(wrong)
+    picky = call("layers", "--model", "torchvision:vit_b_16", "--shape", "3,64,64")
+    assert picky.exit_code == 2 and "does not take an input of shape (3, 64, 64): Wrong image height" in said(picky)
+    left = call("layers", "--model", f"{workshop}/net.py:exits", "--shape", "1,12,12")
+    assert left.exit_code == 2 and "SystemExit: 0" in said(left)
     assert "--data PATH, or --shape" in said(call("layers", "--model", f"{workshop}/net.py:build"))
 
 
@@ -209,6 +276,8 @@ def test_layers_lists_modules(workshop: Path) -> None:
         (["--device", "gpu"], "--device gpu cannot be used"),
         (["--device", "cuda:77"], "--device cuda:77 cannot be used"),
         (["--limit", "40", "--layers", "5"], "at least 30 are needed"),
+        (["--seed", "-1"], "--seed -1: expected a number from 0 on"),
+        (["--transform", "math:sqrt"], "The transform failed on image 0: TypeError"),
         (["--batch-size", "0"], "--batch-size 0: expected a number from 1 on"),
         (["--size", "20"], "does not take an input of shape (1, 20, 20)"),
         (["--mean", "0.5;0.5"], "expected numbers with commas between"),

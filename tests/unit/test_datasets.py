@@ -126,6 +126,75 @@ def test_npz_with_splits_and_names_for_labels(tmp_path: Path) -> None:
     assert (train.labels.tolist(), train.class_names) == ([1, 0, 0, 1], ("a", "b"))
 
 
+def test_names_for_labels_are_numbered_by_the_class_names(tmp_path: Path) -> None:
+    names, labels = ["cat", "ant", "bee"], ["bee", "cat", "ant", "bee"]
+    np.savez(tmp_path / "d.npz", x=pixels(4, 6, 5), y=labels, class_names=names)
+    rows = pd.DataFrame({"image": [png(i) for i in pixels(4, 4, 4)], "label": labels})
+    rows.to_parquet(tmp_path / "d.parquet")
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    for file in ("d.npz", "d.parquet"):
+        data = load_data(tmp_path / file)
+        assert [data.class_names[label] for label in data.labels] == labels and data.class_names == tuple(names)
+    (tmp_path / "classes.txt").write_text("cat\nant\nbeet\n")
+    with pytest.raises(InputError, match=r"the label 'bee', which is not among its class names.*Did you mean 'beet'"):
+        load_data(tmp_path / "d.parquet")
+
+
+def test_a_split_with_some_of_the_classes_keeps_the_numbers_of_all(tmp_path: Path) -> None:
+    parts = {"train": ["ant", "bee", "cat"], "validation": ["cat", "bee"]}
+    arrays = {f"x_{name}": pixels(len(labels), 4, 4) for name, labels in parts.items()}
+    np.savez(tmp_path / "d.npz", **arrays, **{f"y_{name}": labels for name, labels in parts.items()})
+    (tmp_path / "files").mkdir()
+    frames = []
+    for name, labels in parts.items():
+        frame = pd.DataFrame({"image": [png(i) for i in pixels(len(labels), 4, 4)], "label": labels, "split": name})
+        frame.drop(columns="split").to_parquet(tmp_path / "files" / f"{name}.parquet")
+        frames.append(frame)
+    pd.concat(frames).to_parquet(tmp_path / "one.parquet")
+    for path in ("d.npz", "files", "one.parquet"):
+        data = load_data(tmp_path / path, split="validation")
+        assert data.class_names == ("ant", "bee", "cat") and data.labels.tolist() == [2, 1]
+        both = load_data(tmp_path / path, split="all")
+        assert [both.class_names[label] for label in both.labels] == [*parts["train"], *parts["validation"]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_gray_values_of_32_bits(tmp_path: Path, dtype: str) -> None:
+    ramp = np.linspace(0, 1, 20).reshape(4, 5)
+    values = (ramp if dtype == "float32" else np.rint(ramp * 65535)).astype(dtype)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(values).save(tmp_path / "a" / "0.tif")
+    picture = load_data(tmp_path, progress=False).picture(0)
+    assert np.abs(picture - ramp * 255).max() <= 1
+    Image.fromarray(values - 1).save(tmp_path / "a" / "0.tif")
+    with pytest.raises(InputError, match="gray values from -1 to"):
+        load_data(tmp_path, progress=False)
+
+
+def test_what_a_mac_adds_to_archives_is_left_out(folder: tuple[Path, dict[str, np.ndarray]]) -> None:
+    path, _ = folder
+    known = load_data(path)
+    for name in ("__MACOSX", known.class_names[0]):
+        (path / name).mkdir(exist_ok=True)
+        (path / name / "._0.png").write_bytes(b"no picture")
+    assert load_data(path).class_names == known.class_names and len(load_data(path)) == len(known)
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=pixels(4, 6, 5), y=[0, 1, 0, 1])
+    whole = (tmp_path / "d.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, pixels(4, 6, 5))
+    for name in ("cut", "one"):
+        with pytest.raises(InputError, match=f"{name}.npz cannot be read as an .npz file"):
+            load_data(tmp_path / f"{name}.npz")
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0" * 64)[:12] + b"\xff" * 20)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"\0" * 9)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        load_data(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
@@ -256,6 +325,13 @@ def test_a_transform_of_the_users_gets_a_pil_image(folder: tuple[Path, dict[str,
     assert data[0][0].tolist() == [8.0, 6.0]
     with pytest.raises(InputError, match="either a transform, or size"):
         load_data(path, transform=lambda image: image, size=8)
+    with pytest.raises(InputError, match=r"The transform gave a .*Image.* for image 0; expected a tensor"):
+        load_data(path, transform=lambda image: image)[0]
+    with pytest.raises(InputError, match="The transform failed on image 1: KeyError: 'size'"):
+        load_data(path, transform=lambda image: {}["size"])[1]
+    widths = iter(range(1, 9))
+    with pytest.raises(InputError, match=r"different shapes, \(1,\) and \(2,\)"):
+        load_data(path, transform=lambda image: torch.zeros(next(widths))).__getitems__([0, 1])
 
 
 def test_limit_is_a_stratified_sample_by_seed(tmp_path: Path) -> None:

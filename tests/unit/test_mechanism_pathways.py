@@ -429,7 +429,7 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
 
     again = neucept.record(odd := Odd(), x, layers=["net.0"], progress=False)
     mechanisms = neucept.learn(again, {"net.0": [0, 1]}, 2, samples="all", target=0)
-    pathways, why = find_pathways(True, mechanisms, odd, x, False)
+    pathways, why = find_pathways(True, mechanisms, odd, x, None, False)
     assert pathways is None and why == "The pathways of the mechanisms could not be followed: <no> gradients here"
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
     again = neucept.record(linear, x, layers=["1"], progress=False)

@@ -111,6 +111,24 @@ def test_a_file_that_does_not_import(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import a_package_that_is_not_there\n")
     with pytest.raises(InputError, match=r"Importing .*bad.py failed: ModuleNotFoundError.*line 1"):
         load_model(f"{tmp_path}/bad.py:net")
+    (tmp_path / "typo.py").write_text("def net(:\n    pass\n")
+    with pytest.raises(InputError, match=r"typo.py failed: SyntaxError: (?!.*importlib).*line 1\)") as told:
+        load_model(f"{tmp_path}/typo.py:net")
+    assert str(told.value).count("line") == 1
+    (tmp_path / "asks.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--none'])\n")
+    with pytest.raises(InputError, match="SystemExit: 2"):
+        load_model(f"{tmp_path}/asks.py:net")
+
+
+def test_a_factory_may_import_what_lies_beside_it_and_is_named_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text("WIDTH = 3\n")
+    (tmp_path / "late.py").write_text(
+        "from torch import nn\ndef net():\n    from beside_it import WIDTH\n    return nn.Linear(WIDTH, 2)\n"
+        "def wrong():\n    return nn.Linear('three', 2)\n"
+    )
+    assert load_model(f"{tmp_path}/late.py:net").in_features == 3
+    with pytest.raises(InputError, match=r"Building .*failed: TypeError.*late\.py, line 6\)"):
+        load_model(f"{tmp_path}/late.py:wrong")
 
 
 @pytest.mark.parametrize("wrapped", ["plain", "state_dict", "module"])
@@ -160,8 +178,10 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     torch.save(LeNet(), tmp_path / "whole.pt")
     (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 40)
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    torch.save({0: torch.zeros(2)}, tmp_path / "numbered.pt")
     for name, said in (
-        ("whole.pt", "a whole pickled model is not opened"),
+        ("whole.pt", "whole pickled models, and other Python objects beside the weights, are not opened"),
+        ("numbered.pt", "holds no state dict"),
         ("noise.safetensors", "cannot be read"),
         ("list.pt", "holds no state dict"),
         ("gone.pt", "There is no weights file"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from neucept import InputError, Recording, Selection, discover, record
 from neucept.models import LeNet
@@ -262,6 +262,24 @@ def test_the_table(lenet: Any) -> None:
     for _, part in table.groupby("method"):
         assert sorted(part["neuron"]) == list(range(84)) and list(part["rank"]) == list(range(1, 85))
         assert (np.diff(part["score"]) <= 0).all()
+
+
+class Named(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"features": x.flatten(1), "out": self.model(x)}
+
+
+def test_the_logits_are_those_of_the_recording(lenet: Any) -> None:
+    model, inputs, recording = lenet
+    named = Named(model)
+    again = record(named, inputs, [f"model.{LINEAR0}"], output="out")
+    expected = rank(recording, 1, [Saliency()], model, inputs, layers=[LINEAR0])["score"]
+    loader = DataLoader(TensorDataset(inputs, torch.zeros(70, dtype=torch.long)), 16)
+    np.testing.assert_allclose(rank(again, 1, [Saliency()], named, loader)["score"], expected, rtol=1e-5)
 
 
 class Broken:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from neucept import InputError, Recording, record
 from neucept.recording import list_layers
+from neucept.recording.outputs import recorded_output
 
 # ---- the oracle -----------------------------------------------------------------------------------------------------
 
@@ -410,6 +411,29 @@ def test_logits_are_found(wrap: Callable[[Tensor], Any], output: Any) -> None:
     with torch.no_grad():
         expected = model.linear(X).numpy()
     np.testing.assert_allclose(record(model, X, ["linear"], output=output).logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_guess_among_several_outputs_is_said(recwarn: pytest.WarningsRecorder) -> None:
+    for wrap, output in (
+        (lambda z: z, None),
+        (lambda z: (z,), None),
+        (lambda z: (z + 1, z), 1),
+        (lambda z: {"logits": z, "loss": z.sum()}, None),
+    ):
+        record(Returns(wrap), X, ["linear"], output=output)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"returns a tuple of tensors of shape \(13, 3\), \(13,\); the first one is"):
+        record(Returns(lambda z: (z, z.sum(1))), X, ["linear"])
+
+
+def test_the_way_to_the_logits_is_kept() -> None:
+    for output in ("scores", 1, -1, None):
+        recording = record(Returns(lambda z: z), X, ["linear"])
+        facts = {**recording.facts, "output": "" if output is None else repr(output)}
+        assert recorded_output(facts) == output and recorded_output(facts, "other") == "other"
+    wrapped = record(Returns(lambda z: {"scores": z}), X, ["linear"], output=lambda r: r["scores"])
+    with pytest.raises(InputError, match=r"The logits were recorded with output=<function .*give the same again"):
+        recorded_output(wrapped.facts)
 
 
 @pytest.mark.parametrize("wrap", [lambda z: z, lambda z: z.squeeze(1)], ids=["column", "vector"])

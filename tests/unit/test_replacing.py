@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from neucept import InputError, Recording, record
 from neucept.recording.replacing import agreement, replaceable
@@ -161,11 +161,17 @@ def test_half_precision_means_do_not_overflow() -> None:
     assert found["none"][0] == pytest.approx(share) and 0.5 < share < 1
 
 
-@pytest.mark.parametrize("kind", ["pair", "dataset", "list"])
+@pytest.mark.parametrize("kind", ["pair", "dataset", "list", "column of labels", "loader"])
 def test_data_of_other_kinds(cut: Any, kind: str) -> None:
     model, inputs = cut()
     labels = torch.zeros(len(inputs), dtype=torch.long)
-    data = {"pair": (inputs, labels), "dataset": TensorDataset(inputs, labels), "list": list(inputs)}[kind]
+    data = {
+        "pair": (inputs, labels),
+        "dataset": TensorDataset(inputs, labels),
+        "list": list(inputs),
+        "column of labels": TensorDataset(inputs, labels[:, None]),
+        "loader": DataLoader(TensorDataset(inputs, labels), 7),
+    }[kind]
     recording = record(model, inputs, ["0"])
     rows = ALL(3, 30, 3)
     expected = agreement(model, inputs, recording, "0", {"few": ALL(2)}, rows)
@@ -194,6 +200,8 @@ def test_what_cannot_be_replaced(cut: Any) -> None:
     for layer in ("input", "1"):
         with pytest.raises(InputError, match=f"'{layer}' are the input or a callable's"):
             agreement(model, inputs, recording, layer, {"few": ALL(2)}, ALL(40))
+    with pytest.raises(InputError, match="data is a DataLoader that shuffles"):
+        agreement(model, DataLoader(inputs, 7, shuffle=True), recording, "0", {"few": ALL(2)}, ALL(40))
     with pytest.raises(InputError, match="data must hold the recorded inputs"):
         agreement(model, inputs[:7], recording, "0", {"few": ALL(2)}, ALL(40))
 

@@ -83,6 +83,7 @@ def layers(
                 channels=channels,
                 transform=transform,
                 skip_unreadable=skip_unreadable,
+                normalised=False,
             )
             example = inputs.load(model, network)[0][0][None]
         elif shape is not None:
@@ -98,6 +99,7 @@ def run(
     data: options.Data,
     weights: options.Weights = None,
     n_classes: options.NClasses = None,
+    output: options.Output = None,
     device: options.Device = None,
     batch_size: options.BatchSize = 256,
     split: options.Split = None,
@@ -124,12 +126,12 @@ def run(
     """From a trained network and labelled pictures to a page about its mechanisms."""
     with clear_errors():
         page = page_at(out)
-        check(device, precision, compactness=compactness, draws=draws, batch_size=batch_size)
+        check(device, precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
         check_one_of("--objective", objective, OBJECTIVES)
         check_one_of("--response", response, RESPONSES)
         n_mechanisms = how_many(mechanisms)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
-        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
         recording, number = subject.record(batch_size, target, n_mechanisms)
         critical = neucept.discover(
             recording,
@@ -161,6 +163,7 @@ def calibrate(
     data: options.Data,
     weights: options.Weights = None,
     n_classes: options.NClasses = None,
+    output: options.Output = None,
     device: options.Device = None,
     batch_size: options.BatchSize = 256,
     split: options.Split = None,
@@ -184,9 +187,9 @@ def calibrate(
     """
     with clear_errors():
         page = page_at(out, "calibration.html")
-        check(device, precision, batch_size=batch_size)
+        check(device, precision, seed, batch_size=batch_size)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
-        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
         recording, number = subject.record(batch_size, target)
         calibrations = {
             layer: neucept.calibrate(recording, layer, precision=precision, target=number) for layer in subject.layers

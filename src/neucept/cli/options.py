@@ -32,6 +32,15 @@ NClasses = Annotated[
     int | None,
     typer.Option("--n-classes", metavar="N", help="Number of outputs, for the factory.", rich_help_panel=_NETWORK),
 ]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="KEY|NUMBER",
+        help="Which of several things that the model returns are the logits.",
+        rich_help_panel=_NETWORK,
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, ...; the CPU by default.", rich_help_panel=_NETWORK)
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import neucept
@@ -43,7 +44,7 @@ def print_layers(table: pd.DataFrame) -> None:
     grid = Table("layer", "type", "calls", "shape", "neurons")
     for row in table.to_dict("records"):
         shape = " x ".join(map(str, row["shape"]))
-        grid.add_row(row["layer"], row["type"], str(row["calls"]), shape, str(row["neurons"]))
+        grid.add_row(escape(row["layer"]), row["type"], str(row["calls"]), shape, str(row["neurons"]))
     console.print(grid)
     console.print("Shapes are those of one input. A layer with several calls is recorded as NAME#0, NAME#1, ...")
 
@@ -53,7 +54,7 @@ def print_calibrations(
 ) -> None:
     """Print, for each layer and kind of planted response, the precision realised and the power."""
     for layer, calibration in calibrations.items():
-        title = f"{layer}: {units(calibration, widths[layer])}; asked: {precision:g}"
+        title = escape(f"{layer}: {units(calibration, widths[layer])}; asked: {precision:g}")
         grid = Table("planted responses", *_HEADINGS, "unseen", title=title, title_justify="left")
         for row in calibration.table(precision).to_dict("records"):
             everything = row["family"] == "all"
@@ -80,7 +81,7 @@ def _calibrated(row: Mapping[Any, Any]) -> list[str]:
 def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechanisms) -> None:
     """Print what was selected, on what promise, and the mechanisms."""
     columns = ["layer", "neurons", "groups", "critical", "the most important"]
-    selected = Table(*columns, title=f"Neurons that decide '{critical.target_name}'", title_justify="left")
+    selected = Table(*columns, title=escape(f"Neurons that decide '{critical.target_name}'"), title_justify="left")
     for layer, selection in critical.items():
         first = ", ".join(str(neuron) for neuron in selection.neurons[:8]) or "none"
         more = ", ..." if len(selection.neurons) > 8 else ""
@@ -88,7 +89,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
         constant = int((selection.groups < 0).sum())
         neurons = f"{len(selection.groups)}" + (f" ({constant} constant)" if constant else "")
         sizes = [neurons, str(groups), str(len(selection.neurons))]
-        selected.add_row(layer, *sizes, first + more)
+        selected.add_row(escape(layer), *sizes, first + more)
     console.print(selected)
     if any(len(s.representatives) < (s.groups >= 0).sum() for s in critical.values()):
         console.print("Neurons that cannot be told apart form a group; 'critical' counts groups and names one of each.")
@@ -121,7 +122,7 @@ def _print_promise(critical: neucept.CriticalNeurons) -> None:
     for layer, selection in calibrated.items():
         assert selection.calibration is not None
         table = selection.calibration.table(selection.precision).set_index("family")
-        grid.add_row(layer, f"{selection.precision:g}", *_calibrated(table.loc["all"].to_dict()))
+        grid.add_row(escape(layer), f"{selection.precision:g}", *_calibrated(table.loc["all"].to_dict()))
     console.print(grid)
     console.print(
         "precision and power: realised on planted responses with known critical neurons; eq. (9): the knockoffs' "

@@ -38,16 +38,21 @@ class Inputs:
     classes: str | None = None
     skip_unreadable: bool = False
     seed: int = 0
+    normalised: bool = True  # whether what the pixels are matters, and not their shape alone
 
     def load(self, spec: str, model: nn.Module) -> ImageDataset:
         """Load them with the transform asked for, or the one that the published network was trained with."""
         function = load_function(self.transform) if self.transform is not None else None
-        if function is None and all(given is None for given in (self.size, self.channels, self.mean, self.std)):
-            function = preprocessing(spec, model)
-            if function is not None:
-                console.print(
-                    f"Images are prepared as {spec} asks; --size, --mean and --std replace that.", markup=False
-                )
+        published = preprocessing(spec, model) if function is None else None
+        if published is not None and all(given is None for given in (self.size, self.mean, self.std)):
+            function = published
+            console.print(f"Images are prepared as {spec} asks; --size, --mean and --std replace that.", markup=False)
+        elif published is not None and self.normalised and (self.mean is None or self.std is None):
+            warnings.warn(
+                f"--size, --mean and --std replace what {spec} asks, so pixels are not normalised as it was trained."
+                " Give all three, or none.",
+                stacklevel=1,
+            )
         pictures = load_data(
             self.data,
             split=self.split,
@@ -65,14 +70,25 @@ class Inputs:
 
 
 def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
-    """Give classes the numbers of their names where the data have these, in any order; otherwise rename them."""
-    own = list(pictures.class_names)
-    strange = [name for name in own if name not in names]
+    """Give classes the numbers of their names where the data have these, in any order; otherwise rename them.
+
+    Capitals do not matter where names differ by more than them.
+    """
+    own, known = list(pictures.class_names), list(names)
+    if len({name.casefold() for name in names}) == len(names):
+        own, known = [name.casefold() for name in own], [name.casefold() for name in names]
+    strange = [name for name, mine in zip(pictures.class_names, own, strict=True) if mine not in known]
     if not strange:
-        number = np.array([names.index(name) for name in own])
+        number = np.array([known.index(name) for name in own])
         return pictures.relabel(number[pictures.labels], names)
     if len(strange) < len(own):
         raise InputError(f"The class '{strange[0]}' of the data is not among --classes.{closest(strange[0], names)}")
+    if not all(name.isdigit() for name in own):
+        pairs = ", ".join(f"'{a}' is '{b}'" for a, b in list(zip(pictures.class_names, names, strict=False))[:5])
+        warnings.warn(
+            f"No class of the data is among --classes, so they are taken in the order of the data: {pairs}.",
+            stacklevel=1,
+        )
     return pictures.relabel(pictures.labels, names)
 
 
@@ -85,6 +101,7 @@ class Subject:
     layers: list[str]
     class_names: list[str] | None
     device: str | None
+    output: str | int | None = None
 
     @classmethod
     def of(
@@ -96,6 +113,7 @@ class Subject:
         layers: str | None,
         target: str | None,
         device: str | None,
+        output: str | None = None,
     ) -> Subject:
         """Load a network and its pictures; on one input, see that layers, target and class names fit."""
         network = load_model(spec, weights, n_classes)
@@ -106,7 +124,8 @@ class Subject:
         chosen = words(layers) or default_layers(table)
         if layers is None:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
-        subject = cls(network, pictures, chosen, words(inputs.classes), device)
+        way = int(output) if output is not None and output.removeprefix("-").isdigit() else output
+        subject = cls(network, pictures, chosen, words(inputs.classes), device, way)
         first = subject._record(pictures.take([0]), 1)
         if target is not None:
             first.class_number(target)
@@ -139,7 +158,8 @@ class Subject:
             f"Target: '{name}'{how}, predicted for {found} of {len(recording)} inputs.", markup=False, highlight=False
         )
         if found < FEWEST_INPUTS:
-            counted = ", ".join(f"'{other}' {counts[i]}" for i, other in enumerate(recording.class_names[:10]))
+            most_predicted = np.argsort(-counts, kind="stable")[:10]
+            counted = ", ".join(f"'{recording.class_names[i]}' {counts[i]}" for i in most_predicted)
             raise InputError(
                 f"{found} inputs predicted as '{name}', but at least {FEWEST_INPUTS} are needed (a few times the "
                 f"number of neurons is better). Give more inputs, or another --target; predicted are: {counted}."
@@ -153,6 +173,7 @@ class Subject:
             self.network,
             pictures,
             layers=self.layers,
+            output=self.output,
             class_names=self.class_names,
             device=self.device,
             batch_size=batch_size,
@@ -163,9 +184,9 @@ def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
     """List the layers on one input, and with that see that the model takes it."""
     try:
         return list_layers(model, inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # whatever a network says of an input that it was not made for
         raise InputError(
             f"The model does not take an input of shape {tuple(inputs.shape[1:])}: {error}. "
             "Bring images to the shape it was trained on: --size, --channels or --transform."
@@ -190,8 +211,10 @@ def page_at(out: Path, name: str = "report.html") -> Path:
     return page
 
 
-def check(device: str | None, precision: float, **at_least_one: int) -> None:
+def check(device: str | None, precision: float, seed: int, **at_least_one: int) -> None:
     """Check what can be checked before anything is loaded."""
+    if seed < 0:
+        raise InputError(f"--seed {seed}: expected a number from 0 on.")
     if not 0 < precision < 1:
         raise InputError(f"--precision {precision:g}: expected a number between 0 and 1, such as 0.9.")
     for name, value in at_least_one.items():
@@ -232,8 +255,11 @@ def floats(text: str | None) -> list[float] | None:
 
 
 def integers(text: str) -> list[int]:
-    """Read whole numbers with commas between."""
+    """Read positive whole numbers with commas between."""
     try:
-        return [int(word) for word in text.split(",")]
+        numbers = [int(word) for word in text.split(",")]
     except ValueError:
-        raise InputError(f"{text!r}: expected whole numbers with commas between, such as 3,224,224.") from None
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{text!r}: expected whole numbers from 1 on with commas between, such as 3,224,224.")
+    return numbers

@@ -152,9 +152,25 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         """
         return replace(self, labels=np.asarray(labels, dtype=np.int64), class_names=tuple(class_names))
 
+    def _transformed(self, index: int) -> Tensor:
+        try:
+            tensor = self.transform(_as_image(self.pictures[index]))
+        except Exception as error:  # whatever a transform of the user's does
+            raise InputError(f"The transform failed on image {index}: {type(error).__name__}: {error}") from error
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"The transform gave a {type(tensor).__name__} for image {index}; expected a tensor.")
+        return tensor
+
     def _tensors(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
         if not isinstance(self.transform, Scaling):
-            return [self.transform(_as_image(self.pictures[i])) for i in indices]
+            tensors = [self._transformed(i) for i in indices]
+            shapes = list(dict.fromkeys(tuple(tensor.shape) for tensor in tensors))
+            if len(shapes) > 1:
+                raise InputError(
+                    f"The transform gives tensors of different shapes, {shapes[0]} and {shapes[1]}; a network needs"
+                    " one: let it resize, or crop."
+                )
+            return tensors
         if isinstance(self.pictures, Stored):
             return self.transform(self.pictures.pixels[list(indices)])
         return [self.transform(self.pictures[i][None])[0] for i in indices]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neucept.datasets.pictures import Encoded, Picture, decode
-from neucept.datasets.readers import Table, choose_split, number_labels
+from neucept.datasets.readers import Table, choose_split, number_labels, text_classes
 from neucept.errors import InputError, missing
 
 
@@ -33,20 +33,30 @@ def read_parquet(paths: dict[str, Path], split: str | None, at: Path) -> Table:
     beside the file (one a line in label order, or an identifier, a tab and the names) or from a column ``name``.
     """
     chosen = choose_split(list(paths), split, at) if len(paths) > 1 else list(paths)
-    tables = [_parquet_file(paths[name], split if len(paths) == 1 else "all") for name in chosen]
+    classes = text_classes([found for path in paths.values() if (found := _labels(path)) is not None])
+    tables = [_parquet_file(paths[name], split if len(paths) == 1 else "all", classes) for name in chosen]
     if len(tables) == 1:
         return tables[0]
     labels = np.concatenate([table.labels for table in tables])
+    names = max((table.class_names for table in tables), key=lambda names: len(names or ()))
     if all(isinstance(table.pictures, np.ndarray) for table in tables):
-        return Table(np.concatenate([np.asarray(table.pictures) for table in tables]), labels, tables[0].class_names)
+        return Table(np.concatenate([np.asarray(table.pictures) for table in tables]), labels, names)
     encoded = [table.pictures for table in tables if isinstance(table.pictures, Encoded)]
     if len(encoded) < len(tables):
         raise InputError(f"The parquet files of {at} have different columns; choose one file.")
     contents = [content for pictures in encoded for content in pictures.contents]
-    return Table(Encoded(contents, [name for e in encoded for name in e.names]), labels, tables[0].class_names)
+    return Table(Encoded(contents, [name for e in encoded for name in e.names]), labels, names)
 
 
-def _parquet_file(path: Path, split: str | None) -> Table:
+def _labels(path: Path) -> np.ndarray | None:
+    """Read the labels of all rows; None where the file has no such column, or cannot be read."""
+    try:
+        return pd.read_parquet(path, columns=["label"])["label"].dropna().to_numpy()
+    except (ImportError, KeyError, OSError, ValueError):  # which is said when the file is read
+        return None
+
+
+def _parquet_file(path: Path, split: str | None, classes: tuple[str, ...] | None) -> Table:
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -75,8 +85,7 @@ def _parquet_file(path: Path, split: str | None) -> Table:
     contents = [value["bytes"] if isinstance(value, dict) else value for value in rows["image"]]
     if rows["label"].isna().any():
         raise InputError(f"{path} has {int(rows['label'].isna().sum())} rows without a label.")
-    numbers, label_names = number_labels(rows["label"].to_numpy(), str(path))
-    return Table(Encoded(contents, names), numbers, class_names or label_names)
+    return Table(Encoded(contents, names), *number_labels(rows["label"].to_numpy(), str(path), class_names or classes))
 
 
 def _cut(rows: pd.DataFrame, names: Sequence[str]) -> Picture:

@@ -139,10 +139,29 @@ def decode(content: bytes | Path, name: str) -> Picture:
             image.load()
             if image.mode.startswith("I;16"):
                 return (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-            gray = image.mode in ("1", "L", "LA", "I", "F")
+            if image.mode in ("I", "F"):
+                return _from_wide(np.asarray(image))
+            gray = image.mode in ("1", "L", "LA")
             return np.asarray(image.convert("L" if gray else "RGB"))
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
         raise InputError(f"The image {name} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _from_wide(values: np.ndarray) -> Picture:
+    """Bring gray values of 32 bits to bytes: those to 255 as they are, of 16 bits, or fractions of white.
+
+    >>> _from_wide(np.array([[0.0, 0.5, 1.0]])).tolist(), _from_wide(np.array([[0, 65535]])).tolist()
+    ([[0, 128, 255]], [[0, 255]])
+    """
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not (low >= 0 and high <= 65535):
+        raise ValueError(f"gray values from {low:g} to {high:g}; expected 0 to 1, 255 or 65535")
+    if np.issubdtype(values.dtype, np.floating) and high <= 1:
+        values = values * 255
+    elif high > 255:
+        values = values // 256
+    gray: Picture = np.rint(values).astype(np.uint8)
+    return gray
 
 
 def in_channels(picture: Picture, channels: int | None) -> Picture:

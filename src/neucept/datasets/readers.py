@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +70,7 @@ def read_folder(path: Path, split: str | None) -> Table:
         for root in roots
         for label, name in enumerate(names)
         for file in sorted((root / name).rglob("*"))
-        if file.suffix.lower() in _SUFFIXES
+        if file.suffix.lower() in _SUFFIXES and not _is_hidden(file)
     ]
     if not found:
         raise InputError(
@@ -120,7 +122,7 @@ def read_npz(path: Path, split: str | None) -> Table:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an .npz file of plain arrays: {error}") from error
     splits = sorted({name.split("_", 1)[1] for name in arrays if name.startswith(("x_", "images_"))})
     chosen: Sequence[str | None] = choose_split(splits, split, path) if splits else [None]
@@ -128,9 +130,9 @@ def read_npz(path: Path, split: str | None) -> Table:
         choose_split([], split, path)
     pictures = [_array(arrays, ("x", "images"), part, path) for part in chosen]
     labels = np.concatenate([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in chosen])
-    numbers, names = number_labels(labels, str(path))
-    if "class_names" in arrays:
-        names = tuple(str(name) for name in arrays["class_names"])
+    everything = [array.reshape(-1) for name, array in arrays.items() if name.partition("_")[0] in ("y", "labels")]
+    named = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else None
+    numbers, names = number_labels(labels, str(path), named or text_classes(everything))
     return Table(np.concatenate([_as_bytes(array, path) for array in pictures]), numbers, names)
 
 
@@ -156,25 +158,50 @@ def choose_split(available: Sequence[str], split: str | None, path: Path) -> lis
     raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(split, available)}")
 
 
-def number_labels(labels: NDArray[Any], source: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """Turn labels into numbers from 0, and names where they were names."""
+def text_classes(parts: Iterable[NDArray[Any]]) -> tuple[str, ...] | None:
+    """Collect the classes of labels that are names, of all splits, in their order; None where they are numbers."""
+    texts = [part.astype(str) for part in parts if part.dtype.kind in "OUS"]
+    return tuple(np.unique(np.concatenate(texts)).tolist()) if texts else None
+
+
+def number_labels(
+    labels: NDArray[Any], source: str, class_names: tuple[str, ...] | None
+) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Turn labels into numbers from 0: names into those of their places among the class names.
+
+    Raises
+    ------
+    InputError
+        A name is not among the class names, or numbers are not whole.
+    """
     if labels.dtype.kind in "OUS":
-        names, numbers = np.unique(labels.astype(str), return_inverse=True)
-        return numbers.astype(np.int64), tuple(names.tolist())
+        found, place = np.unique(labels.astype(str), return_inverse=True)
+        known = tuple(found.tolist()) if class_names is None else class_names
+        for name in found.tolist():
+            if name not in known:
+                raise InputError(
+                    f"{source} has the label {name!r}, which is not among its class names {', '.join(known[:10])}."
+                    f"{closest(name, known)}"
+                )
+        return np.array([known.index(name) for name in found.tolist()], np.int64)[place], known
     if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.rint(labels)):
         raise InputError(f"The labels of {source} are not whole numbers: {labels[labels != np.rint(labels)][0]}, say.")
-    return labels.astype(np.int64), None
+    return labels.astype(np.int64), class_names
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _is_hidden(entry))
+
+
+def _is_hidden(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name == "__MACOSX"  # what a Mac puts into archives
 
 
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """Read one IDX file: two zero bytes, the type (8 for bytes), the number of dimensions, sizes, data."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be unpacked: {error}") from error
     header = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
@@ -21,7 +21,7 @@ from neucept.pathways.scores import Method
 from neucept.pathways.selection import check_sparsity, flat
 from neucept.progress import progress as show_progress
 from neucept.recording import record
-from neucept.recording.batches import batches
+from neucept.recording.batches import batches, by_number
 from neucept.recording.outputs import Output
 
 _CHECKED = 4  # inputs on which data and model are held against what was recorded
@@ -170,8 +170,7 @@ def _parts(positions: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _inputs(data: Any, rows: np.ndarray) -> Any:
     """Give some inputs by number, as one batch, whatever holds them."""
-    if isinstance(data, DataLoader):
-        data = data.dataset
+    data = by_number(data)
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], tuple | Mapping):
         data = data[0]
     if isinstance(data, Mapping):

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -147,7 +148,10 @@ def _from_factory(spec: str, n_classes: int | None) -> nn.Module:
         raise InputError(
             f"{spec!r} is a {type(factory).__name__}, expected a class, a function or an instance of torch.nn.Module."
         )
-    return _built(spec, lambda: factory(**_width(spec, factory, n_classes)))
+    origin = split_spec(spec)[0]
+    beside = Path(origin).resolve().parent if origin.endswith(".py") else Path.cwd()
+    with _first_on_path(beside):
+        return _built(spec, lambda: factory(**_width(spec, factory, n_classes)))
 
 
 def _width(spec: str, factory: Callable[..., Any], n_classes: int | None) -> dict[str, int]:
@@ -183,7 +187,7 @@ def _built(spec: str, build: Callable[[], Any]) -> nn.Module:
         model = build()
     except InputError:
         raise
-    except Exception as error:  # whatever the factory does: the message says which factory and what went wrong
+    except (Exception, SystemExit) as error:  # whatever the factory does: the message says which and what went wrong
         raise InputError(f"Building {spec!r} failed: {_what(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{spec!r} gave a {type(model).__name__}, expected a torch.nn.Module.")
@@ -212,7 +216,7 @@ def _import_module(name: str, spec: str) -> ModuleType:
                 raise InputError(f"Importing {name!r} failed: {_what(error)}") from error
             hint = closest(name, ["torchvision", "timm"]) or f" For a file, write {name}.py:{split_spec(spec)[1]}."
             raise InputError(f"There is no module {error.name!r} for {spec!r}. Expected {_FORMS}.{hint}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"Importing {name!r} failed: {_what(error)}") from error
 
 
@@ -227,16 +231,20 @@ def _import_file(path: Path) -> ModuleType:
     with _first_on_path(path.resolve().parent):
         try:
             found.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[found.name]
             raise InputError(f"Importing {path} failed: {_what(error)}") from error
     return module
 
 
-def _what(error: Exception) -> str:
-    """Say what an error of the user's code was, and where."""
+def _what(error: BaseException) -> str:
+    """Say what an error of the user's code was, and where in it."""
+    if isinstance(error, SyntaxError):  # which says where itself
+        return f"{type(error).__name__}: {error}"
+    installed = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    own = [f for f in frames if not f.filename.startswith(("<", *installed)) and f.filename != __file__]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{where}"
 
 

@@ -48,13 +48,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as weights ({type(error).__name__}). Expected a .safetensors file, or what "
-            "torch.save(model.state_dict(), FILE) writes; a file that holds a whole pickled model is not opened."
+            "torch.save(model.state_dict(), FILE) writes; whole pickled models, and other Python objects beside the "
+            "weights, are not opened."
         ) from error
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
             break
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise InputError(
             f"{path} holds no state dict (names of parameters to tensors). Save torch.save(model.state_dict(), FILE)."
         )

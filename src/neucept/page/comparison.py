@@ -9,7 +9,6 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from neucept.comparison.comparison import Comparison
 from neucept.errors import InputError
@@ -20,6 +19,7 @@ from neucept.page.pictures import Pictures, open_pictures
 from neucept.page.pieces import plot, section
 from neucept.page.words import number, p_value, percent
 from neucept.page.write import check_installed, check_writable, write_text
+from neucept.recording.batches import by_number
 
 _SECTIONS = {
     "summary": "Summary",
@@ -99,7 +99,7 @@ def _pictures(data: Any, least: int, recorded: float | None) -> tuple[Pictures |
     """Pictures and label names of the data; without recordings a comparison knows only how many there are at least."""
     if data is None:
         return None, None
-    source: Any = data.dataset if isinstance(data, DataLoader) else data
+    source: Any = by_number(data)
     pair = isinstance(source, tuple | list) and len(source) == 2 and len(source[0]) == len(source[1])
     length = len(source[0]) if pair else len(source)
     if length < least:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
@@ -19,7 +18,9 @@ from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Choice, Feature, Mechanisms, wilson
 from neucept.page.pictures import Pictures
 from neucept.recording import Recording, record
+from neucept.recording.batches import by_number
 from neucept.recording.hooks import split_call
+from neucept.recording.outputs import Output
 
 MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
 
@@ -194,7 +195,7 @@ def check(recording: Any, critical: Any, mechanisms: Any) -> None:
 
 def finer_labels(data: Any, recording: Recording) -> tuple[np.ndarray | None, Sequence[str]]:
     """Labels that the data carry, where they are not simply those of the recording: ten digits behind even and odd."""
-    source = data.dataset if isinstance(data, DataLoader) else data
+    source = by_number(data)
     labels, names = getattr(source, "labels", None), getattr(source, "class_names", None)
     if labels is None or names is None or np.shape(labels) != (len(recording),):
         return None, ()
@@ -212,7 +213,12 @@ def pooling_of(recording: Recording, layer: str) -> str:
 
 
 def check_aligned(
-    recording: Recording, layers: Sequence[str], model: nn.Module | None, pictures: Pictures | None, inputs: int = 4
+    recording: Recording,
+    layers: Sequence[str],
+    model: nn.Module | None,
+    pictures: Pictures | None,
+    output: Output = None,
+    inputs: int = 4,
 ) -> None:
     """Run the model on a few inputs: pictures beside the wrong rows would mislead.
 
@@ -226,7 +232,7 @@ def check_aligned(
         return
     rows = np.unique(np.linspace(0, len(recording) - 1, inputs).astype(int))
     batch = torch.stack([pictures.input(int(row)) for row in rows])
-    again = record(model, batch, list(known), known, progress=False)
+    again = record(model, batch, list(known), known, output, progress=False)
     for layer in known:
         held = np.asarray(recording.activations(layer)[rows])
         got = again.activations(layer)

@@ -17,6 +17,7 @@ from neucept.page.pieces import image
 from neucept.page.sites import of_mechanism, sites_part
 from neucept.page.words import number, p_value, percent
 from neucept.pathways import picture
+from neucept.recording.outputs import Output
 
 if TYPE_CHECKING:
     from neucept.page.material import Material
@@ -40,7 +41,12 @@ def check_pathways(given: Any, mechanisms: Mechanisms) -> None:
 
 
 def find_pathways(
-    given: MechanismPathways | bool, mechanisms: Mechanisms, model: nn.Module | None, data: Any, progress: bool
+    given: MechanismPathways | bool,
+    mechanisms: Mechanisms,
+    model: nn.Module | None,
+    data: Any,
+    output: Output,
+    progress: bool,
 ) -> tuple[MechanismPathways | None, str]:
     """Give the pathways that a page shows; where they cannot be followed, None and a sentence that says why."""
     if not isinstance(given, bool):
@@ -50,7 +56,7 @@ def find_pathways(
     if model is None or data is None:
         return None, "For the pathways of the mechanisms, give report() the model (model=) and the data (data=)."
     try:
-        found = trace_pathways(mechanisms, model, data, most=MOST, typical=TYPICAL, progress=progress)
+        found = trace_pathways(mechanisms, model, data, output=output, most=MOST, typical=TYPICAL, progress=progress)
     except Exception as error:  # whatever a network does: a page without pathways is better than none
         return None, f"The pathways of the mechanisms could not be followed: {error}"
     return found, ""

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, SequentialSampler
 
 from neucept.datasets import Scaling
 from neucept.datasets.pictures import picture_of
 from neucept.errors import InputError, missing
+from neucept.recording.batches import by_number
 
 SIDE = 112  # pixels; larger pictures are scaled down to it
 SPRITE_SIDE = 32
@@ -93,12 +93,7 @@ def open_pictures(data: Any, inputs: int) -> Pictures | None:
     """
     if data is None:
         return None
-    if isinstance(data, DataLoader):
-        if not isinstance(data.sampler, SequentialSampler):
-            raise InputError(
-                "data is a DataLoader that shuffles, so its pictures are not those of the recording's rows."
-            )
-        data = data.dataset
+    data = by_number(data)
     if (
         isinstance(data, tuple | list)
         and len(data) == 2

@@ -17,6 +17,7 @@ from neucept.errors import InputError, missing
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms
 from neucept.recording import Recording
+from neucept.recording.outputs import Output, recorded_output
 from neucept.sufficiency import sufficiency as measure_sufficiency
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def report(
     title: str | None = None,
     progress: bool = True,
     pathways: MechanismPathways | bool = True,
+    output: Output = None,
 ) -> Path:
     """Write one self-contained HTML page about one target.
 
@@ -80,6 +82,8 @@ def report(
     pathways : MechanismPathways or bool
         Of `neucept.trace_pathways`, which is called by default, for a few inputs, where model and data are given;
         a page on which that fails says why. False leaves pathways out.
+    output : None, str, int or callable
+        How the logits are found in what the model returns, as in `neucept.record`; that of the recording by default.
 
     Returns
     -------
@@ -104,12 +108,14 @@ def report(
     check_pathways(pathways, mechanisms)
     pictures = open_pictures(data, len(recording))
     kinds, kind_names = finer_labels(data, recording)
-    check_aligned(recording, mechanisms.layers, model, pictures)
+    if model is not None:
+        output = recorded_output(recording.facts, output)
+    check_aligned(recording, mechanisms.layers, model, pictures, output)
     if guide is None:
         guide = choose_n_mechanisms(mechanisms, progress=progress)
     if sufficiency is None and critical.target is not None:
-        sufficiency = measure_sufficiency(recording, critical, model=model, data=data, progress=progress)
-    found = find_pathways(pathways, mechanisms, model, data, progress)
+        sufficiency = measure_sufficiency(recording, critical, model=model, data=data, output=output, progress=progress)
+    found = find_pathways(pathways, mechanisms, model, data, output, progress)
     drawn = (pictures, kinds, kind_names, title, *found)
     material = Material(recording, critical, mechanisms, guide, sufficiency, model, *drawn)
     return write_text(path, build(material, progress))

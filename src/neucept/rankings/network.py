@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neucept.recording.batches import forward
 from neucept.recording.hooks import INPUT, modules_by_name, split_call
-from neucept.recording.neurons import first_tensor
+from neucept.recording.outputs import pick_logits
 
 
 class Logits(nn.Module):
@@ -22,7 +22,7 @@ class Logits(nn.Module):
     ----------
     network : Module
         One of one's own (`neucept.recording.tail`), for it is changed.
-    output : callable or None
+    output : None, str, int or callable
         As in `Subject`.
     """
 
@@ -35,13 +35,7 @@ class Logits(nn.Module):
 
     def forward(self, *inputs: Any) -> Tensor:
         """Give the logits; a single one, z, becomes (-z/2, z/2), as in a recording."""
-        return _logits(self.network(*inputs), self._output)
-
-
-def _logits(returned: Any, output: Any) -> Tensor:
-    logits: Tensor = output(returned) if callable(output) else first_tensor(returned)
-    logits = logits[:, None] if logits.ndim == 1 else logits
-    return torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits
+        return pick_logits(self.network(*inputs), self._output)
 
 
 def at_layers(
@@ -67,7 +61,7 @@ def at_layers(
             elif layer == INPUT:
                 kept[layer] = inputs.clone() if isinstance(inputs, Tensor) else inputs
         returned = forward(model, inputs)
-    return kept, _logits(returned, output)
+    return kept, pick_logits(returned, output)
 
 
 def zero_input(inputs: Any) -> Any:

@@ -13,7 +13,8 @@ from torch.utils.data import Subset
 
 from neucept.errors import InputError
 from neucept.recording import Recording
-from neucept.recording.batches import batches
+from neucept.recording.batches import batches, by_number
+from neucept.recording.outputs import recorded_output
 from neucept.recording.recording import Target
 
 
@@ -35,8 +36,8 @@ class Subject:
         The recorded network, for methods that run it.
     data : Dataset, tensor or pair of tensors, or None
         The recorded inputs, in the order of the recording, for methods that run the network.
-    output : callable or None
-        Picks the logits out of what the model returns, with their graph; None: the first tensor.
+    output : None, str, int or callable
+        Picks the logits out of what the model returns, as in `neucept.record`; that of the recording by default.
     """
 
     recording: Recording
@@ -78,6 +79,7 @@ class Subject:
             recording.activations(layer)
         if data is not None and (found := _count(data)) != len(recording):
             raise InputError(f"data holds {found} inputs, the recording {len(recording)}; give the recorded inputs.")
+        output = output if model is None else recorded_output(recording.facts, output)
         return cls(recording, target, chosen, wanted, model, data, output)
 
     def activations(self, layer: str) -> np.ndarray:
@@ -130,6 +132,7 @@ class Method(Protocol):
 
 def _inputs(data: Any) -> Any:
     """Leave out the labels of a pair (inputs, labels)."""
+    data = by_number(data)
     return data[0] if isinstance(data, tuple | list) and len(data) == 2 and np.ndim(data[1]) == 1 else data
 
 

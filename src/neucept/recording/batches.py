@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from neucept.errors import InputError
 
@@ -21,6 +21,24 @@ def count(data: Any) -> int | None:
     if (whole := _in_memory(data)) is not None:
         return _length(whole[0])
     return len(data) if isinstance(data, Sized) else None
+
+
+def by_number(data: Any) -> Any:
+    """Give what holds the inputs by number: the dataset of a DataLoader that keeps its order, other data as they are.
+
+    Raises
+    ------
+    InputError
+        For a DataLoader whose inputs have other numbers than those of its dataset.
+    """
+    if not isinstance(data, DataLoader):
+        return data
+    if not isinstance(data.sampler, SequentialSampler):
+        raise InputError(
+            "data is a DataLoader that shuffles, so its inputs are not those of the recording's rows. Give"
+            " shuffle=False, or the Dataset itself."
+        )
+    return data.dataset
 
 
 def batches(data: Any, batch_size: int) -> Iterator[tuple[Any, Tensor | None]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,49 @@ Output = str | int | Callable[[Any], Tensor] | None
 def logits_of(returned: Any, output: Output = None) -> Tensor:
     """Pick the logits out of what a model returned, (batch, C) float32 without gradient; see `pick_logits`."""
     return pick_logits(returned, output).detach().float()
+
+
+def recorded_output(facts: Mapping[str, Any], output: Output = None) -> Output:
+    """Give the way to the logits by which a recording was made, unless another one is given.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of the recording.
+    output : None, str, int or callable
+        What was given; None for that of the recording.
+
+    Raises
+    ------
+    InputError
+        The recording was made with a callable, which cannot be kept: it must be given again.
+    """
+    known = str(facts.get("output", ""))
+    if output is not None or not known:
+        return output
+    try:
+        kept: Output = ast.literal_eval(known)
+    except (ValueError, SyntaxError):
+        raise InputError(f"The logits were recorded with output={known}; give the same again, output=.") from None
+    return kept
+
+
+def guessed_among(returned: Any) -> str | None:
+    """Say what a model returned where it holds several tensors and none is called logits; None elsewhere."""
+    named = isinstance(returned, Mapping) and "logits" in returned
+    if isinstance(returned, Tensor) or named or isinstance(getattr(returned, "logits", None), Tensor):
+        return None
+    shapes = [str(tuple(tensor.shape)) for tensor in _tensors(returned)]
+    listed = ", ".join(shapes[:4]) + (", ..." if len(shapes) > 4 else "")
+    return f"{type(returned).__name__} of tensors of shape {listed}" if len(shapes) > 1 else None
+
+
+def _tensors(returned: Any) -> Iterator[Tensor]:
+    if isinstance(returned, Tensor):
+        yield returned
+    elif isinstance(returned, Mapping | tuple | list):
+        for part in returned.values() if isinstance(returned, Mapping) else returned:
+            yield from _tensors(part)
 
 
 def pick_logits(returned: Any, output: Output = None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from neucept.progress import progress as show_progress
 from neucept.recording.batches import batches, count, forward, to_device
 from neucept.recording.hooks import Watch, left_as_found, modules_by_name, poolings, split_call
 from neucept.recording.neurons import Pooling, first_tensor, pool
-from neucept.recording.outputs import Output, logits_of
+from neucept.recording.outputs import Output, guessed_among, logits_of
 from neucept.recording.recording import Recording
 
 
@@ -52,7 +53,8 @@ def record(
         ``channel``: means over space or tokens; ``element``: all elements; ``auto``: channel for maps and tokens,
         element for vectors; a callable maps (batch, ...) to (batch, k).
     output : None, str, int or callable
-        Picks the logits out of what the model returns.
+        Picks the logits out of what the model returns: a key or attribute, a position, or a function of it. By default
+        what is called ``logits``, or the first tensor, with a warning where there are several.
     device : device, optional
         Where to run; by default where the model is.
     batch_size : int
@@ -103,6 +105,11 @@ def record(
             returned = forward(model, to_device(inputs, where))
             parts = {f"neurons/{layer}": values for layer, values in watch.take().items()}
             parts["logits"] = logits_of(returned, output)
+            if not done and output is None and (what := guessed_among(returned)) is not None:
+                warnings.warn(
+                    f"The model returns a {what}; the first one is taken for the logits. Say which with output=.",
+                    stacklevel=2,
+                )
             size = len(parts["logits"])
             if labels is not None:
                 parts["labels"] = labels
