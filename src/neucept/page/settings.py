@@ -115,7 +115,12 @@ def _calls(material: Material) -> str:
     """Write the calls with their settings; model and data are the user's."""
     recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
     samples = critical.settings.get("samples", "default")
-    record = {"layers": list(recording.pooling) or list(recording.layers), "neurons": dict(recording.pooling)}
+    way = str(recording.facts.get("output", ""))
+    record = {
+        "layers": list(recording.pooling) or list(recording.layers),
+        "neurons": dict(recording.pooling),
+        "output": _Name(way if not way.startswith("<") else "output") if way else None,
+    }
     discover = {
         "layers": list(critical),
         "precision": {layer: selection.precision for layer, selection in critical.items()},
