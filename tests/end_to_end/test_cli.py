@@ -1,5 +1,6 @@
 """The commands, as a person types them: what they write, what they print, and what they say of bad input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from typer.testing import CliRunner, Result
 from neucept import demo
 from neucept.calibration.planting import FAMILIES
 from neucept.cli import app
-from neucept.cli.subject import Inputs
+from neucept.cli.subject import Inputs, _in_order
 from neucept.datasets import load_data, load_digits
+from neucept.errors import InputError
 from neucept.training import accuracy, train
 
 NET = """
@@ -209,7 +211,7 @@ def test_which_output_are_the_logits(workshop: Path, tmp_path: Path) -> None:
     options += ["--no-calibration", "--precision", 0.5, "--target", "bar"]
     first = call("run", *options, "--out", tmp_path / "first")
     assert "No class is called 'bar'" in said(first)
-    assert "The model returns a dict of tensors of shape (1, 16), (1, 2); the first one is taken" in said(first)
+    assert "The model returns a dict of tensors of shape (16,), (2,) for one input; the first one" in said(first)
     result = call("run", *options, "--output", "out", "--out", tmp_path / "named")
     assert result.exit_code == 0, said(result)
     page = (tmp_path / "named" / "report.html").read_text()
@@ -222,6 +224,9 @@ def test_which_output_are_the_logits(workshop: Path, tmp_path: Path) -> None:
 def test_capitals_of_class_names_do_not_matter(workshop: Path) -> None:
     pictures = Inputs(workshop / "shapes.npz", classes="BLOB,Bar").load(f"{workshop}/net.py:build", nn.Identity())
     assert pictures.labels[0] == 1 and pictures.class_names == ("BLOB", "Bar")
+    letters = replace(pictures.take(np.arange(3)), labels=np.arange(3), class_names=("A", "a", "b"))
+    with pytest.raises(InputError, match="The class 'A' of the data is not among --classes"):
+        _in_order(letters, ["a", "b"])
     with pytest.warns(UserWarning, match="taken in the order of the data: 'bar' is 'rod', 'blob' is 'ball'"):
         Inputs(workshop / "shapes.npz", classes="rod,ball").load(f"{workshop}/net.py:build", nn.Identity())
 
@@ -242,8 +247,9 @@ def test_channels_leave_a_published_preparation_as_it_is(
     monkeypatch.setattr("neucept.cli.subject.preprocessing", lambda spec, model: halves)
     pictures = Inputs(workshop / "shapes.npz", channels=3).load("timm:some", nn.Identity())
     assert pictures[0][0].tolist() == halves(None).tolist() and not recwarn.list  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="not normalised as it was trained"):
-        resized = Inputs(workshop / "shapes.npz", size=8).load("timm:some", nn.Identity())
+    with pytest.warns(UserWarning, match="not normalised as for its published weights"):
+        resized = Inputs(workshop / "shapes.npz", size=8).load("timm:some", nn.Identity(), pretrained=True)
+    Inputs(workshop / "shapes.npz", size=8).load("timm:some", nn.Identity())  # weights of one's own: nothing to warn of
     assert resized[0][0].shape == (1, 8, 8)
 
 

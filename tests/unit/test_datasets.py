@@ -135,9 +135,20 @@ def test_names_for_labels_are_numbered_by_the_class_names(tmp_path: Path) -> Non
     for file in ("d.npz", "d.parquet"):
         data = load_data(tmp_path / file)
         assert [data.class_names[label] for label in data.labels] == labels and data.class_names == tuple(names)
+    np.savez(tmp_path / "b.npz", x=pixels(4, 6, 5), y=np.array(labels, "S"), class_names=np.array(names, "S"))
+    assert load_data(tmp_path / "b.npz").labels.tolist() == data.labels.tolist()
+    (tmp_path / "classes.txt").write_text("cat\tcat, Felis catus\nant\tant, emmet\nbee\tbee\n")
+    assert load_data(tmp_path / "d.parquet").labels.tolist() == data.labels.tolist()
+    rows.assign(label=["bee", "cat, Felis catus", "ant, emmet", "bee"]).to_parquet(tmp_path / "full.parquet")
+    assert load_data(tmp_path / "full.parquet").labels.tolist() == data.labels.tolist()
     (tmp_path / "classes.txt").write_text("cat\nant\nbeet\n")
     with pytest.raises(InputError, match=r"the label 'bee', which is not among its class names.*Did you mean 'beet'"):
         load_data(tmp_path / "d.parquet")
+
+
+def test_texts_beside_numbers_are_no_names_of_theirs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=pixels(4, 6, 5), y=[0, 1, 0, 1], labels=["dog", "cat"])
+    assert load_data(tmp_path / "d.npz").class_names == ("0", "1")
 
 
 def test_a_split_with_some_of_the_classes_keeps_the_numbers_of_all(tmp_path: Path) -> None:

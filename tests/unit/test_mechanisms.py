@@ -574,6 +574,8 @@ def test_reliability_is_that_of_the_inputs_learnt_on(
     for wrong in (other, recording.subset(np.arange(100))):
         with pytest.raises(InputError, match="learnt on another recording"):
             reliability(wrong, mechanisms, np.ones(len(wrong), int))
+    halved = make_recording(recording.activations("hidden").astype(np.float16), labels=np.ones(300, int))
+    assert mechanisms.learnt_on(halved)  # as recorded on another device, or in another precision
     missing = np.where(np.arange(300) == 3, np.nan, 1.0)
     for labels in (missing, np.full(300, "dog")):
         with pytest.raises(InputError, match="expected class numbers, whole and none missing"):
@@ -581,7 +583,8 @@ def test_reliability_is_that_of_the_inputs_learnt_on(
     with pytest.raises(InputError, match="confidence=95"):
         reliability(recording, mechanisms, confidence=95)
     whole = reliability(recording, mechanisms, np.ones(300))
-    pd.testing.assert_frame_equal(whole, reliability(recording, mechanisms, np.ones(300, np.int8)))
+    for dtype in (np.int8, object):
+        pd.testing.assert_frame_equal(whole, reliability(recording, mechanisms, np.ones(300, int).astype(dtype)))
 
 
 def test_rows_are_assigned_in_the_order_given(three_groups: Groups) -> None:

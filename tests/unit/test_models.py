@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from neucept.errors import InputError
-from neucept.models import VGG11, LeNet, load_function, load_model, preprocessing
+from neucept.models import VGG11, LeNet, default_layers, load_function, load_model, preprocessing
+from neucept.recording import list_layers
 
 FACTORIES = """
 import torch
@@ -118,6 +120,12 @@ def test_a_file_that_does_not_import(tmp_path: Path) -> None:
     (tmp_path / "asks.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--none'])\n")
     with pytest.raises(InputError, match="SystemExit: 2"):
         load_model(f"{tmp_path}/asks.py:net")
+
+
+def test_maps_that_are_the_outputs_are_no_hidden_layer() -> None:
+    fire = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    table = list_layers(fire, torch.zeros(1, 3, 9, 9))
+    assert default_layers(table, 5) == ["1"] and default_layers(table, 8) == default_layers(table) == ["3"]
 
 
 def test_a_factory_may_import_what_lies_beside_it_and_is_named_where_it_fails(tmp_path: Path) -> None:

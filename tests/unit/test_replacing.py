@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from neucept import InputError, Recording, record
 from neucept.recording.replacing import agreement, replaceable
@@ -178,6 +178,21 @@ def test_data_of_other_kinds(cut: Any, kind: str) -> None:
     assert agreement(model, data, recording, "0", {"few": ALL(2)}, rows) == expected
 
 
+def test_a_second_input_of_one_number_is_no_label() -> None:
+    class Aged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.out = nn.Linear(5, 6), nn.Linear(7, 2)
+
+        def forward(self, x: Tensor, age: Tensor) -> Tensor:
+            return self.out(torch.cat([self.hidden(x), age], 1))
+
+    torch.manual_seed(0)
+    model, data = Aged(), TensorDataset(torch.randn(40, 5), torch.rand(40, 1))
+    recording = record(model, data, ["hidden"])
+    assert agreement(model, data, recording, "hidden", {"all": ALL(6)}, ALL(40))["all"] == (1, 1)
+
+
 def test_the_model_is_left_as_it_was_found(cut: Any) -> None:
     model, inputs = cut()
     recording = record(model, inputs, ["0"])
@@ -200,8 +215,12 @@ def test_what_cannot_be_replaced(cut: Any) -> None:
     for layer in ("input", "1"):
         with pytest.raises(InputError, match=f"'{layer}' are the input or a callable's"):
             agreement(model, inputs, recording, layer, {"few": ALL(2)}, ALL(40))
-    with pytest.raises(InputError, match="data is a DataLoader that shuffles"):
-        agreement(model, DataLoader(inputs, 7, shuffle=True), recording, "0", {"few": ALL(2)}, ALL(40))
+    own = BatchSampler(RandomSampler(inputs), 7, drop_last=False)
+    for loader in (DataLoader(inputs, 7, shuffle=True), DataLoader(inputs, batch_sampler=own)):
+        with pytest.raises(InputError, match="data is a DataLoader that shuffles, or has a sampler of its own"):
+            agreement(model, loader, recording, "0", {"few": ALL(2)}, ALL(40))
+    with pytest.raises(InputError, match="a collate_fn of its own"):
+        agreement(model, DataLoader(inputs, 7, collate_fn=torch.stack), recording, "0", {"few": ALL(2)}, ALL(40))
     with pytest.raises(InputError, match="data must hold the recorded inputs"):
         agreement(model, inputs[:7], recording, "0", {"few": ALL(2)}, ALL(40))
 

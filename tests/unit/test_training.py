@@ -225,6 +225,17 @@ def test_label_smoothing_spreads_a_share_of_the_target(tmp_path: Path) -> None:
         train(network(), data, epochs=1, label_smoothing=1.0)
 
 
+def test_settings_of_the_prior_task_alone() -> None:
+    def run(**settings: Any) -> PriorTraining:
+        return train_with_prior(network, blobs(), blobs(classes=2), n_classes=(3, 2), epochs=1, **settings)
+
+    plain, smoothed = run(), run(prior_settings={"label_smoothing": 0.3})
+    assert not same(plain.prior, smoothed.prior)
+    assert plain.normal is not None and smoothed.normal is not None and same(plain.normal, smoothed.normal)
+    with pytest.raises(InputError, match="prior_settings= holds 'seed'"):
+        run(prior_settings={"seed": 3})
+
+
 def test_a_third_number_of_epochs_is_that_of_the_network_without_prior_knowledge(tmp_path: Path) -> None:
     train_with_prior(network, blobs(), blobs(classes=2), n_classes=(3, 2), epochs=(1, 2, 3), checkpoints=tmp_path)
     epochs = [len(torch.load(tmp_path / f"{name}.pt")["losses"]) for name in ("prior", "pkt", "normal")]

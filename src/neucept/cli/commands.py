@@ -83,7 +83,6 @@ def layers(
                 channels=channels,
                 transform=transform,
                 skip_unreadable=skip_unreadable,
-                normalised=False,
             )
             example = inputs.load(model, network)[0][0][None]
         elif shape is not None:

@@ -21,6 +21,8 @@ from neucept.datasets import ImageDataset, load_data
 from neucept.errors import InputError, closest, missing
 from neucept.models import default_layers, load_function, load_model, preprocessing
 from neucept.recording import list_layers
+from neucept.recording.hooks import left_as_found
+from neucept.recording.outputs import logits_of
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,21 @@ class Inputs:
     classes: str | None = None
     skip_unreadable: bool = False
     seed: int = 0
-    normalised: bool = True  # whether what the pixels are matters, and not their shape alone
 
-    def load(self, spec: str, model: nn.Module) -> ImageDataset:
-        """Load them with the transform asked for, or the one that the published network was trained with."""
+    def load(self, spec: str, model: nn.Module, pretrained: bool = False) -> ImageDataset:
+        """Load them with the transform asked for, or the one that the published network was trained with.
+
+        Warns where a network with its published weights would get pixels that are not normalised.
+        """
         function = load_function(self.transform) if self.transform is not None else None
         published = preprocessing(spec, model) if function is None else None
         if published is not None and all(given is None for given in (self.size, self.mean, self.std)):
             function = published
             console.print(f"Images are prepared as {spec} asks; --size, --mean and --std replace that.", markup=False)
-        elif published is not None and self.normalised and (self.mean is None or self.std is None):
+        elif published is not None and pretrained and (self.mean is None or self.std is None):
             warnings.warn(
-                f"--size, --mean and --std replace what {spec} asks, so pixels are not normalised as it was trained."
-                " Give all three, or none.",
+                f"--size, --mean and --std replace what {spec} asks, so pixels are not normalised as for its published"
+                " weights. Give all three, or none.",
                 stacklevel=1,
             )
         pictures = load_data(
@@ -75,7 +79,7 @@ def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
     Capitals do not matter where names differ by more than them.
     """
     own, known = list(pictures.class_names), list(names)
-    if len({name.casefold() for name in names}) == len(names):
+    if all(len({name.casefold() for name in some}) == len(some) for some in (names, own)):
         own, known = [name.casefold() for name in own], [name.casefold() for name in names]
     strange = [name for name, mine in zip(pictures.class_names, own, strict=True) if mine not in known]
     if not strange:
@@ -119,12 +123,13 @@ class Subject:
         network = load_model(spec, weights, n_classes)
         if weights is None and spec.startswith(("torchvision:", "timm:")):
             warnings.warn("No weights are given: this network is untrained. Use --weights.", stacklevel=1)
-        pictures = inputs.load(spec, network)
-        table = layers_of(network, pictures[0][0][None])
-        chosen = words(layers) or default_layers(table)
+        pictures = inputs.load(spec, network, pretrained=weights == "pretrained")
+        example = pictures[0][0][None]
+        table = layers_of(network, example)
+        way = int(output) if output is not None and output.removeprefix("-").isdigit() else output
+        chosen = words(layers) or default_layers(table, _n_outputs(network, example, way))
         if layers is None:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
-        way = int(output) if output is not None and output.removeprefix("-").isdigit() else output
         subject = cls(network, pictures, chosen, words(inputs.classes), device, way)
         first = subject._record(pictures.take([0]), 1)
         if target is not None:
@@ -178,6 +183,11 @@ class Subject:
             device=self.device,
             batch_size=batch_size,
         )
+
+
+def _n_outputs(model: nn.Module, inputs: Tensor, output: str | int | None) -> int:
+    with left_as_found(model) as device, torch.no_grad():
+        return logits_of(model(inputs.to(device)), output).shape[1]
 
 
 def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:

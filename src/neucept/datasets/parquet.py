@@ -85,7 +85,10 @@ def _parquet_file(path: Path, split: str | None, classes: tuple[str, ...] | None
     contents = [value["bytes"] if isinstance(value, dict) else value for value in rows["image"]]
     if rows["label"].isna().any():
         raise InputError(f"{path} has {int(rows['label'].isna().sum())} rows without a label.")
-    return Table(Encoded(contents, names), *number_labels(rows["label"].to_numpy(), str(path), class_names or classes))
+    labels = rows["label"].to_numpy()
+    if class_names is None and labels.dtype.kind in "OUS":
+        class_names = classes
+    return Table(Encoded(contents, names), *number_labels(labels, str(path), class_names, *_also_called(path)))
 
 
 def _cut(rows: pd.DataFrame, names: Sequence[str]) -> Picture:
@@ -102,14 +105,25 @@ def _cut(rows: pd.DataFrame, names: Sequence[str]) -> Picture:
 
 def _class_names(path: Path, rows: pd.DataFrame) -> tuple[str, ...] | None:
     """Find class names in classes.txt or in the column ``name``."""
-    beside = path.with_name("classes.txt")
-    if beside.is_file():
-        lines = [line.split("\t") for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if lines := _lines(path):
         return _unique([line[-1].split(",")[0].strip() if len(line) > 1 else line[0].strip() for line in lines])
     if "name" in rows and "label" in rows and pd.api.types.is_integer_dtype(rows["label"]):
         by_label = rows.drop_duplicates("label").set_index("label")["name"]
         return _unique([str(by_label.get(label, label)) for label in range(int(by_label.index.max()) + 1)])
     return None
+
+
+def _also_called(path: Path) -> tuple[tuple[str, ...], ...]:
+    """Give what labels that are texts may call the classes, too: identifiers, and all their names."""
+    lines = _lines(path)
+    return tuple(line[0].strip() for line in lines), tuple(line[-1].strip() for line in lines)
+
+
+def _lines(path: Path) -> list[list[str]]:
+    beside = path.with_name("classes.txt")
+    if not beside.is_file():
+        return []
+    return [line.split("\t") for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -130,9 +130,10 @@ def read_npz(path: Path, split: str | None) -> Table:
         choose_split([], split, path)
     pictures = [_array(arrays, ("x", "images"), part, path) for part in chosen]
     labels = np.concatenate([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in chosen])
-    everything = [array.reshape(-1) for name, array in arrays.items() if name.partition("_")[0] in ("y", "labels")]
-    named = tuple(str(name) for name in arrays["class_names"]) if "class_names" in arrays else None
-    numbers, names = number_labels(labels, str(path), named or text_classes(everything))
+    named = tuple(arrays["class_names"].astype(str).tolist()) if "class_names" in arrays else None
+    if named is None and labels.dtype.kind in "OUS":  # classes are those of all splits
+        named = text_classes([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in splits or [None]])
+    numbers, names = number_labels(labels, str(path), named)
     return Table(np.concatenate([_as_bytes(array, path) for array in pictures]), numbers, names)
 
 
@@ -165,9 +166,11 @@ def text_classes(parts: Iterable[NDArray[Any]]) -> tuple[str, ...] | None:
 
 
 def number_labels(
-    labels: NDArray[Any], source: str, class_names: tuple[str, ...] | None
+    labels: NDArray[Any], source: str, class_names: tuple[str, ...] | None, *others: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
     """Turn labels into numbers from 0: names into those of their places among the class names.
+
+    Classes may also be called otherwise (by identifiers, say), all of them in one way.
 
     Raises
     ------
@@ -177,13 +180,15 @@ def number_labels(
     if labels.dtype.kind in "OUS":
         found, place = np.unique(labels.astype(str), return_inverse=True)
         known = tuple(found.tolist()) if class_names is None else class_names
+        ways = [known, *others]
+        called = next((way for way in ways if set(found.tolist()) <= set(way)), known)
         for name in found.tolist():
-            if name not in known:
+            if name not in called:
                 raise InputError(
                     f"{source} has the label {name!r}, which is not among its class names {', '.join(known[:10])}."
                     f"{closest(name, known)}"
                 )
-        return np.array([known.index(name) for name in found.tolist()], np.int64)[place], known
+        return np.array([called.index(name) for name in found.tolist()], np.int64)[place], known
     if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.rint(labels)):
         raise InputError(f"The labels of {source} are not whole numbers: {labels[labels != np.rint(labels)][0]}, say.")
     return labels.astype(np.int64), class_names

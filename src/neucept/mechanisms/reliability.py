@@ -114,6 +114,8 @@ def reliability(
         raise InputError("Reliability is that of a class's predictions; these mechanisms belong to no class.")
     if labels.shape != (len(recording),):
         raise InputError(f"labels has shape {labels.shape}; expected ({len(recording)},).")
+    if labels.dtype == object and all(isinstance(label, int | np.integer) for label in labels):
+        labels = labels.astype(np.int64)
     if labels.dtype.kind not in "biuf" or not np.array_equal(labels, np.floor(labels)):
         raise InputError(f"labels= are {labels.dtype}; expected class numbers, whole and none missing.")
     if not mechanisms.learnt_on(recording):

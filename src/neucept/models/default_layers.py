@@ -19,19 +19,21 @@ class _Row:
     shape: tuple[int, ...]
 
 
-def default_layers(table: pd.DataFrame) -> list[str]:
+def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[str]:
     """Choose the last map and the last hidden vector before the outputs, as the paper does.
 
     Parameters
     ----------
     table : DataFrame
         Of :func:`neucept.recording.list_layers`: layer, type, shape, neurons, calls, in the order of the calls.
+    n_outputs : int, optional
+        Classes of the model. Where no layer gives vectors, maps of so many channels are taken for the outputs.
 
     Returns
     -------
     list of str
         One or two layers, each called once. A map has a shape of two or more numbers (channels and space, or
-        tokens), a vector of one. Where there is no vector, maps with as many channels as the last are the outputs.
+        tokens), a vector of one.
 
     Raises
     ------
@@ -49,11 +51,9 @@ def default_layers(table: pd.DataFrame) -> list[str]:
     rows = {row["layer"]: _Row(row["type"], row["shape"]) for row in table.to_dict("records") if row["calls"] == 1}
     active = {name: row for name, row in rows.items() if not any(word in row.kind for word in _PASSIVE)}
     maps = [name for name, row in active.items() if len(row.shape) >= 2]
-    if (
-        not any(len(row.shape) == 1 for row in active.values()) and maps
-    ):  # the last maps are the outputs, to be averaged
-        outputs_wide = active[maps[-1]].shape[0]
-        maps = [name for name in maps if active[name].shape[0] != outputs_wide] or maps
+    if n_outputs is not None and not any(len(row.shape) == 1 for row in active.values()):
+        # The outputs may be means of maps, one a class.
+        maps = [name for name in maps if active[name].shape[0] != n_outputs] or maps
     containers = {name.rpartition(".")[0] for name in rows}
     vectors = [name for name, row in active.items() if len(row.shape) == 1 and name not in containers]
     linear = [name for name in vectors if "Linear" in active[name].kind]

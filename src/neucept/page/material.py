@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -232,7 +233,9 @@ def check_aligned(
         return
     rows = np.unique(np.linspace(0, len(recording) - 1, inputs).astype(int))
     batch = torch.stack([pictures.input(int(row)) for row in rows])
-    again = record(model, batch, list(known), known, output, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to warn of was said when the inputs were recorded
+        again = record(model, batch, list(known), known, output, progress=False)
     for layer in known:
         held = np.asarray(recording.activations(layer)[rows])
         got = again.activations(layer)

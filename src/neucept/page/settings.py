@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
 from neucept.page.markup import Html, table, tag
 from neucept.page.material import Material
 from neucept.page.pieces import section
+from neucept.recording.outputs import recorded_output
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
 
@@ -115,11 +117,14 @@ def _calls(material: Material) -> str:
     """Write the calls with their settings; model and data are the user's."""
     recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
     samples = critical.settings.get("samples", "default")
-    way = str(recording.facts.get("output", ""))
+    try:
+        way: Any = recorded_output(recording.facts)
+    except InputError:
+        way = _Name("output")
     record = {
         "layers": list(recording.pooling) or list(recording.layers),
         "neurons": dict(recording.pooling),
-        "output": _Name(way if not way.startswith("<") else "output") if way else None,
+        "output": way,
     }
     discover = {
         "layers": list(critical),

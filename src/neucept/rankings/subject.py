@@ -132,7 +132,7 @@ class Method(Protocol):
 
 def _inputs(data: Any) -> Any:
     """Leave out the labels of a pair (inputs, labels)."""
-    data = by_number(data)
+    data = by_number(data, collated=True)
     return data[0] if isinstance(data, tuple | list) and len(data) == 2 and np.ndim(data[1]) == 1 else data
 
 

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
 
 from neucept.errors import InputError
 
@@ -23,20 +32,34 @@ def count(data: Any) -> int | None:
     return len(data) if isinstance(data, Sized) else None
 
 
-def by_number(data: Any) -> Any:
+def by_number(data: Any, collated: bool = False) -> Any:
     """Give what holds the inputs by number: the dataset of a DataLoader that keeps its order, other data as they are.
+
+    Parameters
+    ----------
+    data : any
+        Of a recording.
+    collated : bool
+        Whether inputs are put together to batches from there, so that a DataLoader must not do it in a way of its own.
 
     Raises
     ------
     InputError
-        For a DataLoader whose inputs have other numbers than those of its dataset.
+        For a DataLoader whose inputs may be others than those of its dataset by number.
     """
     if not isinstance(data, DataLoader):
         return data
-    if not isinstance(data.sampler, SequentialSampler):
+    batches: Any = data.batch_sampler
+    own = batches is not None and type(batches) is not BatchSampler
+    if own or not isinstance(data.sampler if batches is None else batches.sampler, SequentialSampler):
         raise InputError(
-            "data is a DataLoader that shuffles, so its inputs are not those of the recording's rows. Give"
-            " shuffle=False, or the Dataset itself."
+            "data is a DataLoader that shuffles, or has a sampler of its own, so its inputs may not be those of the"
+            " recording's rows. Give shuffle=False, or the Dataset itself."
+        )
+    if collated and data.collate_fn not in (default_collate, default_convert):
+        raise InputError(
+            "data is a DataLoader with a collate_fn of its own, which inputs by number do not go through. Give a"
+            " Dataset whose items are as the model takes them."
         )
     return data.dataset
 
@@ -137,13 +160,17 @@ def _split(batch: Any) -> tuple[Any, Tensor | None]:
     if isinstance(batch, list | tuple):
         if len(batch) == 1:
             return batch[0], None
-        last = batch[-1]
-        if len(batch) == 2 and isinstance(last, Tensor) and (last.ndim == 1 or last.shape[1:] == (1,)):
-            labels = last.reshape(-1)
-            if not labels.is_floating_point() or bool((labels == labels.round()).all()):
-                return batch[0], labels.long()
+        if len(batch) == 2 and are_labels(batch[1]):
+            return batch[0], batch[1].reshape(-1).long()
         return tuple(batch), None
     return batch, None
+
+
+def are_labels(values: Any) -> bool:
+    """Tell whether the second parts of a batch are labels: one whole number for each input."""
+    if not isinstance(values, Tensor) or not (values.ndim == 1 or values.shape[1:] == (1,)):
+        return False
+    return not values.is_floating_point() or bool((values == values.round()).all())
 
 
 def to_device(inputs: Any, device: torch.device) -> Any:

@@ -50,9 +50,9 @@ def guessed_among(returned: Any) -> str | None:
     named = isinstance(returned, Mapping) and "logits" in returned
     if isinstance(returned, Tensor) or named or isinstance(getattr(returned, "logits", None), Tensor):
         return None
-    shapes = [str(tuple(tensor.shape)) for tensor in _tensors(returned)]
+    shapes = [str(tuple(tensor.shape[1:])) for tensor in _tensors(returned)]
     listed = ", ".join(shapes[:4]) + (", ..." if len(shapes) > 4 else "")
-    return f"{type(returned).__name__} of tensors of shape {listed}" if len(shapes) > 1 else None
+    return f"{type(returned).__name__} of tensors of shape {listed} for one input" if len(shapes) > 1 else None
 
 
 def _tensors(returned: Any) -> Iterator[Tensor]:

@@ -107,7 +107,8 @@ def record(
             parts["logits"] = logits_of(returned, output)
             if not done and output is None and (what := guessed_among(returned)) is not None:
                 warnings.warn(
-                    f"The model returns a {what}; the first one is taken for the logits. Say which with output=.",
+                    f"The model returns a {what}; the first one is taken for the logits. Say which with"
+                    " output= (--output).",
                     stacklevel=2,
                 )
             size = len(parts["logits"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError, closest
-from neucept.recording.batches import by_number, forward, to_device
+from neucept.recording.batches import are_labels, by_number, forward, to_device
 from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
 from neucept.recording.neurons import channel_axis, first_tensor
 from neucept.recording.outputs import Output, logits_of
@@ -102,7 +102,7 @@ def _checked(model: nn.Module, data: Any, recording: Recording, layer: str) -> A
         raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
     if (name := split_call(layer)[0]) not in (known := modules_by_name(model)):
         raise InputError(f"The model has no module '{name}'.{closest(name, known)}")
-    data = by_number(data)
+    data = by_number(data, collated=True)
     data = data[0] if isinstance(data, tuple | list) and len(data) == 2 and len(data[0]) == len(recording) else data
     if not hasattr(data, "__getitem__") or len(data) != len(recording):
         raise InputError("data must hold the recorded inputs, by number, for neurons to be replaced.")
@@ -221,6 +221,13 @@ def _collate(items: Sequence[Any]) -> Any:
         return torch.stack([torch.as_tensor(item) for item in items])
     if isinstance(first, Mapping):
         return {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in first}
-    if len(first) == 1 or (len(first) == 2 and np.shape(first[1]) in ((), (1,))):
+    if len(first) == 1 or (len(first) == 2 and are_labels(_stacked([item[1] for item in items]))):
         return _collate([item[0] for item in items])
     return tuple(_collate([item[part] for item in items]) for part in range(len(first)))
+
+
+def _stacked(parts: Sequence[Any]) -> Any:
+    try:
+        return torch.stack([torch.as_tensor(part) for part in parts])
+    except (TypeError, ValueError, RuntimeError):
+        return None

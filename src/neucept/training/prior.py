@@ -119,6 +119,9 @@ def train_with_prior(
     """
     if n_classes is not None and np.shape(n_classes) != (2,):
         raise InputError(f"n_classes={n_classes!r}: expected two numbers, such as (10, 2).")
+    own = {"epochs", "seed", "checkpoint", "description", "frozen_prefix"} & set(prior_settings or {})
+    if own:
+        raise InputError(f"prior_settings= holds {min(own)!r}, which is set for all the trainings together.")
     passes = (epochs, epochs) if isinstance(epochs, int | np.integer) else tuple(epochs)
     if len(passes) not in (2, 3):
         raise InputError(f"epochs={epochs!r}: expected one number, (prior, PKT) or (prior, PKT, normal).")
