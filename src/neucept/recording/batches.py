@@ -49,9 +49,9 @@ def by_number(data: Any, collated: bool = False) -> Any:
     """
     if not isinstance(data, DataLoader):
         return data
-    batches: Any = data.batch_sampler
-    own = batches is not None and type(batches) is not BatchSampler
-    if own or not isinstance(data.sampler if batches is None else batches.sampler, SequentialSampler):
+    groups: Any = data.batch_sampler
+    own = groups is not None and type(groups) is not BatchSampler
+    if own or not isinstance(data.sampler if groups is None else groups.sampler, SequentialSampler):
         raise InputError(
             "data is a DataLoader that shuffles, or has a sampler of its own, so its inputs may not be those of the"
             " recording's rows. Give shuffle=False, or the Dataset itself."
