@@ -41,7 +41,7 @@ def alive(X: np.ndarray) -> np.ndarray:
 def standardised(X: np.ndarray) -> np.ndarray:
     """Give columns mean 0 and variance 1, whatever their scale; constant ones are 0.
 
-    >>> standardised(np.array([[1e-20, 3.0], [3e-20, 3.0]])).tolist()
+    >>> standardised(np.array([[1e-20, 3.0], [3e-20, 3.0]])).round(9).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
     """
     X = np.asarray(X, np.float64)
