@@ -150,8 +150,8 @@ def _sufficiency(material: Material, layer: str) -> Html | None:
     head = ["neurons", "how many", *(_MEASURES[name] for name in measures)]
     words = (
         "R² is the share of the response's variance that the neurons predict on inputs that the fit did not see."
-        " Selected and top neurons were chosen on all of them, which flatters these where inputs are few beside"
-        f" neurons; here are {len(material.critical.samples):,} and {len(material.critical[layer].groups):,}."
+        " Selected and top neurons were chosen on all of them, which flatters these where inputs are few for so many"
+        f" neurons: here {len(material.critical.samples):,} for {len(material.critical[layer].groups):,}."
     )
     if "agreement_mean" in measures:
         words += " Agreement is the share of predictions that stay when the layer's other neurons are replaced."
