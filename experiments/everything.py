@@ -25,6 +25,7 @@ from common import HERE, PROJECT, Scale, figure_path, scale
 NEUCEPT = ("networks", "clusters", "ablation", "input_layer", "running_time", "precisions", "two_networks", "probes")
 NEUCEPT += ("explainability", "non_redundancy", "photographs", "chest_xrays", "objectives", "several_responses")
 PATHWAYS = ("pathway_overlap", "pathway_sanity", "pathway_degradation", "roar", "pathway_decoding")
+LONGEST = ("clusters", "ablation", "running_time", "roar")  # begun first, so that neither process waits for the other
 HEAD = """# Results
 
 The tables and figures of the two papers, measured again with this library's public calls. Each section says what the
@@ -116,6 +117,7 @@ def main() -> None:
     failed = []
     if not options.page:
         first, *others = NEUCEPT + PATHWAYS
+        others.sort(key=lambda name: name not in LONGEST)
         outcomes = [start(first, chosen)]  # the networks, which the others need
         with ThreadPoolExecutor(2) as pool:
             outcomes += pool.map(lambda name: start(name, chosen, beside=2), others)
