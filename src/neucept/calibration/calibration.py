@@ -270,7 +270,7 @@ def calibrate_neurons(
     """Calibrate standardised neurons, (n, p); see `calibrate`."""
     rng = np.random.default_rng(20221)  # of the responses planted; neither target nor seed has a part in it
     rows = np.sort(rng.choice(len(Z), MOST_ROWS, replace=False)) if len(Z) > MOST_ROWS else np.arange(len(Z))
-    Z = _standard(Z[rows])
+    Z = standardised(Z[rows])
     cut = power = float("nan")
     if groups is None:
         cut, groups, power = resolution(Z, rng)
@@ -364,7 +364,3 @@ def cached_calibration(
                 place = None
     recording.cache[key] = calibration
     return calibration
-
-
-def _standard(Z: np.ndarray) -> np.ndarray:
-    return np.asarray((Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9))
