@@ -29,9 +29,9 @@ from PIL import Image
 
 import neucept
 from neucept import rankings
-from neucept.ablation import ablate
+from neucept.evaluation.ablation import ablate
 from neucept.recording import list_layers
-from neucept.recording.tail import tail
+from neucept.recording.subnetwork import tail
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -34,7 +34,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
-from neucept.metrics import cluster_entropy
+from neucept.evaluation.metrics import cluster_entropy
 from neucept.rankings import (
     Activation,
     DeepLift,

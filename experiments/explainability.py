@@ -4,7 +4,7 @@ Neurons are added in the order of each method. Two measures: the held-out share 
 class's logit minus the other's, over the test inputs predicted as the class) that they predict, by ridge regression on
 themselves and on kernel features; and the share of predictions that stay when all other neurons of the layer are those
 of another test input. Means over the two classes. Beside the rankings, the set that NeuCEPT selects at a precision of
-0.9 (its default), by `neucept.sufficiency`: R2 of the response it was selected for, the class's logit.
+0.9 (its default), by `neucept.evaluation.sufficiency`: R2 of the response it was selected for, the class's logit.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from common import Results, Scale, Verdict, interval, main, shown
 from networks import TASKS, pairs, recorded, tensors, trained
 
 import neucept
-from neucept.ablation import resample
+from neucept.evaluation.ablation import resample
+from neucept.evaluation.sufficiency import held_out_r2
 from neucept.recording import tail
-from neucept.sufficiency import held_out_r2
 
 TITLE = "Explainability power: what the first neurons keep of the response"
 CLAIM = (

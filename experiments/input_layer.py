@@ -23,7 +23,7 @@ from torch.nn.functional import avg_pool2d
 
 import neucept
 from neucept import rankings
-from neucept.ablation import ablate
+from neucept.evaluation.ablation import ablate
 
 TITLE = "The input layer: patches of pixels"
 CLAIM = (

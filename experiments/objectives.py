@@ -20,7 +20,7 @@ from networks import CONV3, LINEAR0, TASKS, pairs, recorded, tensors
 from sklearn.cluster import KMeans
 
 import neucept
-from neucept.metrics import cluster_entropy
+from neucept.evaluation.metrics import cluster_entropy
 
 TITLE = "Objectives and orders"
 CLAIM = (

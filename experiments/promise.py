@@ -20,8 +20,8 @@ import numpy as np
 from safetensors.torch import load_file
 
 import neucept
-from neucept.calibration.evidence import proportions
-from neucept.calibration.planting import FAMILIES, HELD_OUT, plant
+from neucept.calibration.local_fdr import proportions
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
 from neucept.datasets import load_data
 from neucept.knockoffs import prepare
 from neucept.models import VGG11, LeNet

@@ -20,8 +20,8 @@ import numpy as np
 from promise import load
 
 import neucept
-from neucept.calibration.evidence import proportions, select
-from neucept.calibration.planting import plant
+from neucept.calibration.local_fdr import proportions, select
+from neucept.calibration.simulation import plant
 from neucept.knockoffs import knockoff_statistics, prepare
 from neucept.knockoffs import select as select_by_threshold
 

@@ -16,8 +16,8 @@ from networks import TASKS, pairs, recorded
 
 import neucept
 from neucept.calibration.calibration import gather
-from neucept.calibration.evidence import select
-from neucept.calibration.planting import FAMILIES, HELD_OUT, plant
+from neucept.calibration.local_fdr import select
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
 from neucept.knockoffs import prepare
 
 TITLE = "Several responses at once"

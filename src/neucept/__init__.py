@@ -1,19 +1,45 @@
 """NeuCEPT: which neurons decide, in which different ways, and which of those ways are unreliable."""
 
-from neucept import metrics
-from neucept.calibration import Calibration, calibrate
-from neucept.comparison import Comparison, compare
-from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
-from neucept.errors import InputError
-from neucept.mechanism_pathways import MechanismPathways, trace_pathways
-from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
-from neucept.page import report
-from neucept.recording import Recording, record
-from neucept.sufficiency import sufficiency
-from neucept.training import PriorTraining, train_with_prior
+from __future__ import annotations
 
-__version__ = "0.1.0"
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from neucept import rankings
+    from neucept.calibration import Calibration, calibrate
+    from neucept.comparison import Comparison, compare
+    from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
+    from neucept.errors import InputError
+    from neucept.evaluation import ablation, metrics
+    from neucept.evaluation.sufficiency import sufficiency
+    from neucept.mechanism_pathways import MechanismPathways, trace_pathways
+    from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism, reliability
+    from neucept.recording import Recording, record
+    from neucept.reports import report
+    from neucept.training import PriorTraining, train_with_prior
+
+_PUBLIC = {
+    "neucept.calibration": ("Calibration", "calibrate"),
+    "neucept.comparison": ("Comparison", "compare"),
+    "neucept.discovery": ("CriticalNeurons", "NothingSelectedWarning", "Promise", "Selection", "discover"),
+    "neucept.errors": ("InputError",),
+    "neucept.evaluation.sufficiency": ("sufficiency",),
+    "neucept.mechanism_pathways": ("MechanismPathways", "trace_pathways"),
+    "neucept.mechanisms": ("Choice", "Mechanisms", "choose_n_mechanisms", "learn", "one_mechanism", "reliability"),
+    "neucept.recording": ("Recording", "record"),
+    "neucept.reports": ("report",),
+    "neucept.training": ("PriorTraining", "train_with_prior"),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+_MODULES = {
+    "ablation": "neucept.evaluation.ablation",
+    "metrics": "neucept.evaluation.metrics",
+    "rankings": "neucept.rankings",
+}
+
+__version__ = _version("neucept")
 __all__ = [
     "Calibration",
     "Choice",
@@ -27,6 +53,7 @@ __all__ = [
     "Promise",
     "Recording",
     "Selection",
+    "ablation",
     "calibrate",
     "choose_n_mechanisms",
     "compare",
@@ -34,6 +61,7 @@ __all__ = [
     "learn",
     "metrics",
     "one_mechanism",
+    "rankings",
     "record",
     "reliability",
     "report",
@@ -41,3 +69,19 @@ __all__ = [
     "trace_pathways",
     "train_with_prior",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562), so that ``import neucept`` takes milliseconds."""
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'neucept' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

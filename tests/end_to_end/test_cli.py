@@ -13,7 +13,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from neucept import demo
-from neucept.calibration.planting import FAMILIES
+from neucept.calibration.simulation import FAMILIES
 from neucept.cli import app
 from neucept.cli.subject import Inputs, _in_order
 from neucept.datasets import load_data, load_digits

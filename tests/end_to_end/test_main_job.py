@@ -15,8 +15,8 @@ import pytest
 from torch import nn
 
 from neucept import NothingSelectedWarning, Recording, discover, learn, record
+from neucept.evaluation.metrics import cluster_entropy
 from neucept.mechanisms.clustering import cluster
-from neucept.metrics import cluster_entropy
 
 pytestmark = pytest.mark.shared
 

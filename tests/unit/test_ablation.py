@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept import InputError, record
-from neucept.ablation import ablate, normalised, resample
+from neucept.evaluation.ablation import ablate, normalised, resample
 from neucept.recording import agreement, tail
 
 LEVELS = [0.0, 0.5, 1.5]

@@ -9,10 +9,10 @@ import neucept
 from neucept.calibration import Calibration, exchangeability
 from neucept.calibration import calibration as module
 from neucept.calibration.calibration import calibrate_neurons
-from neucept.calibration.evidence import group_importance, proportions, select
+from neucept.calibration.grouping import candidates, resolution
 from neucept.calibration.importance import importance
-from neucept.calibration.planting import FAMILIES, HELD_OUT, NONE, plant
-from neucept.calibration.resolution import candidates, resolution
+from neucept.calibration.local_fdr import group_importance, proportions, select
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, plant
 
 
 def neurons(n: int = 1200, p: int = 30, seed: int = 0) -> np.ndarray:

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from neucept.errors import InputError
-from neucept.exact import (
+from oracles.exact import (
     best_sets,
     critical_neurons_exact,
     entropy,
@@ -22,6 +20,8 @@ from neucept.exact import (
     min_features,
     mutual_information,
 )
+
+from neucept.errors import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
 A, B = np.array(list(product((0, 1), repeat=2))).T  # two independent fair bits

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from neucept import InputError
 from neucept.pathways import NeuronMCT, Pathway
-from neucept.pathways.kinks import Pieces
+from neucept.pathways.linear_regions import Pieces
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
-from neucept.pathways.network import Network, masking
+from neucept.pathways.tracing.network import Network, masking
 
 
 class Residual(nn.Module):

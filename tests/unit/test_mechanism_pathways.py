@@ -23,11 +23,11 @@ from neucept.mechanism_pathways import overlap as overlap_module
 from neucept.mechanism_pathways.layers import masks_of_layers
 from neucept.mechanism_pathways.overlap import compared, mean_overlap, permutation_test, within_and_others
 from neucept.mechanisms import Mechanisms
-from neucept.page.pathways import find_pathways
-from neucept.page.sites import sites_part
-from neucept.page.words import percent
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
-from neucept.pathways.network import Network
+from neucept.pathways.tracing.network import Network
+from neucept.reports.pathways import find_pathways
+from neucept.reports.phrases import percent
+from neucept.reports.sites import sites_part
 
 CHOSEN = {"0": [1, 4, 5], "3": [0, 2]}
 

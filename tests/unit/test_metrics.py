@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neucept import InputError
-from neucept.metrics import cluster_entropy
+from neucept.evaluation.metrics import cluster_entropy
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3)), min_size=1, max_size=40)
 

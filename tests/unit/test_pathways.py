@@ -35,10 +35,10 @@ from neucept.pathways import (
     sites,
 )
 from neucept.pathways.inputs import repeated, tensors_in
-from neucept.pathways.network import Network
 from neucept.pathways.selection import highest
-from neucept.pathways.sites import at_work
-from neucept.pathways.tape import Tape
+from neucept.pathways.tracing.network import Network
+from neucept.pathways.tracing.replay import Tape
+from neucept.pathways.tracing.sites import at_work
 
 METHODS: dict[str, Callable[..., Any]] = {
     "mct": NeuronMCT,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from neucept import InputError, Recording, record
-from neucept.recording.replacing import agreement, replaceable
+from neucept.recording.intervention import agreement, replaceable
 
 ALL = np.arange
 

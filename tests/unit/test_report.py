@@ -17,12 +17,12 @@ import neucept
 from neucept import report
 from neucept.calibration import Calibration
 from neucept.errors import InputError
-from neucept.page import figures
-from neucept.page.embedding import embed
-from neucept.page.pictures import encode, open_pictures, picture_of
-from neucept.page.selected import promise_clause
 from neucept.recording import Recording, record
-from neucept.recording.crops import activating_regions, smallest_box
+from neucept.recording.regions import activating_regions, smallest_box
+from neucept.reports import figures
+from neucept.reports.embedding import embed
+from neucept.reports.pictures import encode, open_pictures, picture_of
+from neucept.reports.selected import promise_clause
 
 N = 160
 
@@ -217,7 +217,7 @@ def test_uncalibrated_page_says_what_was_not_checked(page, critical):
 
 def test_sufficiency_is_measured_once(page, measured, monkeypatch):
     calls = []
-    ours = sys.modules["neucept.page.write"]
+    ours = sys.modules["neucept.reports.page"]
     monkeypatch.setattr(ours, "measure_sufficiency", lambda *given, **named: calls.append(1) or measured)
     monkeypatch.setattr(ours, "build", lambda *given: "")
     page()
@@ -357,7 +357,7 @@ def test_without_plotly(page, monkeypatch):
 def test_failed_page_leaves_the_old_one(page, tmp_path, monkeypatch):
     page()
     before = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr(sys.modules["neucept.page.write"], "build", lambda *a: 1 / 0)
+    monkeypatch.setattr(sys.modules["neucept.reports.page"], "build", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         page()
     assert (tmp_path / "report.html").read_bytes() == before
@@ -508,7 +508,7 @@ def test_calibration_figure(calibrated):
 
 
 def test_figures_can_be_imported_by_name():
-    import neucept.page.figures as own
+    import neucept.reports.figures as own
 
     assert own.input_map is figures.input_map
     assert callable(neucept.report)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept import InputError, Recording, discover, record, sufficiency
-from neucept.sufficiency import held_out_r2
+from neucept.evaluation.sufficiency import held_out_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from neucept import InputError
 from neucept.models import VGG11, LeNet
 from neucept.recording.hooks import modules_by_name, split_call
-from neucept.recording.tail import tail
+from neucept.recording.subnetwork import tail
 
 
 def output_of(model: nn.Module, layer: str, inputs: Tensor) -> tuple[Any, Tensor]:

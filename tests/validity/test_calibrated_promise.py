@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import neucept
-from neucept.calibration.evidence import proportions
-from neucept.calibration.planting import HELD_OUT, plant
+from neucept.calibration.local_fdr import proportions
+from neucept.calibration.simulation import HELD_OUT, plant
 from neucept.knockoffs import prepare
 
 pytestmark = pytest.mark.validity

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
-from neucept.calibration.evidence import NullModel, features, group_importance, proportions, select
+from neucept.calibration.grouping import GOOD, resolution
 from neucept.calibration.importance import PASSES, importance
-from neucept.calibration.neurons import FEWEST_INPUTS, check_neurons, groups_of, prepared_neurons
-from neucept.calibration.planting import FAMILIES, NONE, Family, plant
-from neucept.calibration.resolution import GOOD, resolution
+from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of, prepared_neurons
+from neucept.calibration.local_fdr import NullModel, features, group_importance, proportions, select
+from neucept.calibration.simulation import FAMILIES, NONE, Family, plant
 from neucept.errors import InputError, check_precision
 from neucept.knockoffs import knockoff_statistics
 from neucept.knockoffs import select as select_by_threshold
-from neucept.knockoffs.hygiene import standardised
+from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target

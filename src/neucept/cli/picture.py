@@ -47,7 +47,7 @@ def write_calibrations(
     """
     from plotly.io import to_html
 
-    from neucept.page.figures import calibration_figure
+    from neucept.reports.figures import calibration_figure
 
     parts = []
     for number, (layer, calibration) in enumerate(calibrations.items()):

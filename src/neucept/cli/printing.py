@@ -17,7 +17,7 @@ from rich.table import Table
 import neucept
 from neucept.cli.picture import units
 from neucept.errors import InputError
-from neucept.page.selected import family_name
+from neucept.reports.selected import family_name
 
 console = Console()
 _errors = Console(stderr=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import neucept
-from neucept.calibration.neurons import FEWEST_INPUTS
+from neucept.calibration.layer import FEWEST_INPUTS
 from neucept.cli.printing import console
 from neucept.datasets import ImageDataset, load_data
 from neucept.errors import InputError, closest, missing

@@ -1,6 +1,6 @@
 """Two networks on the same inputs, mechanism by mechanism."""
 
-from neucept.comparison.compare import compare
 from neucept.comparison.comparison import Comparison
+from neucept.comparison.matching import compare
 
 __all__ = ["Comparison", "compare"]

@@ -208,13 +208,13 @@ class Comparison:
 
     def flow(self, height: int = 460) -> go.Figure:
         """Draw how inputs move from the mechanisms of the first network to those of the second (Sankey)."""
-        from neucept.page.figures.comparison import flow
+        from neucept.reports.figures.comparison import flow
 
         return flow(self, height)
 
     def heat_map(self, height: int = 420) -> go.Figure:
         """Draw the inputs of each pair of mechanisms, matched ones on the diagonal."""
-        from neucept.page.figures.comparison import heat_map
+        from neucept.reports.figures.comparison import heat_map
 
         return heat_map(self, height)
 
@@ -240,7 +240,7 @@ class Comparison:
         InputError
             When the path cannot be written, the data have other inputs, or Plotly and Pillow are not installed.
         """
-        from neucept.page.comparison import write_page
+        from neucept.reports.comparison import write_page
 
         return write_page(self, Path(path), data, title)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neucept.knockoffs.hygiene import standardised
+from neucept.knockoffs.preprocessing import standardised
 
 ALIKE = 1e-3  # share of its variance that a neuron must have beyond those before it
 LEAST = 1e-6  # share of the responses' variance that a neuron must add to be worth a place

@@ -1,15 +1,6 @@
 """Model-X knockoffs: samplers, statistics, thresholds. Knows arrays, no networks."""
 
-from neucept.knockoffs.engine import knockoff_statistics
-from neucept.knockoffs.filter import EmptySelectionWarning, KnockoffFilter
-from neucept.knockoffs.gram import GramDraws
-from neucept.knockoffs.hygiene import prepare
-from neucept.knockoffs.moments import Moments
-from neucept.knockoffs.rows import Statistic, lasso, row_statistics
-from neucept.knockoffs.samplers import SAMPLERS, ConditionalSampler, GaussianSampler, MixtureSampler, Sampler
-from neucept.knockoffs.smatrix import mvr, s_matrix
-from neucept.knockoffs.statistics import STATISTICS, GramStatistic
-from neucept.knockoffs.thresholds import (
+from neucept.knockoffs.aggregation import (
     e_bh,
     evalues,
     frequency,
@@ -19,6 +10,15 @@ from neucept.knockoffs.thresholds import (
     stopped_evalues,
     threshold,
 )
+from neucept.knockoffs.draw import knockoff_statistics
+from neucept.knockoffs.filter import EmptySelectionWarning, KnockoffFilter
+from neucept.knockoffs.gram import GramDraws
+from neucept.knockoffs.moments import Moments
+from neucept.knockoffs.preprocessing import prepare
+from neucept.knockoffs.rows import Statistic, lasso, row_statistics
+from neucept.knockoffs.samplers import SAMPLERS, ConditionalSampler, GaussianSampler, MixtureSampler, Sampler
+from neucept.knockoffs.smatrix import mvr, s_matrix
+from neucept.knockoffs.statistics import STATISTICS, GramStatistic
 
 __all__ = [
     "SAMPLERS",

@@ -13,9 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neucept.knockoffs.engine import knockoff_statistics
-from neucept.knockoffs.hygiene import prepare
-from neucept.knockoffs.thresholds import e_bh, frequency, select, smallest_selection, stopped_evalues
+from neucept.knockoffs.aggregation import e_bh, frequency, select, smallest_selection, stopped_evalues
+from neucept.knockoffs.draw import knockoff_statistics
+from neucept.knockoffs.preprocessing import prepare
 
 DUPLICATE = 1 - 1e-9  # features whose absolute correlation is above are the same
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from neucept.pathways.inputs import fresh
-from neucept.pathways.network import Network
-from neucept.pathways.sites import at_work, readable
+from neucept.pathways.tracing.network import Network
+from neucept.pathways.tracing.sites import at_work, readable
 from neucept.recording.batches import to_device
 from neucept.recording.hooks import modules_by_name, split_call
-from neucept.recording.neurons import channel_axis, first_tensor
+from neucept.recording.units import channel_axis, first_tensor
 
 
 @dataclass(frozen=True)

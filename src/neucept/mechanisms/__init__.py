@@ -1,8 +1,8 @@
 """Mechanisms: the different ways in which a network reaches one prediction, and how reliable each is."""
 
-from neucept.mechanisms.choice import Choice, choose, one_mechanism
-from neucept.mechanisms.learn import choose_n_mechanisms, learn
+from neucept.mechanisms.learning import choose_n_mechanisms, learn
 from neucept.mechanisms.mechanisms import Feature, Mechanisms
+from neucept.mechanisms.n_clusters import Choice, choose, one_mechanism
 from neucept.mechanisms.reliability import reliability, wilson
 
 __all__ = [

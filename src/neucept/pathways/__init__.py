@@ -3,19 +3,19 @@
 Khakzar et al., "Neural Response Interpretation through the Lens of Critical Pathways", CVPR 2021.
 """
 
-from neucept.pathways.activations import ACTIVATIONS
-from neucept.pathways.chance import RandomPathway
 from neucept.pathways.gradient import PathwayGradient, signed_map
-from neucept.pathways.intgrad import NeuronIntGrad
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
-from neucept.pathways.network import sites
+from neucept.pathways.methods.intgrad import NeuronIntGrad
+from neucept.pathways.methods.mct import NeuronMCT
+from neucept.pathways.methods.pruning import GreedyPruning
+from neucept.pathways.methods.random import RandomPathway
+from neucept.pathways.methods.routing import DistillationGuidedRouting
 from neucept.pathways.pathway import KeptResponse, Pathway
 from neucept.pathways.pictures import picture
-from neucept.pathways.pruning import GreedyPruning
 from neucept.pathways.quantus import explain_func
-from neucept.pathways.routing import DistillationGuidedRouting
 from neucept.pathways.scores import NeuronScores
-from neucept.pathways.taylor import NeuronMCT
+from neucept.pathways.tracing.activations import ACTIVATIONS
+from neucept.pathways.tracing.network import sites
 
 __all__ = [
     "ACTIVATIONS",

@@ -14,11 +14,11 @@ from torch import Tensor
 from neucept.errors import InputError
 from neucept.pathways.checks import check_rows
 from neucept.pathways.inputs import count_inputs, mapped, part, placed, tensors_in
-from neucept.pathways.network import masking
-from neucept.pathways.responses import Response, Target, check_target, cut
 from neucept.pathways.scores import Method, NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
-from neucept.pathways.sites import at_work
+from neucept.pathways.targets import Response, Target, check_target, cut
+from neucept.pathways.tracing.network import masking
+from neucept.pathways.tracing.sites import at_work
 from neucept.recording.batches import to_device
 
 # The activations of a large batch find no memory that was used before; fresh memory costs more than a batch saves.

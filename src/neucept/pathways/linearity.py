@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError
-from neucept.pathways.activations import ACTIVATIONS
-from neucept.pathways.kinks import Pieces
-from neucept.pathways.network import Network, Values, masking
+from neucept.pathways.linear_regions import Pieces
 from neucept.pathways.pathway import Pathway
-from neucept.pathways.responses import Response, Target, check_target, respond
-from neucept.pathways.sites import at_work, check_model
+from neucept.pathways.targets import Response, Target, check_target, respond
+from neucept.pathways.tracing.activations import ACTIVATIONS
+from neucept.pathways.tracing.network import Network, Values, masking
+from neucept.pathways.tracing.sites import at_work, check_model
 from neucept.progress import progress as show_progress
 from neucept.recording.outputs import Output
 

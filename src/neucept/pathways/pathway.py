@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from neucept import storage
 from neucept.errors import InputError
-from neucept.pathways.activations import ACTIVATIONS, named
-from neucept.pathways.calls import Calls, met
 from neucept.pathways.inputs import Rows, changed, placed, rows_of
-from neucept.pathways.network import masking
-from neucept.pathways.responses import Response
 from neucept.pathways.selection import counted
-from neucept.pathways.sites import at_work, raw_name
+from neucept.pathways.targets import Response
+from neucept.pathways.tracing.activations import ACTIVATIONS, named
+from neucept.pathways.tracing.calls import Calls, met
+from neucept.pathways.tracing.network import masking
+from neucept.pathways.tracing.sites import at_work, raw_name
 from neucept.recording.batches import forward
 from neucept.recording.outputs import Output, pick_logits
 
@@ -94,7 +94,7 @@ class Pathway(Mapping[str, Tensor]):
 
     @property
     def raw(self) -> dict[str, Tensor]:
-        """The masks by the raw names of their sites, as `neucept.pathways.network.masking` takes them."""
+        """The masks by the raw names of their sites, as `neucept.pathways.tracing.network.masking` takes them."""
         return {raw_name(site): mask for site, mask in self.masks.items()}
 
     def dead_share(self) -> Tensor:

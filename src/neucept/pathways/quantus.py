@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from neucept.pathways.gradient import PathwayGradient
+from neucept.pathways.methods.mct import NeuronMCT
 from neucept.pathways.scores import Method
-from neucept.pathways.taylor import NeuronMCT
 
 
 def explain_func(

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from neucept import storage
 from neucept.errors import InputError
-from neucept.pathways.activations import ACTIVATIONS
 from neucept.pathways.checks import check_rows, check_whole
 from neucept.pathways.inputs import Rows, count_inputs, part, placed, rows_of
-from neucept.pathways.network import Network
-from neucept.pathways.passes import Pass, check_finite
 from neucept.pathways.pathway import Pathway, share
-from neucept.pathways.responses import Checked, Response, Target, check_target, cut
 from neucept.pathways.selection import check_sparsity, flat, highest, n_kept, unflat
-from neucept.pathways.sites import at_work, raw_name
+from neucept.pathways.targets import Checked, Response, Target, check_target, cut
+from neucept.pathways.tracing.activations import ACTIVATIONS
+from neucept.pathways.tracing.gradients import Pass, check_finite
+from neucept.pathways.tracing.network import Network
+from neucept.pathways.tracing.sites import at_work, raw_name
 from neucept.recording.outputs import Output
 
 _KIND = "neuron scores"

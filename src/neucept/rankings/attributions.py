@@ -24,8 +24,8 @@ from neucept.rankings.network import Logits, at_layers, own_random, zero_input
 from neucept.rankings.subject import Subject
 from neucept.recording.batches import to_device
 from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
-from neucept.recording.neurons import channel_axis, first_tensor
-from neucept.recording.tail import tail, twin
+from neucept.recording.subnetwork import tail, twin
+from neucept.recording.units import channel_axis, first_tensor
 
 BASELINES = ("input", "zero")
 

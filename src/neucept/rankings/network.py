@@ -21,7 +21,7 @@ class Logits(nn.Module):
     Parameters
     ----------
     network : Module
-        One of one's own (`neucept.recording.tail`), for it is changed.
+        One of one's own (`neucept.recording.subnetwork`), for it is changed.
     output : None, str, int or callable
         As in `Subject`.
     """

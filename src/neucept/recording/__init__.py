@@ -4,9 +4,9 @@ Beside it, what runs a network from a layer on: `tail`, the part after a layer, 
 predictions that hold with some of a layer's neurons replaced.
 """
 
-from neucept.recording.record import list_layers, record
+from neucept.recording.intervention import agreement
+from neucept.recording.recorder import list_layers, record
 from neucept.recording.recording import Recording
-from neucept.recording.replacing import agreement
-from neucept.recording.tail import tail
+from neucept.recording.subnetwork import tail
 
 __all__ = ["Recording", "agreement", "list_layers", "record", "tail"]

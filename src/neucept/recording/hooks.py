@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from neucept.errors import InputError, closest
-from neucept.recording.neurons import POOLINGS, Pooling, pool
+from neucept.recording.units import POOLINGS, Pooling, pool
 
 INPUT = "input"  # the name of layer 0: what the model is given
 
@@ -89,7 +89,7 @@ class Watch:
         Names of modules as in ``model.named_modules()``; ``"name#1"`` is the second call alone of a module that is
         called several times; ``"input"`` is what the model is given.
     neurons : str, callable, or mapping of layer to either
-        See `neucept.recording.neurons.pool`.
+        See `neucept.recording.units.pool`.
 
     Raises
     ------

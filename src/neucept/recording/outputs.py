@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
-from neucept.recording.neurons import first_tensor
+from neucept.recording.units import first_tensor
 
 Output = str | int | Callable[[Any], Tensor] | None
 

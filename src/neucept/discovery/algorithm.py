@@ -1,0 +1,269 @@
+"""Find the neurons that decide: NeuCEPT-discovery, Algorithm 1, on a Recording."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
+from neucept.discovery.layer import Examiner
+from neucept.discovery.ordering import forward_order
+from neucept.discovery.selection import CriticalNeurons, Selection, precisions
+from neucept.errors import InputError
+from neucept.knockoffs import SAMPLERS, STATISTICS, smallest_selection
+from neucept.knockoffs.preprocessing import standardised
+from neucept.progress import progress as show_progress
+from neucept.recording import Recording
+from neucept.recording.recording import Target
+
+AGGREGATES = ("evalue", "frequency")
+OBJECTIVES = ("pairwise", "sequential", "global")
+MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
+
+
+class NothingSelectedWarning(UserWarning):
+    """No neuron of a layer is selected at the precision asked; that is an answer."""
+
+
+def discover(
+    recording: Recording,
+    target: Target | list[int] | list[str],
+    layers: Sequence[str] | None = None,
+    precision: float | Mapping[str, float] = 0.9,
+    samples: str | np.ndarray | None = None,
+    response: str = "logit",
+    objective: str = "pairwise",
+    sampler: str = "gaussian",
+    statistic: str = "lasso",
+    aggregate: str = "evalue",
+    groups: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    calibration: str | None = "auto",
+    draws: int = 50,
+    seed: int = 0,
+    progress: bool = True,
+) -> Any:  # CriticalNeurons, or a dict of them for a list of targets
+    """Find the critical neurons of a target: NeuCEPT-discovery (Algorithm 1).
+
+    At each layer, the Markov blanket of the response is estimated with control of the precision (one minus the false
+    discovery rate). By default the layer is calibrated first (`neucept.calibrate`): what a precision is worth is learnt
+    from responses with known critical neurons, planted on the layer's own activations. ``calibration=None`` leaves the
+    decision to Model-X knockoffs alone, whose promise holds for Gaussian neurons only.
+
+    Which neurons are selected is one question, in which order they are named another: the ranking takes one neuron
+    after the other, each time the one that adds most to what is known of the critical neurons of the next of the
+    `layers` (of the layer itself, for the last), so that the first ten do not say the same thing ten times.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of `neucept.record`.
+    target : int, str, list or array
+        A class by number or name, a list of them, or an (n,) array: any response.
+    layers : sequence of str, optional
+        By default all that are recorded; in the order of the network.
+    precision : float or mapping
+        In (0, 1), for all layers or {layer: precision}; layers not named there have 0.9.
+    samples : {"predicted", "all"}, mask or row numbers
+        Inputs to look at: those predicted as the class (the default for a class) or all (for an array).
+    response : {"logit", "margin", "log_prob"}
+        What of the class is to be explained.
+    objective : {"pairwise", "sequential", "global"}
+        ``pairwise``: every layer against the target (Algorithm 1). ``sequential``: the last layer against the target,
+        every other against the first 15 critical neurons of the next (equation (3)). ``global``: every layer against
+        all neurons of the later layers and all logits (equation (10)).
+    sampler : str
+        How knockoffs are drawn, see `neucept.knockoffs.SAMPLERS`. With calibration, this and the next two, and `draws`,
+        bear on the statistics and the ranking, not on what is selected.
+    statistic : str
+        What compares a neuron with its knockoff, see `neucept.knockoffs.STATISTICS`.
+    aggregate : {"evalue", "frequency"}
+        How draws are joined without calibration. ``frequency`` (selected in more than half of them), as published,
+        guarantees nothing.
+    groups : array or mapping of layer to array, optional
+        (k,) group of each neuron, -1 to leave it out; precision is then over groups. By default calibration finds the
+        finest groups that can be told apart (single neurons where possible).
+    calibration : "auto" or None
+        Kept with the recording for the same layer and inputs; None skips it.
+    draws : int
+        Sets of knockoffs; one alone is equation (9) itself.
+    seed : int
+        The same seed gives the same result, whatever other layers or targets are asked with it.
+    progress : bool
+        Show progress when it takes more than two seconds.
+
+    Returns
+    -------
+    CriticalNeurons, or {target: CriticalNeurons} for a list of targets
+        An empty selection comes with a `NothingSelectedWarning`.
+
+    Raises
+    ------
+    InputError
+        Before any work, for unknown layers or targets, impossible options, fewer than 30 inputs, activations that are
+        not finite, or a layer whose neurons are all constant.
+
+    References
+    ----------
+    Vu, Nguyen and Thai, "NeuCEPT", Algorithm 1 and equation (9). Candes, Fan, Janson and Lv, "Panning for gold", 2018.
+    Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
+    """
+    options = {"sampler": sampler, "statistic": statistic, "aggregate": aggregate, "objective": objective}
+    choices: tuple[Collection[str], ...] = (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES)
+    for (name, given), known in zip(options.items(), choices, strict=True):
+        if given not in known:
+            raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
+    if calibration not in ("auto", None):
+        raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
+    for name, number, least in (("draws", draws, 1), ("seed", seed, 0)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name}={number!r}: expected a whole number from {least} on.")
+    draws, seed = int(draws), int(seed)
+    if isinstance(layers, str):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
+    layers = list(recording.layers if layers is None else layers)
+    if not layers or len(set(layers)) != len(layers):
+        raise InputError(f"layers={layers}: expected names of recorded layers, each once.")
+    for layer in layers:
+        recording.activations(layer)
+    levels = precisions(precision, layers, dict.fromkeys(layers, 0.9))
+    given_groups = {layer: groups_of(recording, layer, groups) for layer in layers}
+    targets: list[Any] = target if isinstance(target, list) else [target]
+    if not targets:
+        raise InputError("target=[]: expected a class, a list of classes or an array.")
+    jobs = [_Job.of(recording, one, samples, response) for one in targets]
+    for job in jobs:
+        for layer in layers:
+            check_neurons(recording, layer, job.rows, given_groups[layer])
+    # Targets on the same inputs share calibration, networks and knockoffs.
+    by_rows: dict[bytes, list[_Job]] = {}
+    for job in jobs:
+        by_rows.setdefault(job.rows.tobytes(), []).append(job)
+    examiners = {
+        rows: {
+            layer: Examiner.of(recording, layer, group[0].rows, given_groups[layer], calibration is not None, progress)
+            for layer in layers
+        }
+        for rows, group in by_rows.items()
+    }
+    settings = {
+        "samples": samples if isinstance(samples, str) else "default" if samples is None else "chosen",
+        "draws": draws,
+        "seed": seed,
+        "calibration": calibration,
+        **options,
+    }
+    with show_progress("drawing knockoffs", len(jobs) * len(layers), progress) as advance:
+        for rows, group in by_rows.items():
+            for layer in reversed(layers):
+                examiner = examiners[rows][layer]
+                responses = [job.responses(recording, layers, layer, objective) for job in group]
+                found = examiner.examine(responses, sampler, statistic, draws, seed)
+                for job, parts in zip(group, found, strict=True):
+                    job.selections[layer] = Selection(
+                        layer, levels[layer], aggregate=aggregate, calibration=examiner.calibration, **parts
+                    )
+                    advance(1)
+    for job in jobs:
+        job.put_in_order(recording, layers, objective)
+    results = {}
+    for number, job in enumerate(jobs):
+        for layer in layers:
+            _warn_if_empty(job.selections[layer])
+        is_array = isinstance(job.target, np.ndarray)
+        results[number if is_array else job.target] = CriticalNeurons(
+            selections={layer: job.selections[layer] for layer in layers},
+            target=None if is_array else recording.class_number(job.target),
+            target_name=job.name,
+            response="array" if is_array else response,
+            samples=job.rows,
+            settings=settings,
+        )
+    return results if isinstance(target, list) else next(iter(results.values()))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One target on its inputs."""
+
+    target: Any
+    name: str
+    rows: np.ndarray
+    y: np.ndarray
+    selections: dict[str, Selection] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, recording: Recording, target: Any, samples: Any, response: str) -> _Job:
+        rows = recording.samples(target, samples)
+        y = recording.response(target, response)[rows]
+        name = "response" if isinstance(target, np.ndarray) else recording.class_names[recording.class_number(target)]
+        if len(rows) < FEWEST_INPUTS:
+            which = "" if samples is not None or isinstance(target, np.ndarray) else f" predicted as '{name}'"
+            raise InputError(
+                f"{len(rows)} inputs{which}, but at least {FEWEST_INPUTS} are needed (a few times the number of neurons"
+                " is better). Record more inputs, or use samples='all'."
+            )
+        return cls(target, name, rows, y)
+
+    def responses(
+        self, recording: Recording, layers: Sequence[str], layer: str, objective: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Responses of a layer, (n, R), and their weights, (R,), for an objective."""
+        later = layers[list(layers).index(layer) + 1 :]
+        if objective == "global":
+            parts = [np.asarray(recording.activations(name)[self.rows], np.float64) for name in later]
+            Y = np.hstack([*parts, np.asarray(recording.logits[self.rows], np.float64)])
+            Y = Y[:, standardised(Y).any(axis=0)]
+            if not Y.shape[1]:
+                raise InputError(f"Layer '{layer}' has nothing to explain: logits and later layers are constant.")
+            return Y, np.full(Y.shape[1], 1 / Y.shape[1])
+        if objective == "pairwise" or not later:
+            return self.y[:, None], np.ones(1)
+        following = self.selections[later[0]]
+        neurons = (following.neurons if len(following.neurons) else following.ranking)[:MOST_RESPONSES]
+        weights = following.importance if following.importance is not None else following.mean_statistic.clip(0)
+        chosen = weights[neurons] + 1e-12
+        return np.asarray(
+            recording.activations(later[0])[np.ix_(self.rows, neurons)], np.float64
+        ), chosen / chosen.sum()
+
+    def put_in_order(self, recording: Recording, layers: Sequence[str], objective: str) -> None:
+        """Order each layer's neurons by what they add on the critical ones of the next, or on its own for the last.
+
+        All neurons of the next layer count alike for the global objective.
+        """
+        for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
+            mine, theirs = self.selections[layer], self.selections[following]
+            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)], np.float64)
+            Y = np.asarray(recording.activations(following)[self.rows], np.float64)
+            weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
+            if objective == "global" and following != layer:
+                weights = np.ones_like(weights)
+            doubt = mine.null_probability if mine.null_probability is not None else mine.mean_statistic <= 0
+            order = forward_order(Z, Y, weights, doubt[mine.representatives])
+            self.selections[layer] = replace(mine, order=mine.representatives[order])
+
+
+def _warn_if_empty(selection: Selection) -> None:
+    if len(selection.neurons):
+        return
+    where = f"No neuron of layer '{selection.layer}' is selected at precision {selection.precision:g}."
+    if selection.calibration is not None:
+        most = float(1 - selection.null_probability.min()) if selection.null_probability is not None else 0.0
+        why = (
+            f"The likeliest one is not null with probability {most:.2f}, and this layer's calibration asks for"
+            f" {1 - selection.calibration.level(selection.q):.3f}; one neuron is the smallest possible selection."
+        )
+    else:
+        smallest, groups = smallest_selection(selection.q), len(selection.representatives)
+        cannot = f", more than the layer's {groups} groups of neurons" if smallest > groups else ""
+        why = f"The smallest possible selection there has {smallest} neurons{cannot}."
+    warnings.warn(
+        f"{where} {why} Try a lower precision with .at(precision=...), more inputs, or another response. The ranking"
+        " holds all the same.",
+        NothingSelectedWarning,
+        stacklevel=3,
+    )

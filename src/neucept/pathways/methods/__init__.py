@@ -1,0 +1,1 @@
+"""One module for each way to score neurons for single inputs."""

@@ -1,0 +1,152 @@
+"""Distillation-guided routing (Wang et al., 2018): gates on all neurons that keep the prediction with few of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neucept.errors import InputError
+from neucept.pathways.checks import check_real, check_whole
+from neucept.pathways.scores import Method, NeuronScores
+from neucept.pathways.targets import Checked, respond
+from neucept.pathways.tracing.activations import ACTIVATIONS
+from neucept.pathways.tracing.gradients import checked, gradients, take
+from neucept.pathways.tracing.network import Network, Values
+from neucept.progress import progress
+from neucept.recording.outputs import Output
+
+_HIGHEST = 100.0  # what gates are clamped to, as published
+
+
+class DistillationGuidedRouting(Method):
+    """Score a neuron by its gate g >= 0, where all gates minimise ``cross-entropy(p, p(g)) + gamma |g|_1``.
+
+    p are the network's probabilities for an input, p(g) those with every neuron times its gate. All inputs of a batch
+    run at once, each with its own gates and loss. Gates follow stochastic gradient descent with momentum, clamped to
+    [0, 100]; those of the least loss with the prediction unchanged are kept. Gates and loss are in single precision at
+    least, whatever the model's is.
+
+    The gates depend on all of the network's probabilities; a target only names the response to be reported.
+
+    Parameters
+    ----------
+    model : Module
+        Any network that ends in logits; left as it was found.
+    start : {"ones", "random"}
+        Gates start at one, or uniform in (0, 1), the same draw for all inputs; then gamma is a tenth for an input
+        until its prediction is kept.
+    gamma, lr, momentum : float
+        Of the loss and the descent.
+    steps : int
+        Most steps.
+    patience : int, optional
+        An input stops when it has found no better loss for so many steps; None runs all steps.
+    seed : int
+        Of the random start.
+    show_progress : bool
+        Show how far it is, with an estimate of the time left, when it takes longer than two seconds.
+    output, activations, internal_batch_size
+        As for `Method`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        start: str = "ones",
+        gamma: float = 0.01,
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        steps: int = 1000,
+        seed: int = 0,
+        *,
+        patience: int | None = None,
+        show_progress: bool = True,
+        output: Output = None,
+        activations: Collection[str] = ACTIVATIONS,
+        internal_batch_size: int | None = None,
+    ) -> None:
+        if start not in ("ones", "random"):
+            raise InputError(f"start={start!r}: expected 'ones' or 'random'.")
+        super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
+        self.start, self.show_progress = start, show_progress
+        self.gamma = check_real("gamma", gamma, 0)
+        self.lr = check_real("lr", lr, 0, above=True)
+        self.momentum = check_real("momentum", momentum, 0, below=1)
+        self.steps = check_whole("steps", steps)
+        self.patience = None if patience is None else check_whole("patience", patience)
+        self.seed = check_whole("seed", seed, least=None)
+
+    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
+        whole = take(self.network, inputs)
+        network = self.network.only(whole.values)
+        response = respond(target, whole.logits)
+        checked(network, inputs, whole, gradients(whole, response))
+        gates = self._descend(network, inputs, whole.logits.detach(), self._first(whole.values))
+        return self._scored(gates, whole, response)
+
+    def _first(self, values: Values) -> Values:
+        # Steps of a half-precision gate would round to nothing.
+        kinds = {raw: torch.promote_types(value.dtype, torch.float32) for raw, value in values.items()}
+        if self.start == "ones":
+            return {raw: torch.ones_like(value, dtype=kinds[raw]) for raw, value in values.items()}
+        generator = torch.Generator().manual_seed(self.seed)
+        return {
+            raw: torch.rand(value.shape[1:], generator=generator)
+            .to(value.device, kinds[raw])
+            .repeat(len(value), *[1] * (value.ndim - 1))
+            for raw, value in values.items()
+        }
+
+    def _descend(self, network: Network, inputs: Any, logits: Tensor, gates: Values) -> Values:
+        """Give the best gates found; those of the last step for an input whose prediction was never kept."""
+        probabilities, predictions = logits.softmax(1), logits.argmax(1)
+        speeds = {raw: torch.zeros_like(gate) for raw, gate in gates.items()}
+        best = {raw: gate.clone() for raw, gate in gates.items()}
+        least = torch.full_like(logits[:, 0], torch.inf)
+        gamma = torch.full_like(least, self.gamma if self.start == "ones" else self.gamma / 10)
+        idle = torch.zeros_like(predictions)
+        patience = self.steps if self.patience is None else self.patience
+        with progress("distillation-guided routing", self.steps, self.show_progress) as advance:
+            for _ in range(self.steps):
+                leaves = {raw: gate.requires_grad_() for raw, gate in gates.items()}
+                gated = network.run(inputs, partial(_times, leaves))
+                entropy = -(probabilities * gated.log_softmax(1)).sum(1)
+                found = torch.autograd.grad(entropy.sum(), list(leaves.values()), allow_unused=True)
+                gates = {raw: gate.detach() for raw, gate in leaves.items()}
+                kept = gated.detach().argmax(1) == predictions
+                gamma[kept] = self.gamma
+                size = sum(gate.flatten(1).sum(1) for gate in gates.values())
+                loss = entropy.detach() + self.gamma * size
+                running = idle < patience
+                better = running & kept & (loss < least)
+                least[better] = loss[better]
+                lost = running & least.isinf()
+                for raw, gradient in zip(gates, found, strict=True):
+                    gate, speed = gates[raw], speeds[raw]
+                    best[raw][better] = gate[better]
+                    speed.mul_(self.momentum).add_(gamma.reshape(-1, *[1] * (gate.ndim - 1)))
+                    if gradient is not None:
+                        speed.add_(gradient)
+                    gate.sub_(self.lr * speed).clamp_(0, _HIGHEST)
+                    best[raw][lost] = gate[lost]
+                advance(1)
+                idle = torch.where(better, 0, idle + running)
+                if bool((idle >= patience).all()):
+                    break
+        lost = least.isinf()
+        if bool(lost.any()):
+            warnings.warn(
+                f"{int(lost.sum())} of {len(lost)} inputs never kept their prediction in {self.steps} steps: their"
+                " scores are the gates of the last step. Give more steps or a lesser gamma.",
+                stacklevel=4,
+            )
+        return best
+
+
+def _times(gates: Values, raw: str, output: Tensor) -> Tensor:
+    return (output * gates[raw]).to(output.dtype)

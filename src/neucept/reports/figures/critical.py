@@ -1,0 +1,187 @@
+"""Figures of the critical neurons of a layer and of what their precision rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neucept.discovery import Selection
+from neucept.reports.figures.canvas import canvas
+from neucept.reports.palette import ACCENT, GRID, MUTED, colour
+from neucept.reports.selected import family_name, group_importance, group_label, is_grouped, members
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_RANKED = 40  # neurons in a ranking by W
+MOST_JUDGED = 1000  # neurons or groups in a ranking by probability
+_FEW = 40  # neurons that are named on the axis
+
+
+def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int = 330) -> go.Figure:
+    """Draw the mean statistic W of the first neurons of a layer, with the middle 90% over the draws.
+
+    Selected neurons are filled; where all of them are shown, a dotted line marks the smallest.
+    """
+    order = selection.surest[:most]
+    draws = selection.statistics[:, order]
+    mean = selection.mean_statistic[order]
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    selected = np.isin(order, selection.neurons)
+    figure = canvas(height, legend=True)
+    for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
+        at = np.flatnonzero(selected == chosen)
+        if not len(at):
+            continue
+        spread = {"type": "data", "symmetric": False, "array": high[at] - mean[at], "arrayminus": mean[at] - low[at]}
+        figure.add_scatter(
+            x=[str(neuron) for neuron in order[at]],
+            y=mean[at],
+            error_y={**spread, "thickness": 1.2, "width": 0, "color": fill} if len(draws) > 1 else None,
+            mode="markers",
+            name=name,
+            marker={"color": fill, "size": 7, "symbol": "circle" if chosen else "circle-open"},
+            customdata=np.stack([at + 1, selection.evalues[order[at]], selection.frequency[order[at]]], axis=1),
+            hovertemplate="neuron %{x}, rank %{customdata[0]:.0f}<br>mean W %{y:.3g}<br>e-value %{customdata[1]:.3g}"
+            "<br>selected in %{customdata[2]:.0%} of the draws<extra></extra>",
+        )
+    if 0 < len(selection.neurons) == selected.sum():
+        figure.add_hline(y=float(mean[selected].min()), line={"color": ACCENT, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="neuron, most important first", type="category", categoryorder="array", showgrid=False)
+    figure.update_xaxes(categoryarray=[str(neuron) for neuron in order], tickangle=-90, tickfont={"size": 10})
+    figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
+    return figure
+
+
+def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 380) -> go.Figure:
+    """Draw how probably each neuron (or group) of a calibrated layer is critical, the surest first, and its importance.
+
+    Parameters
+    ----------
+    selection : Selection
+        With a calibration.
+    most : int
+        Neurons or groups drawn, the surest first; all that are selected are drawn in any case.
+    height : int
+        Pixels.
+    """
+    if selection.null_probability is None:
+        raise ValueError(f"Layer '{selection.layer}' is not calibrated; use ranked_statistics.")
+    count = min(max(most, len(selection.neurons)), len(selection.representatives))
+    order = selection.surest[:count]
+    probability = 1 - selection.null_probability[order]
+    importance = group_importance(selection, order)
+    importance = importance / max(float(importance.max(initial=0)), 1e-300)
+    few = count <= _FEW
+    rank = np.arange(1, count + 1)
+    place = order.astype(str) if few else rank
+    names = np.array([group_label(members(selection, neuron)) for neuron in order.tolist()], dtype=object)
+    known = np.stack(
+        [names, rank, probability.round(4), importance.round(4), selection.mean_statistic[order].round(6)], axis=1
+    )
+    hover = (
+        "%{customdata[0]}, rank %{customdata[1]}<br>critical with probability %{customdata[2]:.1%}"
+        "<br>importance %{customdata[3]:.2f} of the largest<br>knockoff statistic W %{customdata[4]:.3g}<extra></extra>"
+    )
+    size = 9 if few else 7 if count <= 200 else 5
+    selected = np.isin(order, selection.neurons)
+    figure = canvas(height, legend=True)
+    for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
+        at = np.flatnonzero(selected == chosen)
+        if not len(at):
+            continue
+        same = {"x": place[at], "customdata": known[at], "hovertemplate": hover, "name": name, "legendgroup": name}
+        dot = {"color": fill, "size": size, "symbol": "circle" if chosen else "circle-open"}
+        figure.add_scatter(y=probability[at].round(4), mode="markers", marker=dot, **same)
+        bar = {"color": fill, "opacity": 0.75, "line": {"width": 0}}
+        figure.add_bar(y=importance[at].round(4), yaxis="y2", showlegend=False, marker=bar, **same)
+    first = 0 if few else 1  # where the axis puts the first: names are counted from 0, ranks from 1
+    if 0 < selected.sum() < count:
+        cut = float(np.flatnonzero(selected).max()) + first + 0.5
+        figure.add_vline(x=cut, line={"color": ACCENT, "width": 1, "dash": "dot"})
+    title = "group" if is_grouped(selection) else "neuron"
+    ends = [first - 1, count + first]
+    figure.update_xaxes(anchor="y2", showgrid=False, zeroline=False, range=ends)
+    if few:
+        figure.update_xaxes(title=f"{title}, most important first", type="category", tickangle=-90)
+        figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 10})
+    else:
+        figure.update_xaxes(title=f"rank of the {title}")
+    axis = {**figure.layout.yaxis.to_plotly_json(), "zeroline": False}
+    above = {"domain": [0.36, 1], "range": [-0.03, 1.03], "tickformat": ".0%", "title": "probability", "nticks": 6}
+    below = {"domain": [0, 0.26], "range": [0, 1.03], "tickformat": ".1f", "title": "importance", "nticks": 3}
+    figure.update_layout(bargap=0.25, yaxis=axis | above, yaxis2=axis | below)
+    return figure
+
+
+def calibration_figure(table: pd.DataFrame, precision: float, height: int | None = None) -> go.Figure:
+    """Draw the precision realised on each kind of planted response, against the one asked, and the power.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `Calibration.table`.
+    precision : float
+        Asked.
+    height : int, optional
+        Pixels; by default by the number of kinds.
+    """
+    names = [family_name(family) for family in table["family"]]
+    figure = canvas(height or 96 + 27 * len(table), legend=True)
+    figure.add_scatter(
+        x=table["uncalibrated"].round(4),
+        y=names,
+        mode="markers",
+        name="equation (9) alone",
+        legendrank=1001,
+        marker={"symbol": "circle-open", "size": 9, "color": colour(1), "line": {"width": 2}},
+        hovertemplate="%{y}: equation (9) alone realises %{x:.3f}<extra></extra>",
+    )
+    spread = {
+        "type": "data",
+        "symmetric": False,
+        "array": (table["high"] - table["precision"]).round(4),
+        "arrayminus": (table["precision"] - table["low"]).round(4),
+        "thickness": 2,
+        "width": 0,
+        "color": ACCENT,
+    }
+    figure.add_scatter(
+        x=table["precision"].round(4),
+        y=names,
+        error_x=spread,
+        mode="markers",
+        name="calibrated, with 95% interval",
+        marker={"size": 9, "color": ACCENT},
+        customdata=table[["low", "high", "responses"]].round(3),
+        hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}),"
+        " %{customdata[2]:.0f} responses<extra></extra>",
+    )
+    figure.add_bar(
+        x=table["power"].round(4),
+        y=names,
+        orientation="h",
+        xaxis="x2",
+        width=0.4,
+        marker={"color": MUTED, "opacity": 0.7, "line": {"width": 0}},
+        showlegend=False,
+        hovertemplate="%{y}: power %{x:.2f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[precision] * len(names),
+        y=names,
+        mode="lines",
+        name=f"asked: {precision:g}",
+        line={"color": MUTED, "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    lowest = float(table[["low", "uncalibrated"]].min().min())
+    axis = figure.layout.xaxis.to_plotly_json()
+    figure.update_layout(
+        xaxis={"title": "realised precision", "domain": [0, 0.7], "range": [max(lowest - 0.05, -0.02), 1.03]},
+        xaxis2={**axis, "title": "power", "domain": [0.76, 1], "range": [0, 1.03], "nticks": 3, "zeroline": False},
+        yaxis={"autorange": "reversed", "type": "category", "zeroline": False, "showline": False},
+    )
+    return figure
