@@ -3,7 +3,7 @@
 from neucept.mechanisms.learning import choose_n_mechanisms, learn
 from neucept.mechanisms.mechanisms import Feature, Mechanisms
 from neucept.mechanisms.n_clusters import Choice, choose, one_mechanism
-from neucept.mechanisms.reliability import reliability, wilson
+from neucept.mechanisms.reliability import wilson
 
 __all__ = [
     "Choice",
@@ -13,6 +13,5 @@ __all__ = [
     "choose_n_mechanisms",
     "learn",
     "one_mechanism",
-    "reliability",
     "wilson",
 ]

@@ -125,7 +125,7 @@ def build(material: Material, progress: bool = True) -> str:
     """Put the page together, as text."""
     from plotly.offline import get_plotlyjs
 
-    from neucept.reports import words
+    from neucept.reports import phrases
     from neucept.reports.gallery import gallery_section
     from neucept.reports.html import tag, text
     from neucept.reports.layers import layers_section
@@ -147,7 +147,7 @@ def build(material: Material, progress: bool = True) -> str:
     links = [tag("li", tag("a", name, href=f"#{key}")) for key, name in _SECTIONS.items() if parts[key] is not None]
     source = files("neucept.reports")
     return Template(source.joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        title=text(words.title(material)),
+        title=text(phrases.title(material)),
         style=source.joinpath("page.css").read_text(encoding="utf-8"),
         contents=tag("ul", *links),
         body=text(*parts.values()),

@@ -54,8 +54,8 @@ class NeuronIntGrad(Method):
     """Score a neuron by its integrated gradient: ``|a * mean over alpha in [0, 1] of df/da at alpha a|``.
 
     Site by site: the site's output is scaled by alpha, everything before it stays. Only the network from the site on
-    runs again, from a record of the forward pass (see `neucept.pathways.tracing.replay`); where a network does something that
-    cannot be replayed, all of it runs.
+    runs again, from a record of the forward pass (see `neucept.pathways.tracing.replay`); where a network does
+    something that cannot be replayed, all of it runs.
 
     The signed contributions of a site's neurons add up to the change of the response when the site falls to zero, up
     to the error of the rule: ``scores.residual`` and ``scores.change`` give both for each input and site.
