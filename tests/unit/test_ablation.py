@@ -282,7 +282,7 @@ def test_scores_that_are_all_equal_are_no_importance() -> None:
         ({"tops": 2}, "tops=2: expected a list of at least one"),
         ({"tops": [2.5]}, r"tops=\[2.5\]: expected numbers from 1 to 4"),
         ({"tops": [True]}, r"tops=\[True\]: expected numbers from 1 to 4"),
-        ({"batch_size": 0}, "batch_size=0: expected a number from 1 on"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number, 1 or more"),
         ({"tail": len}, "tail is a builtin_function_or_method; expected a Module"),
         (
             {"tail": nn.Linear(7, 3)},

@@ -241,7 +241,7 @@ def test_the_callable_of_a_module_called_twice_is_remembered() -> None:
         ({"rows": []}, "No inputs were given: rows is empty"),
         ({"rows": np.zeros(40, bool)}, "No inputs were given: rows is empty"),
         ({"rows": [40]}, "rows holds 40; expected numbers from 0 to 39"),
-        ({"batch_size": 0}, "batch_size=0: expected a number from 1 on"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number, 1 or more"),
         ({"model": nn.Sequential(nn.Flatten())}, "has no module '1'"),
     ],
 )

@@ -12,11 +12,11 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from neucept.errors import InputError
+from neucept.errors import InputError, check_whole
 from neucept.progress import progress as show_progress
 from neucept.recording.batches import forward
 from neucept.recording.hooks import left_as_found
-from neucept.recording.intervention import check_batch_size, numbers_of
+from neucept.recording.intervention import numbers_of
 from neucept.recording.outputs import Output, logits_of
 from neucept.recording.units import channel_axis
 
@@ -129,7 +129,7 @@ def ablate(
             raise InputError(f"{name}={given}: expected finite numbers from 0 on.")
     if not low < 1:
         raise InputError(f"low={low}: expected less than 1, the largest base noise.")
-    check_batch_size(batch_size)
+    check_whole("batch_size", batch_size)
     activations, classes = _checked(tail, activations, output)
     if not activations.is_floating_point():
         raise InputError(f"The activations are {activations.dtype}, to which no noise can be added; expected floats.")
@@ -216,7 +216,7 @@ def resample(
     2  wrong    1      0     197        0.5
     3  wrong    1      1     203        0.5
     """
-    check_batch_size(batch_size)
+    check_whole("batch_size", batch_size)
     tops = _listed("tops", tops)
     if None in tops:
         raise InputError(f"tops={tops}: expected numbers of neurons that stay; None, all by degrees, is for ablate.")

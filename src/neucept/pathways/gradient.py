@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neucept.errors import InputError
-from neucept.pathways.checks import check_rows
+from neucept.errors import InputError, check_whole
 from neucept.pathways.inputs import count_inputs, mapped, part, placed, tensors_in
 from neucept.pathways.scores import Method, NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
@@ -115,7 +114,7 @@ class PathwayGradient:
                 "The inputs are whole numbers, which have no gradient; give floating-point inputs, such as embeddings."
             )
         classes = check_target(target, n)
-        size = check_rows(internal_batch_size) or self._rows(n)
+        size = self._rows(n) if internal_batch_size is None else check_whole("internal_batch_size", internal_batch_size)
         method, parts = self.method, []
         for start in range(0, n, size):
             rows = slice(start, start + size)

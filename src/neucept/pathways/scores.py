@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept import storage
-from neucept.errors import InputError
-from neucept.pathways.checks import check_rows, check_whole
+from neucept.errors import InputError, check_whole
 from neucept.pathways.inputs import Rows, count_inputs, part, placed, rows_of
 from neucept.pathways.pathway import Pathway, share
 from neucept.pathways.selection import check_sparsity, flat, highest, n_kept, unflat
@@ -64,7 +63,9 @@ class Method(ABC):
         internal_batch_size: int | None = None,
     ) -> None:
         self.network = Network(model, output, activations)
-        self.internal_batch_size = check_rows(internal_batch_size)
+        self.internal_batch_size = (
+            None if internal_batch_size is None else check_whole("internal_batch_size", internal_batch_size)
+        )
 
     def score(self, inputs: Any, target: Target = None) -> NeuronScores:
         """Score every neuron of every input; how many run at a time changes nothing.

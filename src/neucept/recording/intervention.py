@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError, closest
+from neucept.errors import InputError, check_whole, closest
 from neucept.recording.batches import are_labels, by_number, forward, to_device
 from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
 from neucept.recording.outputs import Output, logits_of
@@ -72,7 +72,7 @@ def agreement(
         there are no such neurons or inputs, or no inputs at all.
     """
     data = _checked(model, data, recording, layer)
-    check_batch_size(batch_size)
+    check_whole("batch_size", batch_size)
     rows, k = numbers_of(rows, len(recording), "rows"), recording.activations(layer).shape[1]
     if not len(rows):
         raise InputError("No inputs were given: rows is empty.")
@@ -107,12 +107,6 @@ def _checked(model: nn.Module, data: Any, recording: Recording, layer: str) -> A
     if not hasattr(data, "__getitem__") or len(data) != len(recording):
         raise InputError("data must hold the recorded inputs, by number, for neurons to be replaced.")
     return data
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """Refuse what is no number of inputs."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size={batch_size!r}: expected a number from 1 on.")
 
 
 def numbers_of(given: Any, n: int, name: str) -> np.ndarray:

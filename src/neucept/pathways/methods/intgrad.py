@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError
-from neucept.pathways.checks import check_whole
+from neucept.errors import InputError, check_whole
 from neucept.pathways.inputs import count_inputs, repeated, tensors_in
 from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.targets import Checked, Response, respond

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neucept.pathways.checks import check_whole
+from neucept.errors import check_whole
 from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.selection import check_sparsity, flat, n_kept, shuffled, unflat
 from neucept.pathways.targets import Checked, Response, respond

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neucept.pathways.checks import check_whole
+from neucept.errors import check_whole
 from neucept.pathways.inputs import count_inputs, tensors_in
 from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.targets import Checked, respond

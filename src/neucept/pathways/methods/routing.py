@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError
-from neucept.pathways.checks import check_real, check_whole
+from neucept.errors import InputError, check_real, check_whole
 from neucept.pathways.scores import Method, NeuronScores
 from neucept.pathways.targets import Checked, respond
 from neucept.pathways.tracing.activations import ACTIVATIONS
