@@ -31,5 +31,5 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(BIN)/pip install --quiet 'torch>=2.4' 'torchvision>=0.19' --editable '.[dev]'
+	$(BIN)/pip install --quiet 'torch>=2.6' 'torchvision>=0.21' --editable '.[dev]'
 	touch $@ $(VENV)/.demo

@@ -37,8 +37,23 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Which neurons of a network decide, in which different ways, and which of those ways are unreliable.",
 )
+
+
+def _version(asked: bool) -> None:
+    """Print the version and leave, for ``--version``."""
+    if asked:
+        typer.echo(f"neucept {neucept.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Which neurons of a network decide, in which different ways, and which of those ways are unreliable."""
 
 
 @app.command()
