@@ -218,9 +218,9 @@ class Calibration:
     @classmethod
     def open(cls, path: str | Path) -> Calibration:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, "Calibration")
-        power = facts.get("power", float("nan"))  # which the oldest do not hold
-        return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), power=power, **arrays)
+        with storage.opened(path, "Calibration") as (facts, arrays):
+            power = facts.get("power", float("nan"))  # which the oldest do not hold
+            return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), power=power, **arrays)
 
 
 def gather(

@@ -255,7 +255,7 @@ class Comparison:
     @classmethod
     def open(cls, path: str | Path) -> Comparison:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, "Comparison")
-        fields: dict[str, Any] = facts | {name: tuple(facts[name]) for name in ("names", "counts")} | arrays
-        repeated = fields.pop("repeated a"), fields.pop("repeated b")
-        return cls(repeated=repeated, **fields)
+        with storage.opened(path, "Comparison") as (facts, arrays):
+            fields: dict[str, Any] = facts | {name: tuple(facts[name]) for name in ("names", "counts")} | arrays
+            repeated = fields.pop("repeated a"), fields.pop("repeated b")
+            return cls(repeated=repeated, **fields)

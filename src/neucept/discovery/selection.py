@@ -283,28 +283,28 @@ class CriticalNeurons(Mapping[str, Selection]):
     @classmethod
     def open(cls, path: str | Path) -> CriticalNeurons:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, "CriticalNeurons")
-        calibrations = {
-            layer: Calibration(
-                of,
-                cut=cut,
-                family=tuple(kinds),
-                power=power[0] if power else float("nan"),  # which the oldest do not hold
-                **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays},
-            )
-            for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
-        }
-        selections = {
-            layer: Selection(
-                layer,
-                precision,
-                aggregate=aggregate,
-                calibration=calibrations.get(layer),
-                **{name: arrays.get(f"{name}/{layer}") for name in _ARRAYS},  # type: ignore[arg-type]
-            )
-            for layer, precision, aggregate in facts.pop("layers")
-        }
-        return cls(selections=selections, samples=arrays["samples"], **facts)
+        with storage.opened(path, "CriticalNeurons") as (facts, arrays):
+            calibrations = {
+                layer: Calibration(
+                    of,
+                    cut=cut,
+                    family=tuple(kinds),
+                    power=power[0] if power else float("nan"),  # which the oldest do not hold
+                    **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays},
+                )
+                for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
+            }
+            selections = {
+                layer: Selection(
+                    layer,
+                    precision,
+                    aggregate=aggregate,
+                    calibration=calibrations.get(layer),
+                    **{name: arrays.get(f"{name}/{layer}") for name in _ARRAYS},  # type: ignore[arg-type]
+                )
+                for layer, precision, aggregate in facts.pop("layers")
+            }
+            return cls(selections=selections, samples=arrays["samples"], **facts)
 
 
 _ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability", "order")

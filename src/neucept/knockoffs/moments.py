@@ -96,5 +96,5 @@ class Moments:
     @classmethod
     def open(cls, path: str | Path) -> Moments:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, "Moments")
-        return cls(facts["n"], arrays["mean"], arrays["scatter"], facts["p"])
+        with storage.opened(path, "Moments") as (facts, arrays):
+            return cls(facts["n"], arrays["mean"], arrays["scatter"], facts["p"])

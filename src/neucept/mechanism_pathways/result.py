@@ -186,13 +186,13 @@ class MechanismPathways:
     @classmethod
     def open(cls, path: str | Path) -> MechanismPathways:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, _KIND)
-        found = {
-            kind: {name.removeprefix(f"{kind} "): a for name, a in arrays.items() if name.startswith(f"{kind} ")}
-            for kind in ("mean", "critical")
-        }
-        fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS} | facts
-        return cls(mean_pathways=found["mean"], critical=found["critical"], **fields)
+        with storage.opened(path, _KIND) as (facts, arrays):
+            found = {
+                kind: {name.removeprefix(f"{kind} "): a for name, a in arrays.items() if name.startswith(f"{kind} ")}
+                for kind in ("mean", "critical")
+            }
+            fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS} | facts
+            return cls(mean_pathways=found["mean"], critical=found["critical"], **fields)
 
 
 def critical_groups(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -292,18 +292,18 @@ class Mechanisms:
     @classmethod
     def open(cls, path: str | Path) -> Mechanisms:
         """Open what `save` wrote."""
-        facts, arrays = storage.open_folder(path, "Mechanisms")
-        parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
-        assigner = ASSIGNERS[facts.pop("assigner")](**parts)
-        features = tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features"))
-        known = facts.pop("reliability")
-        fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
-        return cls(
-            assigner=assigner,
-            features=features,
-            reliability=None if known is None else pd.DataFrame(known),
-            **fields,
-        )
+        with storage.opened(path, "Mechanisms") as (facts, arrays):
+            parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
+            assigner = ASSIGNERS[facts.pop("assigner")](**parts)
+            features = tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features"))
+            known = facts.pop("reliability")
+            fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
+            return cls(
+                assigner=assigner,
+                features=features,
+                reliability=None if known is None else pd.DataFrame(known),
+                **fields,
+            )
 
     @cached_property
     def _deviation(self) -> np.ndarray:

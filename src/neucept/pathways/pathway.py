@@ -233,23 +233,25 @@ class Pathway(Mapping[str, Tensor]):
         InputError
             When the folder is missing, incomplete or holds something else.
         """
-        facts, arrays = storage.open_folder(path, _KIND)
+        with storage.opened(path, _KIND) as (facts, arrays):
 
-        def bits(kind: str, site: str, shape: list[int]) -> Tensor:
-            count = int(np.prod(shape))
-            return torch.from_numpy(np.unpackbits(arrays[f"{kind} {site}"], count=count).astype(bool)).reshape(shape)
+            def bits(kind: str, site: str, shape: list[int]) -> Tensor:
+                count = int(np.prod(shape))
+                return torch.from_numpy(np.unpackbits(arrays[f"{kind} {site}"], count=count).astype(bool)).reshape(
+                    shape
+                )
 
-        target = tuple(torch.from_numpy(arrays[name]) for name in ("target 0", "target 1") if name in arrays)
-        return cls(
-            masks={site: bits("mask", site, shape) for site, shape in facts["shapes"].items()},
-            active={site: bits("active", site, shape) for site, shape in facts["shapes"].items()},
-            zero_share=torch.from_numpy(arrays["zero_share"]),
-            whole_response=torch.from_numpy(arrays["whole_response"]),
-            predictions=torch.from_numpy(arrays["predictions"]),
-            target=target[0] if len(target) == 1 else (target[0], target[1]),
-            activations=frozenset(facts["activations"]),
-            **{name: facts[name] for name in ("sparsity", "method", "per_site", "seed")},
-        )
+            target = tuple(torch.from_numpy(arrays[name]) for name in ("target 0", "target 1") if name in arrays)
+            return cls(
+                masks={site: bits("mask", site, shape) for site, shape in facts["shapes"].items()},
+                active={site: bits("active", site, shape) for site, shape in facts["shapes"].items()},
+                zero_share=torch.from_numpy(arrays["zero_share"]),
+                whole_response=torch.from_numpy(arrays["whole_response"]),
+                predictions=torch.from_numpy(arrays["predictions"]),
+                target=target[0] if len(target) == 1 else (target[0], target[1]),
+                activations=frozenset(facts["activations"]),
+                **{name: facts[name] for name in ("sparsity", "method", "per_site", "seed")},
+            )
 
     def rows(self, rows: Rows) -> Pathway:
         """Give the pathways of some inputs: a number, a slice, numbers or a mask.

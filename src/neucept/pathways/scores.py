@@ -263,18 +263,18 @@ class NeuronScores(Mapping[str, Tensor]):
         InputError
             When the folder is missing, incomplete or holds something else.
         """
-        facts, arrays = storage.open_folder(path, _KIND)
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        order = facts.pop("sites")
-        more: dict[str, Any] = {**facts, "activations": frozenset(facts["activations"])}
-        for name in ("scores", "active", "zero", "residual", "change"):
-            found = {site: tensors[f"{name} {site}"] for site in order if f"{name} {site}" in tensors}
-            more[name] = found or None
-        for name in ("response", "predictions"):
-            more[name] = tensors[f"{name} "]
-        target = [tensors[f"target {i}"] for i in ("", "0", "1") if f"target {i}" in tensors]
-        more["target"] = target[0] if len(target) == 1 else tuple(target)
-        return cls(**more)
+        with storage.opened(path, _KIND) as (facts, arrays):
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            order = facts.pop("sites")
+            more: dict[str, Any] = {**facts, "activations": frozenset(facts["activations"])}
+            for name in ("scores", "active", "zero", "residual", "change"):
+                found = {site: tensors[f"{name} {site}"] for site in order if f"{name} {site}" in tensors}
+                more[name] = found or None
+            for name in ("response", "predictions"):
+                more[name] = tensors[f"{name} "]
+            target = [tensors[f"target {i}"] for i in ("", "0", "1") if f"target {i}" in tensors]
+            more["target"] = target[0] if len(target) == 1 else tuple(target)
+            return cls(**more)
 
 
 def check_reached(method: str, reached: float | None, sparsity: float) -> None:

@@ -213,13 +213,13 @@ class Recording:
     @classmethod
     def open(cls, path: str | Path) -> Recording:
         """Open a saved recording; activations stay on disk until they are used."""
-        facts, arrays = storage.open_folder(path, "Recording", lazy=True)
-        return cls(
-            neurons={layer: arrays[f"neurons/{layer}"] for layer in facts["layers"]},
-            logits=np.asarray(arrays["logits"]),
-            labels=np.asarray(arrays["labels"]) if "labels" in arrays else None,
-            class_names=tuple(facts["class_names"]),
-            pooling=facts["pooling"],
-            facts=facts["facts"],
-            path=Path(path),
-        )
+        with storage.opened(path, "Recording", lazy=True) as (facts, arrays):
+            return cls(
+                neurons={layer: arrays[f"neurons/{layer}"] for layer in facts["layers"]},
+                logits=np.asarray(arrays["logits"]),
+                labels=np.asarray(arrays["labels"]) if "labels" in arrays else None,
+                class_names=tuple(facts["class_names"]),
+                pooling=facts["pooling"],
+                facts=facts["facts"],
+                path=Path(path),
+            )
