@@ -123,7 +123,10 @@ def torchvision_model(name: str) -> nn.Module:
 
 
 def timm_model(name: str) -> nn.Module:
-    return pytest.importorskip("timm").create_model(name, num_classes=4)
+    timm = pytest.importorskip("timm")
+    if not timm.is_model(name):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    return timm.create_model(name, num_classes=4)
 
 
 def tiny_vit() -> nn.Module:

@@ -160,12 +160,12 @@ def test_one_and_two_threads_give_the_same():
 
 
 def test_draws_do_not_depend_on_responses_or_on_how_many_draws_there_are(monkeypatch):
-    from neucept.knockoffs import engine
+    from neucept.knockoffs import draw
 
     X, y = problem(80, 12)
     Y = np.column_stack([X[:, 0] ** 2, y, X[:, 1]])
     together = knockoff_statistics(X, Y, draws=5, rng=np.random.default_rng(0))
     alone = knockoff_statistics(X, y, draws=3, rng=np.random.default_rng(0))
     np.testing.assert_allclose(together[:3, 1], alone[:, 0], atol=1e-8)
-    monkeypatch.setattr(engine, "_BATCH", 1)
+    monkeypatch.setattr(draw, "_BATCH", 1)
     assert np.array_equal(knockoff_statistics(X, Y, draws=5, rng=np.random.default_rng(0)), together)
