@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neucept.evaluation import ablation, metrics
     from neucept.evaluation.sufficiency import sufficiency
     from neucept.mechanism_pathways import MechanismPathways, trace_pathways
-    from neucept.mechanisms import Choice, Mechanisms, choose_n_mechanisms, learn, one_mechanism
+    from neucept.mechanisms import Choice, Mechanisms, NumberOfClusters, choose_n_mechanisms, learn, one_mechanism
     from neucept.mechanisms.reliability import reliability
     from neucept.recording import Recording, record
     from neucept.reports import report
@@ -28,7 +28,7 @@ _PUBLIC = {
     "neucept.errors": ("InputError",),
     "neucept.evaluation.sufficiency": ("sufficiency",),
     "neucept.mechanism_pathways": ("MechanismPathways", "trace_pathways"),
-    "neucept.mechanisms": ("Choice", "Mechanisms", "choose_n_mechanisms", "learn", "one_mechanism"),
+    "neucept.mechanisms": ("Choice", "Mechanisms", "NumberOfClusters", "choose_n_mechanisms", "learn", "one_mechanism"),
     "neucept.mechanisms.reliability": ("reliability",),
     "neucept.recording": ("Recording", "record"),
     "neucept.reports": ("report",),
@@ -51,6 +51,7 @@ __all__ = [
     "MechanismPathways",
     "Mechanisms",
     "NothingSelectedWarning",
+    "NumberOfClusters",
     "PriorTraining",
     "Promise",
     "Recording",

@@ -133,7 +133,7 @@ def test_run_says_how_many_mechanisms_it_suggests_and_why(workshop: Path, tmp_pa
     result = run(workshop, "--out", tmp_path, *options)
     assert result.exit_code == 0, said(result)
     number = len(pd.read_csv(tmp_path / "mechanisms.csv"))
-    sentence = "One single mechanism cannot be refuted" if number == 1 else f"{number} suggested (stability"
+    sentence = "A single mechanism cannot be rejected" if number == 1 else f"{number} suggested (stability"
     assert sentence in said(result)
 
 

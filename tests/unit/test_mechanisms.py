@@ -19,10 +19,21 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from torch import nn
 
-from neucept import InputError, Mechanisms, Recording, choose_n_mechanisms, discover, learn, record, reliability
-from neucept.mechanisms import choose, wilson
-from neucept.mechanisms.assigners import Centres, Neighbours
-from neucept.mechanisms.clustering import cluster
+from neucept import (
+    Choice,
+    InputError,
+    Mechanisms,
+    NumberOfClusters,
+    Recording,
+    choose_n_mechanisms,
+    discover,
+    learn,
+    record,
+    reliability,
+)
+from neucept.mechanisms import choose, one_mechanism, wilson
+from neucept.mechanisms.clustering import Centres, Neighbours, cluster
+from neucept.rankings import Activation, rank
 
 Groups = tuple[Recording, np.ndarray]
 ALL_SIX = {"hidden": [0, 1, 2, 3, 4, 5]}
@@ -80,8 +91,8 @@ def test_typicality_is_a_share(three_groups: Groups, name: str) -> None:
             1 / len(mine)
         )
         np.testing.assert_array_equal(mechanisms.typical(mechanism, 5), mine[np.argsort(d, kind="stable")[:5]])
-        most_doubtful = mechanisms.doubt[mechanisms.borderline(mechanism, 1)[0]]
-        assert most_doubtful == mechanisms.doubt[mine].max()
+        most_ambiguous = mechanisms.ambiguity[mechanisms.borderline(mechanism, 1)[0]]
+        assert most_ambiguous == mechanisms.ambiguity[mine].max()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -108,6 +119,8 @@ def test_reliability_recovers_the_unreliable_group(three_groups: Groups, name: s
     assert table["judged"].sum() == 300 and (table["agreement"] > 0.97).all()
     for row in table.to_dict("records"):
         assert (row["low"], row["high"]) == wilson(row["precision"] * row["judged"], row["judged"])
+    judged, hits = table["judged"], table["judged"] * table["precision"]
+    np.testing.assert_allclose(table["rest"], (hits.sum() - hits) / (judged.sum() - judged))
     assert table["p_corrected"][2] < 1e-6
     pd.testing.assert_frame_equal(table, reliability(three_groups[0], mechanisms))
 
@@ -124,7 +137,7 @@ def test_save_and_open(three_groups: Groups, tmp_path: Path, name: str) -> None:
         "mean",
         "scale",
         "typicality",
-        "doubt",
+        "ambiguity",
         "representation",
     ):
         np.testing.assert_array_equal(getattr(opened, field), getattr(mechanisms, field), err_msg=field)
@@ -170,7 +183,7 @@ def test_noise_belongs_to_no_mechanism(with_noise: Groups, tmp_path: Path) -> No
     noise = slice(300, 310)
     assert len(mechanisms) == 3 and mechanisms.sizes.tolist() == [150, 90, 60]
     assert mechanisms.shares.sum() == pytest.approx(300 / 310)
-    assert (mechanisms.typicality[noise] == 0).all() and (mechanisms.doubt[noise] == 1).all()
+    assert (mechanisms.typicality[noise] == 0).all() and (mechanisms.ambiguity[noise] == 1).all()
     assert not mechanisms.representation[noise].any()
     assert (mechanisms.representation[:300].argmax(axis=1) == mechanisms.labels[:300]).all()
     for mechanism in range(3):
@@ -211,6 +224,102 @@ def test_a_clusterer_of_the_users_is_not_changed(three_groups: Groups) -> None:
     assert not hasattr(mine, "labels_")
 
 
+# ---- clusterers of the user's, with their own predict ---------------------------------------------------------------
+
+
+class Bands:
+    """Three bands of the first neuron, numbered 7, 5 and 9; what lies beyond 5 is in none. Says no more than asked."""
+
+    def fit_predict(self, V: np.ndarray) -> np.ndarray:
+        return self.predict(V)
+
+    def predict(self, V: np.ndarray) -> np.ndarray:
+        return np.select([V[:, 0] < 0, V[:, 0] < 0.5, V[:, 0] < 5], [7, 5, 9], -4)
+
+
+class Probable(Bands):
+    def predict_proba(self, V: np.ndarray) -> np.ndarray:
+        return np.eye(10)[np.maximum(self.predict(V), 0)] * 0.7
+
+
+def spread(make_recording: Callable[..., Recording], labels: Any = None) -> Recording:
+    """300 inputs: 180 in band 7, 80 in band 9, 40 in band 5; then what a band holds does not follow from neighbours."""
+    rng = np.random.default_rng(0)
+    first = np.concatenate([rng.uniform(-2, -0.01, 180), rng.uniform(0.01, 0.49, 40), rng.uniform(0.51, 3, 80)])
+    return make_recording(np.stack([first, rng.normal(size=300)], axis=1), labels=labels, class_names=("cat", "dog"))
+
+
+def test_new_inputs_are_assigned_by_the_clusterers_own_predict(
+    make_recording: Callable[..., Recording], tmp_path: Path
+) -> None:
+    recording = spread(make_recording, labels=np.ones(300, int))
+    mechanisms = learn(recording, {"hidden": [0, 1]}, method=Bands(), scale=False, target=1)
+    assert mechanisms.sizes.tolist() == [180, 80, 40]
+    mean = mechanisms.mean[0]  # neurons are centred before they are clustered
+    new = make_recording(np.array([[-0.001, 0], [0.001, 0], [0.499, 9], [4.9, 0], [5.1, 0]]) + np.array([mean, 0]))
+    labels, typicality = mechanisms.assign(new)
+    assert labels.tolist() == [0, 2, 2, 1, -1] and typicality[-1] == 0
+    explained = mechanisms.explain(new)
+    assert explained["mechanism"].tolist() == [0, 2, 2, 1, -1]
+    last = explained.iloc[-1]
+    assert (last["ambiguity"], last["runner_up"], last["deciding"]) == (1, 1, "") and np.isnan(last["precision"])
+    with pytest.warns(UserWarning, match=r"Bands is not saved, only its clusters") as seen:
+        opened = Mechanisms.open(mechanisms.save(tmp_path / "bands"))
+    assert seen[0].filename == __file__
+    np.testing.assert_array_equal(opened.assign(recording)[0], mechanisms.labels)
+
+
+def test_probabilities_are_the_representation(make_recording: Callable[..., Recording]) -> None:
+    recording = spread(make_recording)
+    plain, probable = (learn(recording, {"hidden": [0, 1]}, method=method) for method in (Bands(), Probable()))
+    np.testing.assert_array_equal(plain.representation, np.eye(3)[plain.labels])
+    np.testing.assert_array_equal(probable.representation, 0.7 * plain.representation)
+
+
+def test_reliability_uses_the_clusterers_predict(make_recording: Callable[..., Recording]) -> None:
+    """Bands are the same on each half, so that each input is judged in its own mechanism."""
+    recording = spread(make_recording, labels=np.ones(300, int))
+    mechanisms = learn(recording, {"hidden": [0, 1]}, method=Bands(), target=1)
+    np.testing.assert_array_equal(mechanisms.cross_fitted, mechanisms.labels)
+
+
+def answering(answer: Any) -> Any:
+    class Answering:
+        def fit_predict(self, V: np.ndarray) -> Any:
+            return answer(V) if callable(answer) else answer
+
+    return Answering()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            np.zeros(3, int),
+            r"Answering.fit_predict gave int64 of shape \(3,\) for 300 inputs; expected one whole",
+        ),
+        (np.full(300, 0.5), "gave float64"),
+        (np.full(300, np.nan), "gave float64"),
+        (np.array(["a"] * 300), "expected one whole number per input"),
+        (None, "expected one whole number per input"),
+        (lambda V: 1 / 0, "Answering.fit_predict failed on 300 inputs: ZeroDivisionError"),
+        (np.full(300, -1), "assigned none of the 300 inputs"),
+        (lambda V: np.full(len(V), -1000), "assigned none of the 300 inputs"),
+    ],
+)
+def test_answers_that_are_no_clusters(three_groups: Groups, answer: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        learnt(three_groups, answering(answer))
+
+
+def test_numbers_of_clusters_may_be_anything(three_groups: Groups) -> None:
+    """Also so large that a table by number would not fit into memory, or whole numbers stored as floats."""
+    names = np.array([10**15, 3, 77])[three_groups[1]]
+    for chosen in (names, names.astype(float)):
+        mechanisms = learnt(three_groups, answering(chosen))
+        np.testing.assert_array_equal(mechanisms.labels, three_groups[1])
+
+
 # ---- numbers of mechanisms ------------------------------------------------------------------------------------------
 
 
@@ -218,7 +327,7 @@ def test_a_clusterer_of_the_users_is_not_changed(three_groups: Groups) -> None:
 def test_one_mechanism_alone(three_groups: Groups, name: str) -> None:
     mechanisms = learnt(three_groups, name, n_mechanisms=1)
     assert len(mechanisms) == 1 and (mechanisms.labels == 0).all() and mechanisms.shares.tolist() == [1]
-    assert (mechanisms.doubt == 0).all() and mechanisms.typicality.max() == 1
+    assert (mechanisms.ambiguity == 0).all() and mechanisms.typicality.max() == 1
     table = mechanisms.reliability
     assert table is not None and table["precision"].tolist() == [0.9] and table["verdict"].tolist() == [""]
     explained = mechanisms.explain(three_groups[0])
@@ -230,6 +339,24 @@ def test_the_number_is_chosen(three_groups: Groups, make_recording: Callable[...
     assert len(learnt(three_groups, n_mechanisms="auto", samples=np.arange(120))) == 3
     rng = np.random.default_rng(0)
     assert len(learn(make_recording(rng.normal(size=(60, 4))), {"hidden": [0, 1, 2, 3]}, "auto")) == 1
+
+
+def test_the_choice_of_the_number_is_kept(three_groups: Groups, tmp_path: Path, monkeypatch: Any) -> None:
+    mechanisms = learnt(three_groups, n_mechanisms="auto", samples=np.arange(120), seed=4)
+    chosen = mechanisms.n_clusters
+    assert chosen is not None and chosen.suggested == len(mechanisms) == 3
+    again = choose_n_mechanisms(mechanisms, seed=4, progress=False)
+    pd.testing.assert_frame_equal(again.table, chosen.table)
+    opened = Mechanisms.open(mechanisms.save(tmp_path / "auto"))
+    assert opened.n_clusters is not None and (opened.n_clusters.p_one, opened.n_clusters.suggested) == (
+        chosen.p_one,
+        3,
+    )
+    pd.testing.assert_frame_equal(opened.n_clusters.table, chosen.table)
+    monkeypatch.setattr("neucept.mechanisms.learning.choose", None)  # not called where the number is known
+    assert learnt(three_groups, n_mechanisms=3).n_clusters is None
+    assert learnt(three_groups, METHODS["dbscan"], n_mechanisms="auto").n_clusters is None
+    assert Choice is NumberOfClusters
 
 
 def test_a_guide_to_the_number(three_groups: Groups) -> None:
@@ -250,7 +377,7 @@ def test_a_guide_says_when_there_may_be_one_only() -> None:
     V = np.random.default_rng(1).normal(size=(200, 3))
     choice = choose(V, range(1, 5), "kmeans", progress=False)
     assert choice.suggested == 1 and choice.p_one > 0.05
-    assert "One single mechanism cannot be refuted" in str(choice)
+    assert "A single mechanism cannot be rejected" in str(choice)
     few = choose(V[:15], range(1, 5), "kmeans", progress=False)
     assert few.suggested == 1 and few.table["mechanisms"].tolist() == [1] and few.p_one == 1
     apart = choose(V[:36] + 12 * (np.arange(36)[:, None] % 2), range(1, 5), "kmeans", progress=False)
@@ -295,8 +422,8 @@ def test_gaussians_predict_as_scikit_learn(seed: int, f: int) -> None:
     order = np.argsort(-sizes, kind="stable")
     assert (sizes > 0).all()
     np.testing.assert_array_equal(order[labels], gmm.predict(V))
-    np.testing.assert_allclose(assigner.representation(new), gmm.predict_proba(new)[:, order], atol=1e-8)
-    np.testing.assert_array_equal(order[assigner.labels(new)], gmm.predict(new))
+    np.testing.assert_allclose(assigner.transform(new), gmm.predict_proba(new)[:, order], atol=1e-8)
+    np.testing.assert_array_equal(order[assigner.predict(new)], gmm.predict(new))
     for k, j in enumerate(order):
         C = gmm.covariances_[j] if kind == "full" else np.diag(gmm.covariances_[j])
         d = new - gmm.means_[j]
@@ -309,8 +436,8 @@ def test_centres_are_the_nearest() -> None:
     d = np.array([[np.sqrt(((v - c) ** 2).sum()) for c in centres] for v in V])
     assigner = Centres(centres)
     np.testing.assert_allclose(assigner.distances(V), d)
-    np.testing.assert_array_equal(assigner.labels(V), d.argmin(axis=1))
-    np.testing.assert_array_equal(assigner.representation(V), assigner.distances(V))
+    np.testing.assert_array_equal(assigner.predict(V), d.argmin(axis=1))
+    np.testing.assert_array_equal(assigner.transform(V), assigner.distances(V))
 
 
 def test_neighbours_leave_an_input_itself_out() -> None:
@@ -328,8 +455,8 @@ def test_neighbours_leave_an_input_itself_out() -> None:
     np.testing.assert_allclose(assigner.distances(V), expected)
     np.testing.assert_allclose(assigner.distances(new), [[plainly(v, None, k) for k in range(3)] for v in new])
     nearest = [found[np.linalg.norm(V - v, axis=1).argmin()] for v in new]
-    assert assigner.labels(new).tolist() == nearest
-    np.testing.assert_array_equal(assigner.representation(new), np.eye(3)[nearest])
+    assert assigner.predict(new).tolist() == nearest
+    np.testing.assert_array_equal(assigner.transform(new), np.eye(3)[nearest])
 
 
 @given(st.integers(0, 200))
@@ -416,6 +543,64 @@ def test_neurons_by_hand_as_numbers_or_a_mask(three_groups: Groups) -> None:
             learn(three_groups[0], {"hidden": wrong}, 3)
 
 
+def test_a_ranking_can_be_handed_to_learn(three_groups: Groups) -> None:
+    """By its table, by its columns, or as an array of the only layer."""
+    recording = three_groups[0]
+    table = rank(recording, "dog", [Activation(), Named(Activation())])
+    one = table[table["method"] == "activation"]
+    order = one["neuron"].tolist()
+    assert order != sorted(order)
+    for chosen in (one, one.sample(frac=1, random_state=0), {"hidden": order}, np.array(order), order, tuple(order)):
+        mechanisms = learn(recording, chosen, 3, compactness=4, target="dog")
+        assert [feature.neurons[0] for feature in mechanisms.features] == order[:4]
+        assert (mechanisms.target, len(mechanisms.samples)) == (1, 300)
+    two_layers = Recording({"a": recording.activations("hidden"), "b": recording.activations("hidden")}, *WITHOUT)
+    ranked = rank(two_layers, 1, [Activation()])
+    features = learn(two_layers, ranked, 3, compactness=2, target=1).features
+    expected = [(layer, neuron) for layer in ("a", "b") for neuron in order[:2]]
+    assert [(feature.layer, feature.neurons[0]) for feature in features] == expected
+
+
+WITHOUT = (np.tile(np.float32([-1, 1]), (300, 1)), None, ("cat", "dog"))
+
+
+class Named:
+    """A ranking by another name."""
+
+    name = "other"
+
+    def __init__(self, method: Any) -> None:
+        self.scores = method.scores
+
+
+def test_what_is_no_ranking_is_refused(three_groups: Groups) -> None:
+    recording = three_groups[0]
+    table = rank(recording, "dog", [Activation(), Named(Activation())])
+    two_layers = Recording({"a": recording.activations("hidden"), "b": recording.activations("hidden")}, *WITHOUT)
+    for chosen, where, message in (
+        (table, recording, r"it has the methods \['activation', 'other'\]"),
+        (table.iloc[:0], recording, r"it has the methods \[\]"),
+        (table.drop(columns="rank"), recording, "it lacks the column 'rank'"),
+        ([0, 1], two_layers, "one list of neurons, but 2 layers were recorded: .* a, b"),
+        ("hidden", recording, "critical is a str; expected what neucept.discover returns"),
+        (None, recording, "critical is a NoneType"),
+        ({}, recording, "holds no neuron of any layer"),
+        ({"hidden": []}, recording, "holds no neuron of any layer"),
+        ({"hidden": [0, 2, 0]}, recording, "neuron 0 was given twice"),
+        ({"hidden": ["a"]}, recording, "0 to 5; .*a.* was given"),
+        ({"hidden": None}, recording, "0 to 5; None was given"),
+    ):
+        with pytest.raises(InputError, match=message):
+            learn(where, chosen, 2, target=1)  # type: ignore[arg-type]
+
+
+def test_values_that_are_not_finite_are_named(three_groups: Groups, make_recording: Callable[..., Recording]) -> None:
+    Z = three_groups[0].activations("hidden").copy()
+    Z[40, 3] = np.nan
+    with pytest.raises(InputError, match="Neuron hidden:3 is nan at input 40 of those to cluster"):
+        learn(make_recording(Z), ALL_SIX, 3)
+
+
 def test_scale(three_groups: Groups, make_recording: Callable[..., Recording]) -> None:
     """Scaled, units do not matter; unscaled, the largest numbers decide."""
     recording, groups = three_groups
@@ -464,16 +649,17 @@ def test_one_input_is_explained(three_groups: Groups) -> None:
     recording = record(model, (Z, torch.from_numpy(three_groups[0].labels)), ["hidden"], output=1)  # type: ignore[arg-type]
     mechanisms = learn(recording, ALL_SIX, 3, target=1)
     one = torch.tensor([[0.1, 0.2, 4.2, 0, 0, 1]])
-    explained = mechanisms.explain(one, model, output=1)
+    explained = mechanisms.explain(one, model)  # with the output that was recorded
+    pd.testing.assert_frame_equal(mechanisms.explain(one, model, output=1), explained)
     assert len(explained) == 1
     row = explained.iloc[0]
     assert (row["mechanism"], row["prediction"]) == (2, "1")
-    assert 0 < row["typicality"] <= 1 and 0 < row["doubt"] < 0.5 and row["runner_up"] in (0, 1)
+    assert 0 < row["typicality"] <= 1 and 0 < row["ambiguity"] < 0.5 and row["runner_up"] in (0, 1)
     assert row["deciding"].startswith("hidden:2 (+")
     table = mechanisms.reliability
     assert table is not None and row["precision"] == table["precision"][2] and row["low"] == table["low"][2]
     between = mechanisms.explain(torch.tensor([[2.0, 2.1, 0, 0, 0, 1]]), model, output=1).iloc[0]
-    assert between["doubt"] > 0.9 and {between["mechanism"], between["runner_up"]} == {0, 1}
+    assert between["ambiguity"] > 0.9 and {between["mechanism"], between["runner_up"]} == {0, 1}
     with pytest.raises(InputError, match=r"needs the model: explain\(inputs, model=model\)"):
         mechanisms.explain(one)
 
@@ -493,6 +679,25 @@ def test_calls_of_a_reused_module_are_explained_with_their_pooling() -> None:
     mechanisms = learn(recording, {"same#1": [0, 7]}, 2)
     explained = mechanisms.explain(inputs[:5], model)
     np.testing.assert_array_equal(explained["mechanism"], mechanisms.labels[:5])
+
+
+def test_a_way_to_the_logits_that_cannot_be_kept_is_asked_for(three_groups: Groups) -> None:
+    Z = torch.from_numpy(three_groups[0].activations("hidden"))
+    recording = record(Passing(), Z, ["hidden"], output=lambda returned: returned[1])
+    mechanisms = learn(recording, ALL_SIX, 3, target=1)
+    with pytest.raises(InputError, match=r"recorded with output=.*lambda.*give the same again"):
+        mechanisms.explain(Z[:2], Passing())
+    assert len(mechanisms.explain(Z[:2], Passing(), output=lambda returned: returned[1])) == 2
+
+
+def test_neurons_made_in_another_way_are_refused(three_groups: Groups) -> None:
+    maps = torch.randn(40, 2, 2, 2)
+    model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 2))
+    by_channel, by_element = (record(model, maps, ["0"], neurons=way) for way in ("channel", "element"))
+    mechanisms = learn(by_channel, {"0": [0, 1]}, 2)
+    assert mechanisms.pooling == {"0": "channel"}
+    with pytest.raises(InputError, match=r"neurons='channel' of layer '0', but this recording has 'element'"):
+        mechanisms.assign(by_element)
 
 
 # ---- reliability ----------------------------------------------------------------------------------------------------
@@ -619,7 +824,10 @@ def test_without_labels_there_is_no_reliability(three_groups: Groups, make_recor
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "k-means"}, "method='k-means': expected one of 'kmeans', 'gmm', 'agglomerative' or a scikit-learn"),
+        (
+            {"method": "k-means"},
+            "method='k-means': expected one of 'kmeans', 'gmm', 'agglomerative' or a clusterer with",
+        ),
         ({"method": 3}, "method=3"),
         ({"method": DBSCAN}, "expected one of"),
         ({"reduce": "pca"}, "reduce='pca': expected one of 'top', 'agglomerate'"),
@@ -639,6 +847,21 @@ def test_without_labels_there_is_no_reliability(three_groups: Groups, make_recor
 def test_bad_input(three_groups: Groups, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         learnt(three_groups, **options)
+
+
+def test_bad_input_of_the_number_of_clusters(three_groups: Groups) -> None:
+    mechanisms = learnt(three_groups)
+    for chosen, numbers, method, message in (
+        (three_groups[0], range(3), None, "mechanisms is a Recording; expected what neucept.learn returns"),
+        (mechanisms, 5, None, "numbers=5: expected whole numbers to compare"),
+        (mechanisms, [2.5], None, "numbers=2.5: expected a whole number"),
+        (mechanisms, [2], "k-means", "method='k-means'.*Did you mean 'kmeans'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            choose_n_mechanisms(chosen, numbers, method)  # type: ignore[arg-type]
+    for V in (np.zeros(30), np.full((30, 2), np.nan), [["a", "b"]] * 30, None):
+        with pytest.raises(InputError, match=r"V has .*expected \(n, f\) finite numbers"):
+            one_mechanism(V)  # type: ignore[arg-type]
 
 
 def test_recordings_that_do_not_fit(three_groups: Groups, make_recording: Callable[..., Recording]) -> None:

@@ -1,14 +1,19 @@
 """Mechanisms: the different ways in which a network reaches one prediction, and how reliable each is."""
 
+from neucept.mechanisms.clustering import Clusterer
 from neucept.mechanisms.learning import choose_n_mechanisms, learn
 from neucept.mechanisms.mechanisms import Feature, Mechanisms
-from neucept.mechanisms.n_clusters import Choice, choose, one_mechanism
+from neucept.mechanisms.n_clusters import NumberOfClusters, choose, one_mechanism
 from neucept.mechanisms.reliability import wilson
+
+Choice = NumberOfClusters  # the name in neucept 0.1
 
 __all__ = [
     "Choice",
+    "Clusterer",
     "Feature",
     "Mechanisms",
+    "NumberOfClusters",
     "choose",
     "choose_n_mechanisms",
     "learn",

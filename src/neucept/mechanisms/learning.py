@@ -5,31 +5,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from sklearn.cluster import FeatureAgglomeration
 
 from neucept.discovery import CriticalNeurons
-from neucept.errors import InputError, closest
-from neucept.mechanisms.clustering import check_method, cluster
+from neucept.errors import InputError, check_whole, closest, one_of
+from neucept.mechanisms.clustering import METHODS, Method, check_method, cluster, cross_fitted_labels
 from neucept.mechanisms.mechanisms import Feature, Mechanisms, representatives
-from neucept.mechanisms.n_clusters import Choice, choose
-from neucept.mechanisms.reliability import cross_fitted_labels, reliability
+from neucept.mechanisms.n_clusters import NumberOfClusters, choose
+from neucept.mechanisms.reliability import reliability
 from neucept.recording import Recording
 
-Critical = CriticalNeurons | Mapping[str, Any]
+Critical = CriticalNeurons | Mapping[str, Any] | pd.DataFrame | np.ndarray | Sequence[int]
 REDUCTIONS = ("top", "agglomerate")
 
 
 def learn(
     recording: Recording,
     critical: Critical,
-    n_mechanisms: int | str = 5,
-    method: Any = "kmeans",
-    reduce: str = "top",
+    n_mechanisms: int | Literal["auto"] = 5,
+    method: Method = "kmeans",
+    reduce: Literal["top", "agglomerate"] = "top",
     compactness: int | Mapping[str, int] = 10,
-    samples: str | np.ndarray | None = None,
+    samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None = None,
     scale: bool = True,
     seed: int = 0,
     target: int | str | None = None,
@@ -41,24 +42,27 @@ def learn(
     Parameters
     ----------
     recording : Recording
-        Of `neucept.record`.
-    critical : CriticalNeurons, or mapping of layer to neuron numbers
-        Of `neucept.discover`; neurons given by hand are taken in their order.
+        From `neucept.record`.
+    critical : CriticalNeurons, ranking, or neurons
+        From `neucept.discover`. Also: the table of `neucept.rankings.rank` with one method; {layer: neuron numbers in
+        order, or a mask}; or such an array alone, where one layer was recorded. Neurons of a ranking, or given by
+        hand, are taken in their order.
     n_mechanisms : int or "auto"
-        K; ``auto`` takes what `choose_n_mechanisms` suggests.
-    method : {"kmeans", "gmm", "agglomerative"} or a scikit-learn clusterer
-        A clusterer of the user's decides on the number for itself.
+        The number of clusters K; ``auto`` takes what `choose_n_mechanisms` suggests and keeps the comparison in
+        ``Mechanisms.n_clusters``.
+    method : {"kmeans", "gmm", "agglomerative"} or Clusterer
+        A clusterer of scikit-learn, or of your own (see `neucept.mechanisms.Clusterer`), decides on the number itself.
     reduce : {"top", "agglomerate"}
-        ``top``: the first neurons of the ranking, one a group; those beyond the selection are warned of.
+        ``top``: the first neurons of the ranking, one per group; a warning counts those beyond the selection.
         ``agglomerate``: the selected neurons joined into at most v representatives by feature agglomeration.
     compactness : int or mapping
-        Representatives of each layer (v), one number or {layer: number}; layers not named there have 10.
+        Representatives per layer (v), one number or {layer: number}; 10 for layers that are not named.
     samples : {"predicted", "all"}, mask or row numbers, optional
         Inputs to cluster; by default those that the neurons were discovered on.
     scale : bool
         Divide neurons by their standard deviation, so that each counts the same.
     seed : int
-        Of the clustering.
+        Seed for the clustering.
     target : int or str, optional
         The class, where ``critical`` does not say it.
 
@@ -80,40 +84,27 @@ def learn(
     Mechanisms(2 of 'all inputs' by 3 neurons; 50%, 50%)
     """
     check_method(method)
-    if reduce not in REDUCTIONS:
-        raise InputError(f"reduce={reduce!r}: expected one of {', '.join(map(repr, REDUCTIONS))}.")
-    if n_mechanisms != "auto" and not _counts(n_mechanisms):
+    one_of("reduce", reduce, REDUCTIONS)
+    auto = isinstance(n_mechanisms, str) and n_mechanisms == "auto"
+    if not auto and not _counts(n_mechanisms):
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a number from 1 on, or 'auto'.")
+    neurons = _by_layer(recording, critical)
     number, name = _target(recording, critical, target)
-    rows = _rows(recording, critical, samples, number)
-    if n_mechanisms != "auto" and int(n_mechanisms) > len(rows):
+    as_discovered = samples is None
+    if samples is None and isinstance(critical, CriticalNeurons):
+        samples = critical.samples
+    rows = recording.samples(np.zeros(len(recording)) if number is None else number, samples)
+    if not auto and int(n_mechanisms) > len(rows):
         raise InputError(f"{n_mechanisms} mechanisms were asked of {len(rows)} inputs; ask for fewer.")
     if len(rows) < 2:
         raise InputError(f"{len(rows)} inputs to cluster; at least 2 are needed.")
-    sizes = _compactness(compactness, list(critical))
-    features = tuple(
-        feature
-        for layer in critical
-        for feature in _reduce(recording, critical[layer], layer, reduce, sizes[layer], rows)
-    )
-    if not features:
-        raise InputError(
-            "No neuron is selected at any layer, so there is nothing to agglomerate. Use reduce='top' (the ranking"
-            " holds all the same) or a lower precision: critical.at(precision=...)."
-        )
+    sizes = _compactness(compactness, list(neurons))
+    features = _features(recording, neurons, reduce, sizes, rows)
     values = representatives(recording, features, rows)
-    mean = values.mean(axis=0)
-    deviation = values.std(axis=0)
-    varies = deviation > 1e-9 * np.abs(values).max(axis=0)
-    divisor = np.where(varies, deviation, 1.0) if scale else np.ones(len(mean))
-    scaled = (values - mean) / divisor
-    if n_mechanisms == "auto":
-        K = choose(scaled, range(1, 11), method, seed).suggested
-    else:
-        K = int(n_mechanisms)
+    scaled, mean, divisor = _standardise(values, features, scale)
+    n_clusters = choose(scaled, range(1, 11), method, seed) if auto and isinstance(method, str) else None
+    K = n_clusters.suggested if n_clusters is not None else 1 if auto else int(n_mechanisms)
     labels, assigner = cluster(scaled, K, method, seed)
-    found = int(labels.max()) + 1
-    pooling = {layer: recording.pooling.get(layer, "auto") for layer in dict.fromkeys(f.layer for f in features)}
     mechanisms = Mechanisms(
         target=number,
         target_name=name,
@@ -125,61 +116,94 @@ def learn(
         mean=mean,
         scale=divisor,
         assigner=assigner,
-        pooling=pooling,
+        pooling={layer: recording.pooling.get(layer, "auto") for layer in dict.fromkeys(f.layer for f in features)},
+        n_clusters=n_clusters,
         settings={
-            "n_mechanisms": found,
+            "n_mechanisms": int(labels.max()) + 1,
             "method": method if isinstance(method, str) else repr(method),
             "reduce": reduce,
             "compactness": sizes,
             "scale": scale,
             "seed": seed,
-            "samples": samples if isinstance(samples, str) else "as discovered" if samples is None else "chosen",
+            "samples": samples if isinstance(samples, str) else "as discovered" if as_discovered else "chosen",
+            "output": str(recording.facts.get("output", "")),
         },
     )
-    known = recording.labels
-    if known is not None and number is not None:
-        if known.min() >= 0 and known.max() < len(recording.class_names):
-            return replace(mechanisms, reliability=reliability(recording, mechanisms))
-        warnings.warn(
-            f"Labels run from {known.min()} to {known.max()}, but the model has {len(recording.class_names)} classes:"
-            " no reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
-            stacklevel=2,
-        )
-    return mechanisms
+    return _with_reliability(mechanisms, recording)
 
 
 def choose_n_mechanisms(
     mechanisms: Mechanisms,
     numbers: Sequence[int] = range(1, 11),
-    method: Any = None,
+    method: Method | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> Choice:
-    """Guide to the number of mechanisms, on the neurons and inputs that some mechanisms were learnt on.
+) -> NumberOfClusters:
+    """Compare numbers of clusters, on the neurons and inputs that some mechanisms were learnt on.
 
     Parameters
     ----------
     mechanisms : Mechanisms
-        Of `neucept.learn`, with any number.
+        From `neucept.learn`, with any number.
     numbers : sequence of int
         The K to compare.
-    method : str or clusterer, optional
-        By default K-means, or the method of the mechanisms where it is one of the three named.
+    method : {"kmeans", "gmm", "agglomerative"} or Clusterer, optional
+        By default the method of the mechanisms where it is one of the three with a name, else K-means.
     seed : int
-        Of halvings and clusterings.
+        Seed for halvings and clusterings.
     progress : bool
         Show progress when it takes more than two seconds.
 
     Returns
     -------
-    Choice
+    NumberOfClusters
         Stability, silhouette and BIC for each K, the test against one single mechanism, and a suggestion.
+
+    Raises
+    ------
+    InputError
+        For what are no mechanisms, an unknown method, and numbers that are not whole and positive.
     """
+    if not isinstance(mechanisms, Mechanisms):
+        raise InputError(f"mechanisms is a {type(mechanisms).__name__}; expected what neucept.learn returns.")
     if method is None:
-        named = mechanisms.settings.get("method")
-        method = named if named in ("kmeans", "gmm", "agglomerative") else "kmeans"
+        known = mechanisms.settings.get("method")
+        method = known if known in METHODS else "kmeans"
     check_method(method)
-    return choose(mechanisms.scaled, numbers, method, seed, progress=progress)
+    if isinstance(numbers, str) or not np.iterable(numbers):
+        raise InputError(f"numbers={numbers!r}: expected whole numbers to compare, such as range(1, 11).")
+    compared = [check_whole("numbers", K) for K in numbers]
+    return choose(mechanisms.scaled, compared, method, seed, progress=progress)
+
+
+def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
+    """Read critical neurons, a ranking or neurons by hand as {layer: selection or neurons}."""
+    if isinstance(critical, pd.DataFrame):
+        lacking = [column for column in ("layer", "neuron", "method", "rank") if column not in critical]
+        methods = [] if lacking else list(critical["method"].unique())
+        if lacking or len(methods) != 1:
+            got = f"it lacks the column {lacking[0]!r}" if lacking else f"it has the methods {methods}"
+            raise InputError(
+                f"critical is a table, but not a ranking by one method: {got}. Give the rows of one method of what"
+                " neucept.rankings.rank returns: table[table.method == NAME]."
+            )
+        ordered = critical.sort_values("rank", kind="stable")
+        return {
+            layer: ordered.loc[ordered["layer"] == layer, "neuron"].to_numpy() for layer in critical["layer"].unique()
+        }
+    if isinstance(critical, Mapping):
+        return critical
+    if isinstance(critical, np.ndarray | list | tuple | range):
+        if len(recording.layers) == 1:
+            return {recording.layers[0]: critical}
+        raise InputError(
+            f"critical is one list of neurons, but {len(recording.layers)} layers were recorded: give"
+            f" {{layer: neurons}}, with layers among {', '.join(recording.layers)}."
+        )
+    raise InputError(
+        f"critical is a {type(critical).__name__}; expected what neucept.discover returns for one target, a ranking of"
+        " neucept.rankings.rank, or {layer: neuron numbers}."
+    )
 
 
 def _target(recording: Recording, critical: Critical, target: int | str | None) -> tuple[int | None, str]:
@@ -191,18 +215,12 @@ def _target(recording: Recording, critical: Critical, target: int | str | None) 
     return None, "all inputs"
 
 
-def _rows(recording: Recording, critical: Critical, samples: Any, number: int | None) -> np.ndarray:
-    if samples is None and isinstance(critical, CriticalNeurons):
-        samples = critical.samples
-    return recording.samples(np.zeros(len(recording)) if number is None else number, samples)
-
-
 def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str, int]:
     if isinstance(given, Mapping):
         for layer in given:
             if layer not in layers:
                 raise InputError(
-                    f"compactness= names layer '{layer}', which has no critical neurons.{closest(layer, layers)}"
+                    f"compactness= names layer '{layer}', which has no critical neurons.{closest(str(layer), layers)}"
                 )
         sizes = {layer: given.get(layer, 10) for layer in layers}
     else:
@@ -214,16 +232,33 @@ def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str,
 
 
 def _counts(value: Any) -> bool:
-    """Say whether a value is a whole number from 1 on."""
+    """Whether a value is a whole number from 1 on."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
-def _reduce(recording: Recording, found: Any, layer: str, reduce: str, size: int, rows: np.ndarray) -> list[Feature]:
-    if isinstance(critical_neurons := getattr(found, "neurons", None), np.ndarray):
+def _features(
+    recording: Recording, neurons: Mapping[str, Any], reduce: str, sizes: Mapping[str, int], rows: np.ndarray
+) -> tuple[Feature, ...]:
+    """Reduce the neurons of each layer to representatives."""
+    features: list[Feature] = []
+    for layer, given in neurons.items():
+        features += _reduce(recording, given, layer, reduce, sizes[layer], rows)
+    if not features:
+        raise InputError(
+            "No neuron is selected at any layer, so there is nothing to agglomerate. Use reduce='top' (the ranking"
+            " is valid all the same) or a lower precision: critical.at(precision=...)."
+            if reduce == "agglomerate"
+            else "critical holds no neuron of any layer; give at least one."
+        )
+    return tuple(features)
+
+
+def _reduce(recording: Recording, given: Any, layer: str, reduce: str, size: int, rows: np.ndarray) -> list[Feature]:
+    if isinstance(critical_neurons := getattr(given, "neurons", None), np.ndarray):
         selected = set(critical_neurons.tolist())
-        ordered = found.ranking[: len(found.representatives)] if reduce == "top" else critical_neurons
+        ordered = given.ranking[: len(given.representatives)] if reduce == "top" else critical_neurons
     else:
-        ordered = _by_hand(found, layer, recording.activations(layer).shape[1])
+        ordered = _by_hand(given, layer, recording.activations(layer).shape[1])
         selected = set(ordered.tolist())
     if reduce == "top":
         chosen = ordered[:size]
@@ -231,7 +266,7 @@ def _reduce(recording: Recording, found: Any, layer: str, reduce: str, size: int
         if beyond:
             warnings.warn(
                 f"{len(beyond)} of the {len(chosen)} neurons used at layer '{layer}' are beyond the selection, which"
-                f" has {len(selected)}: the precision asked does not cover them.",
+                f" has {len(selected)}: the guarantee does not cover them.",
                 stacklevel=4,
             )
         return [Feature(layer, (int(neuron),), int(neuron) in selected) for neuron in chosen]
@@ -249,8 +284,44 @@ def _by_hand(given: Any, layer: str, width: int) -> np.ndarray:
     neurons = np.asarray(given).ravel()
     if neurons.dtype == bool and len(neurons) == width:
         return np.flatnonzero(neurons)
-    wrong = neurons[(neurons < 0) | (neurons >= width) | (neurons != np.floor(neurons))]
-    if len(wrong) or neurons.dtype == bool:
-        got = f"neuron {wrong[0]} was given" if len(wrong) else f"a mask of {len(neurons)} was given"
-        raise InputError(f"Layer '{layer}' has {width} neurons, 0 to {width - 1}; {got}.")
-    return neurons.astype(np.intp)
+    if neurons.dtype.kind not in "iuf" and neurons.size:
+        got = f"a mask of {len(neurons)} was given" if neurons.dtype == bool else f"{neurons.flat[0]!r} was given"
+    elif len(wrong := neurons[(neurons < 0) | (neurons >= width) | (neurons != np.floor(neurons))]):
+        got = f"neuron {wrong[0]} was given"
+    elif len(np.unique(neurons)) < len(neurons):
+        twice = neurons[np.argmax([neuron in neurons[:i] for i, neuron in enumerate(neurons)])]
+        got = f"neuron {twice:.0f} was given twice"
+    else:
+        return neurons.astype(np.intp)
+    raise InputError(f"Layer '{layer}' has {width} neurons, 0 to {width - 1}; {got}.")
+
+
+def _standardise(
+    values: np.ndarray, features: tuple[Feature, ...], scale: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre values, and divide them by their deviation where asked; also the means and divisors."""
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(
+            f"Neuron {features[column].name} is {values[row, column]} at input {row} of those to cluster; leave that"
+            " input or neuron out."
+        )
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    varies = deviation > 1e-9 * np.abs(values).max(axis=0)
+    divisor = np.where(varies, deviation, 1.0) if scale else np.ones(len(mean))
+    return (values - mean) / divisor, mean, divisor
+
+
+def _with_reliability(mechanisms: Mechanisms, recording: Recording) -> Mechanisms:
+    """Add the reliability where the recording knows the true classes."""
+    labels = recording.labels
+    if labels is None or mechanisms.target is None:
+        return mechanisms
+    if labels.min() >= 0 and labels.max() < len(recording.class_names):
+        return replace(mechanisms, reliability=reliability(recording, mechanisms))
+    warnings.warn(
+        f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes: no"
+        " reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
+        stacklevel=3,
+    )
+    return mechanisms

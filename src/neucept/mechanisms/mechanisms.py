@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from torch import nn
 
 from neucept import storage
 from neucept.errors import InputError
-from neucept.mechanisms.assigners import ASSIGNERS, Assigner
+from neucept.mechanisms.clustering import ASSIGNERS, Assigner, OwnPredictions
+from neucept.mechanisms.n_clusters import NumberOfClusters
 from neucept.recording import Recording, record
-from neucept.recording.outputs import Output
+from neucept.recording.outputs import Output, recorded_output
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,23 @@ class Mechanisms:
     labels : array
         (m,) mechanism C of each, 0 the largest; -1 where a clusterer assigned none.
     cross_fitted : array
-        (m,) mechanism of each by clusters found on the half of the inputs that it is not in; what reliability judges.
+        (m,) mechanism of each by the clusters of the half of the inputs that it is not in; what reliability judges.
     features : tuple of Feature
         The f representative neurons.
     values : array
         (m, f) their activations.
     mean, scale : array
-        (f,) what was subtracted and divided by before clustering.
+        (f,) what was subtracted, and what was divided by, before clustering.
     assigner : Assigner
         Assigns further inputs.
     pooling : mapping of str to str
-        How the layers' neurons were recorded.
+        How each layer's output became neurons, as in the recording.
     reliability : DataFrame or None
         See `neucept.reliability`; None where the recording has no labels.
     settings : mapping
         What the result depends on.
+    n_clusters : NumberOfClusters or None
+        The comparison that chose their number (``n_mechanisms="auto"``); None where the number was given.
     """
 
     target: int | None
@@ -93,6 +97,7 @@ class Mechanisms:
     pooling: Mapping[str, str] = field(default_factory=dict)
     reliability: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    n_clusters: NumberOfClusters | None = None
 
     def __len__(self) -> int:
         return int(self.labels.max()) + 1
@@ -132,7 +137,7 @@ class Mechanisms:
 
         Memberships are all zero for an input that the clusterer assigned to none.
         """
-        E = self.assigner.representation(self.scaled)
+        E = self.assigner.transform(self.scaled)
         return np.where(self.labels[:, None] < 0, 0.0, E)
 
     @cached_property
@@ -144,10 +149,10 @@ class Mechanisms:
         return self._typicality(self.distances, self.labels)
 
     @cached_property
-    def doubt(self) -> np.ndarray:
-        """Distance to its own mechanism over that to the nearest other, (m,): near 1 borderline; 0 with one mechanism.
+    def ambiguity(self) -> np.ndarray:
+        """Distance to the own mechanism divided by that to the nearest other, (m,): near 1 for a borderline input.
 
-        1 for an input that belongs to none.
+        0 where there is one mechanism alone; 1 for an input that belongs to none.
         """
         if len(self) < 2:
             return np.where(self.labels < 0, 1.0, 0.0)
@@ -158,16 +163,16 @@ class Mechanisms:
 
     def typical(self, mechanism: int, count: int = 8) -> np.ndarray:
         """Positions (in `samples`) of the most typical inputs of a mechanism, most typical first."""
-        mine = np.flatnonzero(self.labels == mechanism)
-        return mine[np.argsort(self.distances[mine, mechanism], kind="stable")[:count]]
+        inside = np.flatnonzero(self.labels == mechanism)
+        return inside[np.argsort(self.distances[inside, mechanism], kind="stable")[:count]]
 
     def borderline(self, mechanism: int, count: int = 8) -> np.ndarray:
         """Positions (in `samples`) of the inputs of a mechanism nearest to another one, the nearest first."""
-        mine = np.flatnonzero(self.labels == mechanism)
-        return mine[np.argsort(-self.doubt[mine], kind="stable")[:count]]
+        inside = np.flatnonzero(self.labels == mechanism)
+        return inside[np.argsort(-self.ambiguity[inside], kind="stable")[:count]]
 
     def separation(self) -> pd.DataFrame:
-        """How far each neuron sets each mechanism apart, (f, K): mean inside minus mean outside, in deviations."""
+        """How far each neuron sets each mechanism apart, (f, K): standardized mean difference, inside minus outside."""
         deviation = self._deviation
         columns = {}
         for mechanism in range(len(self)):
@@ -177,7 +182,7 @@ class Mechanisms:
         return pd.DataFrame(columns, index=[feature.name for feature in self.features])
 
     def table(self) -> pd.DataFrame:
-        """One row a mechanism: inputs, share, the neurons that set it apart, its reliability where labels are known."""
+        """One row per mechanism: inputs, share, the neurons that set it apart, its reliability if known."""
         apart = self.separation()
         table = pd.DataFrame({"mechanism": range(len(self)), "inputs": self.sizes, "share": self.shares})
         table["set apart by"] = [_deciding(apart[mechanism]) for mechanism in range(len(self))]
@@ -196,8 +201,10 @@ class Mechanisms:
         here = self.read(recording, self.samples)
         return bool(np.abs(here - self.values).max(initial=0.0) <= _ALIKE * np.abs(self.values).max(initial=0.0))
 
-    def assign(self, recording: Recording, samples: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Assign inputs to the mechanisms found.
+    def assign(
+        self, recording: Recording, samples: Literal["all"] | np.ndarray | Sequence[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Assign inputs to the mechanisms.
 
         Parameters
         ----------
@@ -210,16 +217,34 @@ class Mechanisms:
         Returns
         -------
         labels : array
-            (n,) mechanism of each, in the order of the row numbers.
+            (n,) mechanism of each, in the order of the row numbers; -1 for none, where the user's clusterer says so.
         typicality : array
             (n,) share of the mechanism's known inputs that lie at least as far out.
+
+        Raises
+        ------
+        InputError
+            When a layer was not recorded, or its neurons were made in another way.
         """
         rows = recording.samples(np.zeros(len(recording)), samples)
         if samples is not None and np.asarray(samples).dtype.kind in "iu":
             rows = np.asarray(samples)
+        for layer in self.layers:
+            ways = self.pooling.get(layer, "auto"), recording.pooling.get(layer, "auto")
+            if ways[0] != ways[1] and "auto" not in ways:
+                raise InputError(
+                    f"The mechanisms were learnt with neurons={ways[0]!r} of layer '{layer}', but this recording has"
+                    f" {ways[1]!r}; record the inputs in the same way."
+                )
         scaled = (self.read(recording, rows) - self.mean) / self.scale
-        labels = self.assigner.labels(scaled)
+        labels = self.assigner.predict(scaled)
         return labels, self._typicality(self.assigner.distances(scaled), labels)
+
+    @overload
+    def explain(self, inputs: Recording) -> pd.DataFrame: ...
+
+    @overload
+    def explain(self, inputs: Any, model: nn.Module, output: Output = None) -> pd.DataFrame: ...
 
     def explain(self, inputs: Any, model: nn.Module | None = None, output: Output = None) -> pd.DataFrame:
         """Explain single inputs: the mechanism, how typical it is, the neurons that decide, how reliable it is.
@@ -231,57 +256,67 @@ class Mechanisms:
         model : Module, optional
             Needed where inputs are not recorded yet.
         output : None, str, int or callable
-            As in `neucept.record`, for inputs that are not recorded yet.
+            As in `neucept.record`, for inputs that are not recorded yet; by default that of the recording which the
+            mechanisms were learnt on.
 
         Returns
         -------
         DataFrame
-            One row an input: prediction, mechanism, typicality (1 most typical), runner_up (the next mechanism, -1 if
-            none), doubt (near 1: between the two), deciding (the neurons that most set this mechanism apart, with the
-            input's values in deviations), and precision, low and high of the mechanism where labels were known.
+            One row per input: ``prediction``; ``mechanism`` (-1 for none); ``typicality`` (1 most typical);
+            ``runner_up`` (the nearest other mechanism, -1 where there is none); ``ambiguity`` (distance to the
+            mechanism divided by that to the runner-up, near 1 between the two); ``deciding`` (the neurons that most
+            set this mechanism apart, with the input's values in standard deviations); and ``precision``, ``low`` and
+            ``high`` of the mechanism where labels were known.
+
+        Raises
+        ------
+        InputError
+            Inputs without a model, or neurons or logits that a function made, which cannot be kept.
         """
-        if not isinstance(inputs, Recording):
-            if model is None:
-                raise InputError(
-                    "explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model)."
-                )
-            if "callable" in self.pooling.values():
-                raise InputError(
-                    "The neurons were recorded by a callable; record the inputs with it and give the Recording."
-                )
-            layers = list(self.pooling)
-            inputs = record(model, inputs, layers, neurons=dict(self.pooling), output=output, progress=False)
-        labels, typicality = self.assign(inputs)
-        scaled = (self.read(inputs) - self.values.mean(axis=0)) / self._deviation
-        distances = self.assigner.distances((self.read(inputs) - self.mean) / self.scale)
+        recording = inputs if isinstance(inputs, Recording) else self._record(inputs, model, output)
+        labels, typicality = self.assign(recording)
+        values = self.read(recording)
+        in_deviations = (values - self.values.mean(axis=0)) / self._deviation
+        distances = self.assigner.distances((values - self.mean) / self.scale)
         apart = self.separation()
-        names = self._class_names(inputs)
         rows = []
         for i, label in enumerate(labels):
             others = np.where(np.arange(len(self)) == label, np.inf, distances[i])
-            runner_up = int(others.argmin()) if len(self) > 1 else -1
-            strongest = apart[label].abs().to_numpy().argsort()[::-1][:5]
+            strongest = apart[label].abs().to_numpy().argsort()[::-1][:5] if label >= 0 else ()
+            alone = not np.isfinite(others).any()
+            ambiguity = 1.0 if label < 0 else float(distances[i, label] / max(others.min(), 1e-12))
             row: dict[str, Any] = {
-                "prediction": names[i],
+                "prediction": recording.class_names[recording.predictions[i]],
                 "mechanism": int(label),
                 "typicality": float(typicality[i]),
-                "runner_up": runner_up,
-                "doubt": float(distances[i, label] / max(others.min(), 1e-12)) if len(self) > 1 else 0.0,
-                "deciding": ", ".join(f"{apart.index[f]} ({scaled[i, f]:+.1f})" for f in strongest),
+                "runner_up": -1 if alone else int(others.argmin()),
+                "ambiguity": 0.0 if alone else ambiguity,
+                "deciding": ", ".join(f"{apart.index[f]} ({in_deviations[i, f]:+.1f})" for f in strongest),
             }
             if self.reliability is not None:
                 known = self.reliability[self.reliability["mechanism"] == label]
-                row |= {name: float(known[name].iloc[0]) for name in ("precision", "low", "high")}
+                row |= {name: float(known[name].iloc[0]) if len(known) else np.nan for name in _PRECISION}
             rows.append(row)
         return pd.DataFrame(rows)
 
     def save(self, path: str | Path) -> Path:
-        """Write to a folder; `Mechanisms.open` reads it. A clusterer of the user's is kept as the clusters it found."""
-        kind = next(name for name, cls in ASSIGNERS.items() if isinstance(self.assigner, cls))
+        """Write to a folder; `Mechanisms.open` reads it.
+
+        A clusterer of your own cannot be saved, only its clusters; where it predicts, a warning says that the opened
+        mechanisms assign new inputs by their nearest known inputs instead.
+        """
+        if isinstance(self.assigner, OwnPredictions):
+            warnings.warn(
+                f"{type(self.assigner.clusterer).__name__} is not saved, only its clusters: when opened, the mechanisms"
+                " assign new inputs by the nearest known input, not by its predict.",
+                stacklevel=2,
+            )
+        chosen = self.n_clusters
         facts = {
-            "assigner": kind,
+            "assigner": next(name for name, cls in ASSIGNERS.items() if isinstance(self.assigner, cls)),
             "features": [[f.layer, list(f.neurons), f.selected] for f in self.features],
             "reliability": None if self.reliability is None else self.reliability.to_dict("list"),
+            "n_clusters": chosen and {**vars(chosen), "table": chosen.table.to_dict("list")},
             **{name: getattr(self, name) for name in ("target", "target_name")},
             **{name: dict(getattr(self, name)) for name in ("pooling", "settings")},
         }
@@ -294,16 +329,36 @@ class Mechanisms:
         """Open what `save` wrote."""
         with storage.opened(path, "Mechanisms") as (facts, arrays):
             parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
-            assigner = ASSIGNERS[facts.pop("assigner")](**parts)
-            features = tuple(Feature(layer, tuple(neurons), chosen) for layer, neurons, chosen in facts.pop("features"))
-            known = facts.pop("reliability")
+            if "found" in parts:  # as neucept 0.1 called them
+                parts["labels"] = parts.pop("found")
+            known, chosen = facts.pop("reliability"), facts.pop("n_clusters", None)
+            if known is not None and "rest" not in known:  # neucept 0.1 did not keep it
+                known["rest"] = _rest(np.array(known["judged"]), np.array(known["precision"]))
             fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
             return cls(
-                assigner=assigner,
-                features=features,
-                reliability=None if known is None else pd.DataFrame(known),
-                **fields,
+                **fields
+                | {
+                    "assigner": ASSIGNERS[fields.pop("assigner")](**parts),
+                    "features": tuple(Feature(layer, tuple(n), chosen) for layer, n, chosen in fields.pop("features")),
+                    "reliability": None if known is None else pd.DataFrame(known),
+                    "n_clusters": chosen and NumberOfClusters(**{**chosen, "table": pd.DataFrame(chosen["table"])}),
+                }
             )
+
+    def _record(self, inputs: Any, model: nn.Module | None, output: Output) -> Recording:
+        """Record inputs as those were that the mechanisms were learnt on."""
+        if model is None:
+            raise InputError(
+                "explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model)."
+            )
+        if "callable" in self.pooling.values():
+            raise InputError(
+                "The neurons were recorded with a callable, which is not kept; record the inputs with it and give the"
+                " Recording."
+            )
+        output = recorded_output(self.settings, output)
+        neurons = dict(self.pooling)
+        return record(model, inputs, list(neurons), neurons=neurons, output=output, progress=False)
 
     @cached_property
     def _deviation(self) -> np.ndarray:
@@ -311,20 +366,18 @@ class Mechanisms:
         varies = deviation > 1e-9 * np.abs(self.values).max(axis=0, initial=0.0)
         return np.where(varies, deviation, 1.0)
 
-    def _class_names(self, recording: Recording) -> list[str]:
-        return [recording.class_names[number] for number in recording.predictions]
-
     def _typicality(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
         result = np.zeros(len(labels))
         for mechanism in range(len(self)):
             known = np.sort(self.distances[self.labels == mechanism, mechanism])
-            mine = labels == mechanism
-            nearer = np.searchsorted(known, distances[mine, mechanism] * (1 - 1e-9), side="left")
-            result[mine] = (len(known) - nearer) / max(len(known), 1)
+            members = labels == mechanism
+            nearer = np.searchsorted(known, distances[members, mechanism] * (1 - 1e-9), side="left")
+            result[members] = (len(known) - nearer) / max(len(known), 1)
         return result
 
 
 _ALIKE = 0.02  # of the largest value: for other batch sizes, devices and precisions, but not for another input
+_PRECISION = ("precision", "low", "high")
 _ARRAYS = ("samples", "labels", "cross_fitted", "values", "mean", "scale")
 
 
@@ -340,6 +393,13 @@ def representatives(recording: Recording, features: tuple[Feature, ...], rows: n
         members = Z[:, list(feature.neurons)] if rows is None else Z[np.ix_(rows, np.array(feature.neurons))]
         columns.append(members.mean(axis=1, dtype=np.float64))
     return np.stack(columns, axis=1)
+
+
+def _rest(judged: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Precision of all other mechanisms together, for each of K."""
+    hits = np.where(judged > 0, judged * precision, 0.0)
+    others = judged.sum() - judged
+    return np.where(others > 0, (hits.sum() - hits) / np.maximum(others, 1), np.nan)
 
 
 def _deciding(column: pd.Series, count: int = 3) -> str:

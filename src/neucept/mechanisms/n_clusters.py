@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import diptest
 import numpy as np
@@ -16,7 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
-from neucept.mechanisms.clustering import cluster
+from neucept.errors import InputError, check_whole
+from neucept.mechanisms.clustering import Method, cluster
 from neucept.progress import progress as show_progress
 
 ALPHA = 0.05  # level of the test against one single mechanism
@@ -25,20 +25,20 @@ MOST_INPUTS = 3000  # silhouettes grow with the square of the inputs
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A guide to the number of mechanisms.
+class NumberOfClusters:
+    """How many clusters, and so mechanisms, the inputs form.
 
     Attributes
     ----------
     table : DataFrame
-        A row a number K: ``mechanisms``, ``stability`` (mean adjusted Rand index of two clusterings, each found on
-        another half of the inputs), ``stability_low`` and ``stability_high`` (the middle 90% over the halvings),
-        ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better).
+        One row per number of clusters K: ``mechanisms`` (K), ``stability`` (mean adjusted Rand index of two
+        clusterings, each fitted on another half of the inputs), ``stability_low`` and ``stability_high`` (the middle
+        90% over the halvings), ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better).
     p_one : float
         P-value of the hypothesis that there is one single mechanism, see `one_mechanism`.
     suggested : int
-        1 where one mechanism cannot be refuted at 5%, or where no other number could be compared; otherwise, of the
-        numbers that are stable, the one with the best silhouette (2 where none is stable).
+        1 where a single mechanism cannot be rejected at 5%, or where no other number could be compared; otherwise, of
+        the numbers that are stable, the one with the best silhouette (2 where none is stable).
     """
 
     table: pd.DataFrame
@@ -48,9 +48,9 @@ class Choice:
     def __str__(self) -> str:
         p_one = f"p = {self.p_one:.2g}" if self.p_one >= 1e-3 else "p < 0.001"
         if self.suggested == 1 and self.p_one <= ALPHA:
-            return f"More than one mechanism ({p_one}), but inputs are too few, or the numbers given, to say how many."
+            return f"More than one mechanism ({p_one}), but too few inputs, or numbers to compare, to say how many."
         if self.suggested == 1:
-            return f"One single mechanism cannot be refuted (p = {self.p_one:.2g}): there may be only one way."
+            return f"A single mechanism cannot be rejected (p = {self.p_one:.2g}): there may be only one."
         row = self.table.set_index("mechanisms").loc[self.suggested]
         shaky = "" if row["stability"] >= STABLE else " No number of clusters is stable."
         return (
@@ -60,27 +60,33 @@ class Choice:
 
 
 def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
-    """Test the hypothesis that inputs form one single cloud.
+    """Test the hypothesis that the inputs form one single cloud.
 
     Along every direction a single cloud has one mode. One half of the inputs proposes a direction: of those that best
     separate some clusters from the others (linear discriminants, K-means with 2 to ``most`` centres), the one along
-    which that half looks least like one mode. The other half is projected on it and Hartigan's dip test judges whether
-    it has one mode. Both ways, corrected for the two. The test is conservative: to see a small cluster beside a large
-    one (15% of the inputs, say) it takes thousands of inputs. Neurons that saturate have two modes each.
+    which that half looks least like one mode. The other half is projected on it, and Hartigan's dip test judges whether
+    it has one mode. This is done both ways, and the p-value is corrected for the two tests. The test is conservative:
+    to see a small cluster beside a large one (15% of the inputs, say), it needs thousands of inputs. Neurons that
+    saturate have two modes each.
 
     Parameters
     ----------
     V : array
         (n, f) scaled neurons.
     seed : int
-        Of the halves.
+        Seed for the halves.
     most : int
-        Most centres.
+        Largest number of centres.
 
     Returns
     -------
     float
         P-value; 1 where there are too few inputs to say (fewer than 20).
+
+    Raises
+    ------
+    InputError
+        When V is no table of finite numbers.
 
     References
     ----------
@@ -93,38 +99,46 @@ def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
     >>> one_mechanism(cloud) > 0.05, one_mechanism(cloud + 5 * (np.arange(300)[:, None] % 2)) < 0.001
     (True, True)
     """
+    V = np.asarray(V)
+    if V.ndim != 2 or V.dtype.kind not in "biuf" or not np.isfinite(V).all():
+        raise InputError(f"V has shape {V.shape} and type {V.dtype}; expected (n, f) finite numbers.")
+    check_whole("most", most, 2)
     if len(V) < 20:
         return 1.0
     order = np.random.default_rng(seed).permutation(len(V))
     halves = order[: len(V) // 2], order[len(V) // 2 :]
     best = 1.0
-    for found_on, judged_on in (halves, halves[::-1]):
-        directions = _directions(V[found_on], most, seed)
+    for fitted, judged in (halves, halves[::-1]):
+        directions = _directions(V[fitted], most, seed)
         if directions:  # none where all inputs are the same
-            direction = max(directions, key=lambda d: float(diptest.dipstat(V[found_on] @ d)))
-            best = min(best, float(diptest.diptest(V[judged_on] @ direction)[1]))
+            direction = max(directions, key=lambda d: float(diptest.dipstat(V[fitted] @ d)))
+            best = min(best, float(diptest.diptest(V[judged] @ direction)[1]))
     return min(2 * best, 1.0)
 
 
 def choose(
-    V: np.ndarray, numbers: Sequence[int], method: Any, seed: int = 0, halvings: int = 10, progress: bool = True
-) -> Choice:
-    """Compare numbers of mechanisms.
+    V: np.ndarray, numbers: Sequence[int], method: Method, seed: int = 0, halvings: int = 10, progress: bool = True
+) -> NumberOfClusters:
+    """Compare numbers of clusters.
 
     Parameters
     ----------
     V : array
         (n, f) scaled neurons.
     numbers : sequence of int
-        The K to compare; those that leave fewer than ten inputs a cluster in a half are left out.
-    method : str or clusterer
+        The K to compare; those that leave fewer than ten inputs per cluster in a half are left out.
+    method : {"kmeans", "gmm", "agglomerative"} or Clusterer
         As in `neucept.learn`.
     seed : int
-        Of halvings and clusterings.
+        Seed for halvings and clusterings.
     halvings : int
         How many times the inputs are halved for the stability.
     progress : bool
         Show progress when it takes more than two seconds.
+
+    Returns
+    -------
+    NumberOfClusters
     """
     rng = np.random.default_rng(seed)
     if len(V) > MOST_INPUTS:
@@ -136,7 +150,7 @@ def choose(
             agreement = []
             for _ in range(halvings):
                 order = rng.permutation(len(V))
-                parts = [cluster(V[half], K, method, seed)[1].labels(V) for half in np.array_split(order, 2)]
+                parts = [cluster(V[half], K, method, seed)[1].predict(V) for half in np.array_split(order, 2)]
                 agreement.append(adjusted_rand_score(*parts))
             labels, _ = cluster(V, K, method, seed)
             rows.append(
@@ -162,7 +176,7 @@ def choose(
         suggested = 2
     else:
         suggested = int(stable["mechanisms"].to_numpy()[stable["silhouette"].to_numpy().argmax()])
-    return Choice(table, p, suggested)
+    return NumberOfClusters(table, p, suggested)
 
 
 def _directions(V: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
