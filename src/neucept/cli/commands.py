@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -157,16 +156,11 @@ def run(
             draws=draws,
             seed=seed,
         )
-        guide = None
-        if n_mechanisms is None:
-            guide = _guide(recording, critical, compactness, seed)
-            console.print(str(guide), markup=False)
-            n_mechanisms = guide.suggested
-        found = neucept.learn(recording, critical, n_mechanisms=n_mechanisms, compactness=compactness, seed=seed)
+        asked: int | Literal["auto"] = "auto" if n_mechanisms is None else n_mechanisms
+        found = neucept.learn(recording, critical, n_mechanisms=asked, compactness=compactness, seed=seed)
+        guide = found.n_clusters or neucept.choose_n_mechanisms(found, seed=seed)
         print_results(critical, found)
-        if guide is None:
-            guide = neucept.choose_n_mechanisms(found, seed=seed)
-            console.print(f"How many mechanisms? {guide}", markup=False)
+        console.print(f"How many mechanisms? {guide}", markup=False)
         neucept.report(recording, critical, found, data=subject.pictures, model=subject.network, guide=guide, path=page)
         say_where([page, *write_tables(page, critical=critical.table(), mechanisms=found.table())])
 
@@ -227,13 +221,3 @@ def calibrate(
         table = table[[*first, *(column for column in table if column not in first)]]
         write_calibrations(calibrations, widths, precision, recording.class_names[number], page)
         say_where([page, *write_tables(page, calibration=table)])
-
-
-def _guide(
-    recording: neucept.Recording, critical: neucept.CriticalNeurons, compactness: int, seed: int
-) -> neucept.Choice:
-    """Guide to the number of mechanisms, on the neurons that they are learnt on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what there is to warn of is said when the mechanisms are learned
-        one = neucept.learn(recording, critical, n_mechanisms=1, compactness=compactness, seed=seed)
-    return neucept.choose_n_mechanisms(one, seed=seed)

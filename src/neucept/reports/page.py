@@ -72,7 +72,8 @@ def report(
     model : Module, optional
         For the regions that neurons respond to, and for sufficiency by replacing neurons; left as it was found.
     guide : Choice, optional
-        Of `neucept.choose_n_mechanisms`, which is called by default.
+        From `neucept.choose_n_mechanisms`. By default the comparison that chose their number
+        (``n_mechanisms="auto"``), or a new one.
     sufficiency : DataFrame, optional
         Of `neucept.evaluation.sufficiency`, which is called by default (not for an array target).
     title : str, optional
@@ -112,7 +113,7 @@ def report(
         output = recorded_output(recording.facts, output)
     check_aligned(recording, mechanisms.layers, model, pictures, output)
     if guide is None:
-        guide = choose_n_mechanisms(mechanisms, progress=progress)
+        guide = mechanisms.n_clusters or choose_n_mechanisms(mechanisms, progress=progress)
     if sufficiency is None and critical.target is not None:
         sufficiency = measure_sufficiency(recording, critical, model=model, data=data, output=output, progress=progress)
     found = find_pathways(pathways, mechanisms, model, data, output, progress)
