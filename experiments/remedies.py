@@ -20,10 +20,9 @@ import numpy as np
 from promise import load
 
 import neucept
-from neucept.calibration.local_fdr import proportions, select
+from neucept.calibration.local_fdr import proportions
 from neucept.calibration.simulation import plant
-from neucept.knockoffs import knockoff_statistics, prepare
-from neucept.knockoffs import select as select_by_threshold
+from neucept.knockoffs import knockoff_statistics, largest_set, prepare, select
 
 RESULTS = Path(__file__).parent / "results" / "remedies.json"
 CELLS = [
@@ -58,7 +57,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict:
         rng = np.random.default_rng(1)
         W = knockoff_statistics(prepared.Z, planted.Y, sampler=sampler, draws=1, rng=rng, groups=groups)[0]
         for q in QS:
-            keep(name, np.array([select_by_threshold(w, q) for w in W]), planted.null, q)
+            keep(name, np.array([select(w, q) for w in W]), planted.null, q)
     for name, columns in {
         "calibrated, knockoffs alone": KNOCKOFFS,
         "calibrated, network alone": NETWORK,
@@ -66,7 +65,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict:
     }.items():
         variant = replace(calibration, evidence=calibration.evidence[..., columns])
         for q in QS:
-            keep(name, np.array([select(row, variant.level(q)) for row in variant.judged]), variant.null, q)
+            keep(name, np.array([largest_set(row, variant.level(q)) for row in variant.judged]), variant.null, q)
     return result
 
 

@@ -16,9 +16,8 @@ from networks import TASKS, pairs, recorded
 
 import neucept
 from neucept.calibration.calibration import gather
-from neucept.calibration.local_fdr import select
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
-from neucept.knockoffs import prepare
+from neucept.knockoffs import largest_set, prepare
 
 TITLE = "Several responses at once"
 CLAIM = "Nothing: the paper leaves equation (3), which has several responses, aside as too costly."
@@ -54,7 +53,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         for way, join in WAYS.items():
             joined = join(probabilities)
             for q in QS:
-                mask = select(joined, calibration.level(q))
+                mask = largest_set(joined, calibration.level(q))
                 rates = float(mask[null].sum() / max(mask.sum(), 1)), float(mask[~null].mean())
                 found.setdefault(f"{way} {q}", []).append(rates)
     return {key: np.mean(values, axis=0).round(4).tolist() for key, values in found.items()}

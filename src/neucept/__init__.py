@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from neucept import rankings
     from neucept.calibration import Calibration, calibrate
     from neucept.comparison import Comparison, compare
-    from neucept.discovery import CriticalNeurons, NothingSelectedWarning, Promise, Selection, discover
+    from neucept.discovery import CriticalNeurons, Guarantee, NothingSelectedWarning, Promise, Selection, discover
     from neucept.errors import InputError
     from neucept.evaluation import ablation, metrics
     from neucept.evaluation.sufficiency import sufficiency
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "neucept.calibration": ("Calibration", "calibrate"),
     "neucept.comparison": ("Comparison", "compare"),
-    "neucept.discovery": ("CriticalNeurons", "NothingSelectedWarning", "Promise", "Selection", "discover"),
+    "neucept.discovery": ("CriticalNeurons", "Guarantee", "NothingSelectedWarning", "Promise", "Selection", "discover"),
     "neucept.errors": ("InputError",),
     "neucept.evaluation.sufficiency": ("sufficiency",),
     "neucept.mechanism_pathways": ("MechanismPathways", "trace_pathways"),
@@ -47,6 +47,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "CriticalNeurons",
+    "Guarantee",
     "InputError",
     "MechanismPathways",
     "Mechanisms",

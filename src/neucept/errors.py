@@ -6,7 +6,7 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 _Name = TypeVar("_Name", bound=str)
@@ -109,6 +109,23 @@ def check_real(name: str, value: Any, least: float, below: float = math.inf, abo
             f"{name}={value!r}: expected a number {bounds}{f', below {below:g}' if below < math.inf else ''}."
         )
     return float(value)
+
+
+def check_has(name: str, value: Any, needed: Sequence[str], role: str) -> None:
+    """Raise an InputError that names what an object lacks to play a role.
+
+    Examples
+    --------
+    >>> check_has("sampler", 3, ["fit", "draw"], "a sampler")
+    Traceback (most recent call last):
+    ...
+    neucept.errors.InputError: sampler=3 has no 'fit' and no 'draw', which a sampler needs.
+    """
+    lacking = [attribute for attribute in needed if not hasattr(value, attribute)]
+    if lacking:
+        raise InputError(f"{name}={value!r} has no {' and no '.join(map(repr, lacking))}, which {role} needs.")
+    if isinstance(value, type):
+        raise InputError(f"{name}={value.__name__} is a class; expected an object, such as {value.__name__}().")
 
 
 def one_of(name: str, value: _Name, options: Iterable[str]) -> _Name:

@@ -160,7 +160,7 @@ def test_a_calibrated_run_says_what_its_precision_is_worth(workshop: Path, tmp_p
     assert result.exit_code == 0, said(result)
     assert "Precision checked on the layers themselves" in said(result)
     critical = pd.read_csv(tmp_path / "critical.csv")
-    assert critical["null_probability"].between(0, 1).all()
+    assert critical["local_fdr"].between(0, 1).all()
     assert "responses with known critical" in (tmp_path / "report.html").read_text()
     assert "Precision checked" not in said(run(workshop, "--out", tmp_path, *options))
 

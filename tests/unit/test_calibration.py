@@ -11,8 +11,9 @@ from neucept.calibration import calibration as module
 from neucept.calibration.calibration import calibrate_neurons
 from neucept.calibration.grouping import candidates, resolution
 from neucept.calibration.importance import importance
-from neucept.calibration.local_fdr import group_importance, proportions, select
+from neucept.calibration.local_fdr import group_importance, proportions
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, plant
+from neucept.knockoffs import largest_set
 
 
 def neurons(n: int = 1200, p: int = 30, seed: int = 0) -> np.ndarray:
@@ -103,7 +104,7 @@ def test_select_is_the_largest_set_of_that_mean() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         probability = rng.random(15) ** 2
-        mask = select(probability, 0.1)
+        mask = largest_set(probability, 0.1)
         assert not mask.any() or probability[mask].mean() <= 0.1
         if not mask.all():
             more = np.append(probability[mask], probability[~mask].min())
@@ -152,7 +153,7 @@ def test_levels_grow_with_q_and_never_pass_it(calibration: Calibration) -> None:
 
 def test_table_counts_what_is_selected(calibration: Calibration) -> None:
     table = calibration.table(0.8).set_index("family")
-    masks = np.array([select(row, calibration.level(1 - 0.8)) for row in calibration.judged])
+    masks = np.array([largest_set(row, calibration.level(1 - 0.8)) for row in calibration.judged])
     false, power = proportions(masks, calibration.null)
     assert table.loc["all", "precision"] == pytest.approx(1 - false.mean())
     assert table.loc["all", "power"] == pytest.approx(np.nanmean(power))
@@ -189,7 +190,7 @@ def test_a_neuron_that_is_silent_where_responses_are_planted(monkeypatch) -> Non
     Z[:, 5] = np.where(np.arange(800) == np.setdiff1d(np.arange(800), chosen)[0], 1.0, 0.0)
     recording = neucept.Recording({"hidden": Z}, Z[:, :2], None, ("a", "b"))
     found = neucept.discover(recording, Z[:, 0] + Z[:, 1], draws=2, progress=False)["hidden"]
-    assert {0, 1} <= set(found.neurons) and found.null_probability[5] > 0.5
+    assert {0, 1} <= set(found.neurons) and found.local_fdr[5] > 0.5
 
 
 def test_what_is_calibrated_is_what_is_looked_at(recording) -> None:  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neucept import CriticalNeurons, InputError, NothingSelectedWarning, Recording, discover
+from neucept import CriticalNeurons, Guarantee, InputError, NothingSelectedWarning, Recording, discover
+from neucept.knockoffs import EValues, Frequency, OneDraw
+from neucept.knockoffs.statistics import Marginal
 
 pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
 QUIET: dict[str, Any] = {"draws": 5, "progress": False, "calibration": None}  # knockoffs alone
@@ -155,7 +158,7 @@ def test_a_lower_precision_selects_no_less_from_one_draw(planted: Recording) -> 
 def test_frequency_promises_nothing(planted: Recording) -> None:
     critical = discover(planted, 1, samples="all", aggregate="frequency", **QUIET)["late"]
     assert set(critical.neurons) == set(np.flatnonzero(critical.frequency > 0.5)) and len(critical.neurons)
-    assert critical.promise.claim.startswith("No promise")
+    assert critical.promise.claim.startswith("No guarantee")
     assert "e-values" in discover(planted, 1, samples="all", **QUIET)["late"].promise.claim
 
 
@@ -364,12 +367,12 @@ def calibrated() -> tuple[Recording, CriticalNeurons]:
 def test_calibrated_selections_may_be_small(calibrated: tuple[Recording, CriticalNeurons]) -> None:
     found = calibrated[1]["hidden"]
     assert set(found.ranking[:4]) == {0, 1, 2, 3} == set(found.neurons)  # equation (9) cannot select fewer than ten
-    assert found.null_probability is not None and found.importance is not None
-    assert ((found.null_probability >= 0) & (found.null_probability <= 1)).all()
-    assert found.null_probability[:4].max() < 0.1 and found.null_probability[4:].min() > 0.5
+    assert found.local_fdr is not None and found.importance is not None
+    assert ((found.local_fdr >= 0) & (found.local_fdr <= 1)).all()
+    assert found.local_fdr[:4].max() < 0.1 and found.local_fdr[4:].min() > 0.5
     sizes = [len(found.at(precision).neurons) for precision in (0.99, 0.9, 0.7, 0.5)]
     assert sizes == sorted(sizes)
-    assert "planted" in found.promise.claim
+    assert "simulated" in found.guarantee.claim and found.promise == found.guarantee
 
 
 def test_calibrated_results_are_saved(calibrated: tuple[Recording, CriticalNeurons], tmp_path: Path) -> None:
@@ -389,5 +392,130 @@ def test_a_calibrated_target_does_not_depend_on_the_others(calibrated: tuple[Rec
         mine = alone["hidden"]
         np.testing.assert_allclose(together.statistics, mine.statistics, atol=1e-9)
         np.testing.assert_allclose(together.importance, mine.importance, atol=1e-3)
-        np.testing.assert_allclose(together.null_probability, mine.null_probability, atol=0.02)
+        np.testing.assert_allclose(together.local_fdr, mine.local_fdr, atol=0.02)
         np.testing.assert_array_equal(together.neurons, mine.neurons)
+
+
+# ---- rules, samplers and statistics of the user's own ----------------------------------------------------------------
+
+
+class Best:
+    """Select the k neurons with the largest mean statistic."""
+
+    name = "best"
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        return np.isin(np.arange(W.shape[1]), np.argsort(-W.mean(axis=0))[: self.k])
+
+    def guarantee(self, precision: float) -> Guarantee:
+        return Guarantee(precision, f"No guarantee: {self.k} neurons are always selected.", "")
+
+
+def test_a_rule_of_the_users_own_decides(planted: Recording, tmp_path: Path) -> None:
+    critical = discover(planted, 1, samples="all", aggregate=Best(7), draws=3, progress=False)  # calibrates nothing
+    assert critical.settings["aggregate"] == "best" and critical.settings["calibration"] is None
+    for selection in critical.values():
+        assert len(selection.neurons) == 7
+        assert set(selection.neurons) == set(np.argsort(-selection.mean_statistic)[:7])
+        assert selection.guarantee.claim.startswith("No guarantee: 7") and selection.calibration is None
+    path = critical.save(tmp_path / "critical")
+    with pytest.raises(InputError, match=r"selected by the rule 'best': give that object, .*rule="):
+        CriticalNeurons.open(path)
+    with pytest.raises(InputError, match="selected by the rule 'best'"):
+        CriticalNeurons.open(path, rule=EValues())
+    opened = CriticalNeurons.open(path, rule=Best(7))
+    for layer in critical:
+        np.testing.assert_array_equal(opened[layer].neurons, critical[layer].neurons)
+
+
+def test_rules_as_objects_are_those_of_their_names(planted: Recording, tmp_path: Path) -> None:
+    for name, rule, draws in [("evalue", EValues(), 5), ("frequency", Frequency(), 5), ("evalue", OneDraw(), 1)]:
+        settings: dict[str, Any] = QUIET | {"samples": "all", "draws": draws}
+        by_name, by_object = (discover(planted, 1, aggregate=given, **settings) for given in (name, rule))
+        opened = CriticalNeurons.open(by_object.save(tmp_path / "critical"))
+        for layer in by_name:
+            np.testing.assert_array_equal(by_object[layer].neurons, by_name[layer].neurons)
+            np.testing.assert_array_equal(opened[layer].neurons, by_name[layer].neurons)
+            assert opened[layer].guarantee == by_object[layer].guarantee == by_name[layer].guarantee
+            assert opened[layer].rule == rule
+
+
+def test_results_of_version_0_1_open_again(calibrated: tuple[Recording, CriticalNeurons], tmp_path: Path) -> None:
+    """They called the local false discovery rate null_probability, and named how draws were joined, not the rule."""
+    critical = calibrated[1]
+    facts = critical.save(tmp_path / "critical") / "facts.json"
+    index = json.loads(facts.read_text())
+    index["facts"]["layers"] = [[layer, precision, "evalue"] for layer, precision, _ in index["facts"]["layers"]]
+    index["arrays"] = {name.replace("local_fdr/", "null_probability/"): file for name, file in index["arrays"].items()}
+    facts.write_text(json.dumps(index))
+    opened = CriticalNeurons.open(facts.parent)["hidden"]
+    np.testing.assert_array_equal(opened.local_fdr, critical["hidden"].local_fdr)
+    np.testing.assert_array_equal(opened.neurons, critical["hidden"].neurons)
+
+
+class Independent:
+    """Knockoffs of independent neurons: each permuted."""
+
+    def fit(self, Z: np.ndarray) -> None:
+        pass
+
+    def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rng.permuted(Z, axis=0)
+
+
+def correlation(Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.abs(Z.T @ y) / len(y) - np.abs(Zk.T @ y) / len(y)
+
+
+def test_samplers_and_statistics_of_the_users_own(planted: Recording, tmp_path: Path) -> None:
+    groups = np.arange(40) // 2
+    for options in ({"sampler": Independent()}, {"statistic": correlation}, {"statistic": Marginal()}):
+        found = discover(planted, 1, layers=["late"], samples="all", precision=0.8, **QUIET, **options)
+        assert np.mean(found["late"].ranking[:10] < 20) > 0.8
+        (given,) = options
+        assert found.settings[given] == {"sampler": "Independent", "statistic": found.settings["statistic"]}[given]
+        assert CriticalNeurons.open(found.save(tmp_path / "critical")).settings == found.settings
+        paired = discover(planted, 1, layers=["late"], samples="all", groups=groups, **QUIET, **options)["late"]
+        assert len(paired.representatives) == 20 and paired.mean_statistic[:10].min() > 0
+    rows, gram = (
+        discover(planted, 1, layers=["late"], samples="all", statistic=s, **QUIET)["late"].mean_statistic
+        for s in (correlation, Marginal())
+    )
+    assert np.corrcoef(rows, gram)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": correlation}, "has no 'fit' and no 'draw', which a sampler"),
+        ({"sampler": Independent}, r"sampler=Independent is a class; expected an object, such as Independent\(\)"),
+        ({"statistic": Independent()}, "can neither be called with"),
+        ({"aggregate": Independent()}, "has no 'select' and no 'guarantee', which a rule needs"),
+        ({"aggregate": OneDraw()}, "draws=5: the rule 'one_draw' can use 1 at most"),
+        ({"aggregate": 3}, "aggregate=3 has no 'select'"),
+        ({"statistic": None}, "statistic=None"),
+    ],
+)
+def test_what_is_missing_is_named(planted: Recording, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        discover(planted, 1, **QUIET, **options)
+
+
+def test_what_parts_return_is_checked(planted: Recording) -> None:
+    class Wide(Independent):
+        def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            return np.hstack([Z, Z])
+
+    class Numbers(Best):
+        def select(self, W: np.ndarray, q: float) -> np.ndarray:
+            return np.arange(3)
+
+    with pytest.raises(InputError, match=r"The sampler 'Wide' drew shape \(600, 30\); expected \(600, 15\)"):
+        discover(planted, 1, layers=["early"], samples="all", sampler=Wide(), **QUIET)
+    with pytest.raises(InputError, match=r"The statistic '<lambda>' returned shape \(3,\); expected \(15,\)"):
+        discover(planted, 1, layers=["early"], samples="all", statistic=lambda *given: np.zeros(3), **QUIET)
+    with pytest.raises(InputError, match=r"The rule 'best' returned int64 of shape \(3,\); expected a boolean mask"):
+        discover(planted, 1, layers=["early"], samples="all", aggregate=Numbers(3), **QUIET)

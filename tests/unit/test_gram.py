@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neucept.knockoffs import STATISTICS, GaussianSampler, GramDraws, MixtureSampler, Moments, gram, knockoff_statistics
-from neucept.knockoffs.gram import Part
-from neucept.knockoffs.laws import Law, gaussian_law
-from neucept.knockoffs.statistics import grams
+from neucept.knockoffs import STATISTICS, GaussianSampler, GramDraws, MixtureSampler, Moments, knockoff_statistics
+from neucept.knockoffs import draw as module
+from neucept.knockoffs.draw import Part
+from neucept.knockoffs.moments import grams
+from neucept.knockoffs.samplers import Law, gaussian_law
 
 P, DRAWS = 4, 3000
 COVARIANCE = 0.5 * np.eye(P) + 0.5
@@ -121,8 +122,8 @@ def test_the_comparison_notices_slight_changes(mutation, n, monkeypatch):
     elif mutation == "P":
         law = Law(law.mean, law.P + 0.05 * np.eye(P), law.root)
     else:  # as though the mean of the noise had not been taken out: one degree of freedom more
-        outside = gram._outside
-        monkeypatch.setattr(gram, "_outside", lambda degrees, k, rng: outside(degrees + 1, k, rng))
+        outside = module._outside
+        monkeypatch.setattr(module, "_outside", lambda degrees, k, rng: outside(degrees + 1, k, rng))
     assert disagreement(right, by_gram(Z, Y, law, one_fold(n))) < 1e-4
 
 

@@ -17,7 +17,6 @@ from neucept.knockoffs import (
     evalues,
     frequency,
     lasso,
-    levels_for,
     mvr,
     prepare,
     row_statistics,
@@ -142,14 +141,6 @@ def test_one_draw_by_evalues_selects_what_equation_9_does() -> None:
             np.testing.assert_array_equal(e_bh(evalues(W[None], [q]), q), select(W, q))
             found += select(W, q).any()
     assert found > 100
-
-
-def test_levels_are_few_and_possible() -> None:
-    for q in (0.05, 0.1, 0.3):
-        for p in (1, 5, 12, 25, 200):
-            levels = levels_for(q, p)
-            assert q in levels and all(0 < level <= q for level in levels)
-            assert all(smallest_selection(level) <= p for level in levels if level < q)
 
 
 # ---- s-matrix and Gaussian rows -------------------------------------------------------------------------------------

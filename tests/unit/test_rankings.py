@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from neucept import InputError, Recording, Selection, discover, record
+from neucept.knockoffs import LocalFDR
 from neucept.models import LeNet
 from neucept.rankings import (
     Activation,
@@ -238,9 +239,8 @@ def test_the_order_of_the_evidence(lenet: Any, monkeypatch: pytest.MonkeyPatch) 
         statistics=np.array([[9.0, 0, 0, 0, 0, 8, 0]]),
         groups=np.array([0, 1, 1, 2, 3, -1, 1]),
         representatives=np.array([0, 1, 3, 4]),
-        aggregate="evalue",
+        rule=LocalFDR(None, np.array([0.9, 0.2, 0.2, 0.0])),
         importance=np.array([0.1, 0.5, 0.7, 0.6, 0.2, 0.0, 0.5]),
-        null_probability=np.array([0.9, 0.2, 0.2, 0.2, 0.0, 1.0, 0.2]),
     )
     monkeypatch.setattr("neucept.rankings.critical.discover", lambda *given, **settings: {LINEAR0: selection})
     scores = NeuCEPT(order="evidence").scores(Subject.of(lenet[2], 1, layers=[LINEAR0]))[LINEAR0]

@@ -17,6 +17,7 @@ import neucept
 from neucept import report
 from neucept.calibration import Calibration
 from neucept.errors import InputError
+from neucept.knockoffs import EValues, Frequency, LocalFDR
 from neucept.recording import Recording, record
 from neucept.recording.regions import activating_regions, smallest_box
 from neucept.reports import figures
@@ -172,17 +173,15 @@ def calibrated(critical):
     """Single neurons at the first layer; at the second six groups of two, some of them selected."""
     first, second = critical.values()
     alone = {
-        "calibration": calibration_of("first", np.arange(6), 0.0),
         "importance": np.linspace(1, 0.1, 6),
-        "null_probability": np.linspace(0.95, 0.97, 6),  # nothing will be selected
+        "rule": LocalFDR(calibration_of("first", np.arange(6), 0.0), np.linspace(0.95, 0.97, 6)),  # selects nothing
     }
     pairs = np.arange(12) // 2
     joined = {
         "groups": pairs,
         "representatives": np.arange(1, 12, 2),
-        "calibration": calibration_of("second", pairs, 0.3),
         "importance": np.linspace(1, 0.1, 12),
-        "null_probability": np.array([0.001, 0.001, 0.01, 0.6, 0.8, 0.9])[pairs],
+        "rule": LocalFDR(calibration_of("second", pairs, 0.3), np.array([0.001, 0.001, 0.01, 0.6, 0.8, 0.9])),
     }
     selections = {"first": replace(first, **alone), "second": replace(second, **joined)}
     return replace(critical, selections=selections, settings={**critical.settings, "calibration": "auto"})
@@ -199,7 +198,7 @@ def test_calibrated_page(page, calibrated, images):
     assert "On responses planted on these layers" in shown and "evidence, not a proof" in shown
     assert "6 groups of 12 neurons" in shown
     assert all(f"<li>{pair}</li>" in shown for pair in ("1, 0", "3, 2", "5, 4")) and "<li>7, 6</li>" not in shown
-    assert "The likeliest is critical with a probability of 0.05" in shown  # at the first layer
+    assert "The strongest candidate has a 5% probability of being critical" in shown  # at the first layer
     assert "critical neurons or groups" in shown
     assert "moves with neuron 0" in shown
     assert "calibration='auto'" in shown
@@ -211,8 +210,8 @@ def test_uncalibrated_page_says_what_was_not_checked(page, critical):
     assert "jointly Gaussian, which was not checked" in text
     assert "Asked and realised" not in text and "planted" not in text
     assert "calibration=None" in text
-    counted = {layer: replace(selection, aggregate="frequency") for layer, selection in critical.items()}
-    assert promise_clause(counted) == "Counting draws promises no precision on these layers."
+    counted = {layer: replace(selection, rule=Frequency()) for layer, selection in critical.items()}
+    assert promise_clause(counted) == "On these layers: counting draws guarantees no precision."
 
 
 def test_sufficiency_is_measured_once(page, measured, monkeypatch):
@@ -477,7 +476,7 @@ def test_ranking_by_probability(calibrated):
     third = np.hypot(selection.importance[4], selection.importance[5]) / together
     assert np.allclose([selected[1].y[0], selected[1].y[2]], [1, third], atol=1e-4)
     with pytest.raises(ValueError, match="not calibrated"):
-        figures.ranked_neurons(replace(selection, null_probability=None))
+        figures.ranked_neurons(replace(selection, rule=EValues()))
 
 
 @pytest.mark.parametrize("g", [40, 41, 3000])
@@ -488,7 +487,7 @@ def test_ranking_of_many_neurons(calibrated, g):
         groups=np.arange(g),
         representatives=np.arange(g),
         importance=np.linspace(1, 0, g),
-        null_probability=np.linspace(0, 1, g),
+        rule=LocalFDR(calibrated["second"].calibration, np.linspace(0, 1, g)),
     )
     figure = figures.ranked_neurons(chosen)
     dots = [trace for trace in figure.data if trace.type == "scatter"]

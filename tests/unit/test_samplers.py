@@ -16,7 +16,7 @@ from neucept.knockoffs import (
     Moments,
     knockoff_statistics,
 )
-from neucept.knockoffs.laws import gaussian_law, shrunk
+from neucept.knockoffs.samplers import gaussian_law, shrunk
 
 
 @pytest.mark.parametrize("copies", [1, 2, 5])

@@ -11,7 +11,8 @@ from sklearn.linear_model import Lasso as RowLasso
 from sklearn.linear_model import Ridge as RowRidge
 
 from neucept.knockoffs import STATISTICS, Moments, kernels, knockoff_statistics
-from neucept.knockoffs.statistics import Grams, Lasso, LassoCV, LassoFixed, Ridge, grams, noise
+from neucept.knockoffs.moments import Grams, grams
+from neucept.knockoffs.statistics import Lasso, LassoCV, LassoFixed, Ridge, noise
 
 
 def problem(
@@ -121,7 +122,7 @@ def test_the_scale_of_neurons_and_responses_does_not_matter(exponents, exponent,
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(range(8)))
 def test_the_order_of_neurons_does_not_matter_when_the_noise_is_permuted_with_them(order):
-    from neucept.knockoffs.laws import gaussian_law
+    from neucept.knockoffs.samplers import gaussian_law
     from neucept.knockoffs.statistics import GramStatistic
 
     order = np.array(order)

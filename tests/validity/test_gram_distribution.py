@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from neucept.knockoffs import STATISTICS, GaussianSampler, GramDraws, Moments, knockoff_statistics
-from neucept.knockoffs.gram import Part
-from neucept.knockoffs.statistics import grams
+from neucept.knockoffs.draw import Part
+from neucept.knockoffs.moments import grams
 
 pytestmark = pytest.mark.validity
 P, DRAWS = 12, 6000

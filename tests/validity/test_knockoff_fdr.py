@@ -80,7 +80,7 @@ def test_groups_copies_and_statistics(groups, copies, statistic):
 
 def test_copies_are_exchangeable_with_their_neurons_jointly():
     """All pairs of neurons and copies have the covariance that exchangeability asks for."""
-    from neucept.knockoffs.laws import gaussian_law
+    from neucept.knockoffs.samplers import gaussian_law
 
     p, m = 8, 3
     Sigma = 0.5 * np.eye(p) + 0.5

@@ -16,11 +16,10 @@ from neucept import storage
 from neucept.calibration.grouping import GOOD, resolution
 from neucept.calibration.importance import PASSES, importance
 from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of, prepared_neurons
-from neucept.calibration.local_fdr import NullModel, features, group_importance, proportions, select
+from neucept.calibration.local_fdr import NullModel, features, group_importance, proportions
 from neucept.calibration.simulation import FAMILIES, NONE, Family, plant
 from neucept.errors import InputError, check_precision
-from neucept.knockoffs import knockoff_statistics
-from neucept.knockoffs import select as select_by_threshold
+from neucept.knockoffs import knockoff_statistics, largest_set, select
 from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
@@ -123,7 +122,7 @@ class Calibration:
             return self._levels[q]
         best = 0.0
         for level in LEVELS[: np.searchsorted(LEVELS, q + 1e-9)]:
-            false, _ = proportions(np.array([select(row, level) for row in self.judged]), self.null)
+            false, _ = proportions(np.array([largest_set(row, level) for row in self.judged]), self.null)
             rates = pd.Series(false).groupby(np.array(self.family)).mean()
             if rates.mean() + rates.std(ddof=0) > q:
                 break
@@ -149,9 +148,9 @@ class Calibration:
         """
         level = self.level(1 - precision)
         masks = {
-            "precision": np.array([select(row, level) for row in self.judged]),
-            "unseen": np.array([select(row, level) for row in self.judged_unseen]),
-            "uncalibrated": np.array([select_by_threshold(W, 1 - precision) for W in self.gaussian]),
+            "precision": np.array([largest_set(row, level) for row in self.judged]),
+            "unseen": np.array([largest_set(row, level) for row in self.judged_unseen]),
+            "uncalibrated": np.array([select(W, 1 - precision) for W in self.gaussian]),
         }
         frame = pd.DataFrame({name: proportions(mask, self.null)[0] for name, mask in masks.items()})
         frame["power"] = proportions(masks["precision"], self.null)[1]

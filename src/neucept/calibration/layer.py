@@ -72,7 +72,7 @@ def renumbered(groups: np.ndarray) -> np.ndarray:
 
 
 def _included(recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    X = np.array(recording.activations(layer)[rows], np.float64)
+    X = np.array(recording.activations(layer)[rows])
     if groups is not None:
         X[:, groups < 0] = 0.0
     return X

@@ -91,19 +91,6 @@ class NullModel:
         return np.asarray(flat.reshape(evidence.shape[:2]))
 
 
-def select(probability: np.ndarray, level: float) -> np.ndarray:
-    """Mask of the largest set of groups whose mean probability of being null is at most ``level``, (g,).
-
-    >>> select(np.array([0.01, 0.9, 0.2, 0.05]), level=0.1).tolist()
-    [True, False, True, True]
-    """
-    order = np.argsort(probability, kind="stable")
-    mean = np.cumsum(probability[order]) / np.arange(1, len(order) + 1)
-    mask = np.zeros(len(order), bool)
-    mask[order[: int(np.flatnonzero(mean <= level)[-1]) + 1 if (mean <= level).any() else 0]] = True
-    return mask
-
-
 def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the false discovery proportion (0 for no discovery) and power (NaN with nothing to find) of (L, g) masks."""
     false = (masks & null).sum(axis=1) / np.maximum(masks.sum(axis=1), 1)

@@ -2,10 +2,12 @@
 
 from neucept.discovery.algorithm import OBJECTIVES, NothingSelectedWarning, discover
 from neucept.discovery.selection import CriticalNeurons, Promise, Selection
+from neucept.knockoffs import Guarantee
 
 __all__ = [
     "OBJECTIVES",
     "CriticalNeurons",
+    "Guarantee",
     "NothingSelectedWarning",
     "Promise",
     "Selection",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,14 +13,15 @@ from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
 from neucept.discovery.layer import Examiner
 from neucept.discovery.ordering import forward_order
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
-from neucept.errors import InputError
-from neucept.knockoffs import SAMPLERS, STATISTICS, smallest_selection
+from neucept.errors import InputError, check_whole, one_of
+from neucept.knockoffs import GramStatistic, LocalFDR, Rule, Sampler, Statistic
+from neucept.knockoffs.aggregation import name_of, rule_of
+from neucept.knockoffs.draw import check_parts
 from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target
 
-AGGREGATES = ("evalue", "frequency")
 OBJECTIVES = ("pairwise", "sequential", "global")
 MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
 
@@ -37,9 +38,9 @@ def discover(
     samples: str | np.ndarray | None = None,
     response: str = "logit",
     objective: str = "pairwise",
-    sampler: str = "gaussian",
-    statistic: str = "lasso",
-    aggregate: str = "evalue",
+    sampler: str | Sampler = "gaussian",
+    statistic: str | Statistic | GramStatistic = "lasso",
+    aggregate: str | Rule = "evalue",
     groups: np.ndarray | Mapping[str, np.ndarray] | None = None,
     calibration: str | None = "auto",
     draws: int = 50,
@@ -75,14 +76,17 @@ def discover(
         ``pairwise``: every layer against the target (Algorithm 1). ``sequential``: the last layer against the target,
         every other against the first 15 critical neurons of the next (equation (3)). ``global``: every layer against
         all neurons of the later layers and all logits (equation (10)).
-    sampler : str
-        How knockoffs are drawn, see `neucept.knockoffs.SAMPLERS`. With calibration, this and the next two, and `draws`,
-        bear on the statistics and the ranking, not on what is selected.
-    statistic : str
-        What compares a neuron with its knockoff, see `neucept.knockoffs.STATISTICS`.
-    aggregate : {"evalue", "frequency"}
-        How draws are joined without calibration. ``frequency`` (selected in more than half of them), as published,
-        guarantees nothing.
+    sampler : str or Sampler
+        How knockoffs are drawn: a name of `neucept.knockoffs.SAMPLERS`, or an object (`neucept.knockoffs.Sampler`).
+        With calibration, `sampler`, `statistic` and `draws` bear on the statistics and the ranking, not on what is
+        selected.
+    statistic : str, Statistic or GramStatistic
+        What compares a neuron with its knockoff: a name of `neucept.knockoffs.STATISTICS`, or an object
+        (`neucept.knockoffs.Statistic`).
+    aggregate : {"evalue", "frequency"} or Rule
+        How neurons are selected from the draws without calibration. ``frequency`` (selected in more than half of
+        them), as published, guarantees nothing. A rule given as an object (`neucept.knockoffs.Rule`) decides by
+        itself; nothing is calibrated then.
     groups : array or mapping of layer to array, optional
         (k,) group of each neuron, -1 to leave it out; precision is then over groups. By default calibration finds the
         finest groups that can be told apart (single neurons where possible).
@@ -111,78 +115,75 @@ def discover(
     Vu, Nguyen and Thai, "NeuCEPT", Algorithm 1 and equation (9). Candes, Fan, Janson and Lv, "Panning for gold", 2018.
     Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
     """
-    options = {"sampler": sampler, "statistic": statistic, "aggregate": aggregate, "objective": objective}
-    choices: tuple[Collection[str], ...] = (SAMPLERS, STATISTICS, AGGREGATES, OBJECTIVES)
-    for (name, given), known in zip(options.items(), choices, strict=True):
-        if given not in known:
-            raise InputError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}.")
+    draws, seed = check_whole("draws", draws), check_whole("seed", seed, 0)
+    one_of("objective", objective, OBJECTIVES)
     if calibration not in ("auto", None):
         raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
-    for name, number, least in (("draws", draws, 1), ("seed", seed, 0)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-            raise InputError(f"{name}={number!r}: expected a whole number from {least} on.")
-    draws, seed = int(draws), int(seed)
-    if isinstance(layers, str):
-        raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
-    layers = list(recording.layers if layers is None else layers)
-    if not layers or len(set(layers)) != len(layers):
-        raise InputError(f"layers={layers}: expected names of recorded layers, each once.")
-    for layer in layers:
-        recording.activations(layer)
-    levels = precisions(precision, layers, dict.fromkeys(layers, 0.9))
-    given_groups = {layer: groups_of(recording, layer, groups) for layer in layers}
+    rule = rule_of(aggregate, draws)
+    check_parts(sampler, statistic)
+    names = _chosen_layers(recording, layers)
+    levels = precisions(precision, names, dict.fromkeys(names, 0.9))
+    given_groups = {layer: groups_of(recording, layer, groups) for layer in names}
     targets: list[Any] = target if isinstance(target, list) else [target]
     if not targets:
         raise InputError("target=[]: expected a class, a list of classes or an array.")
     jobs = [_Job.of(recording, one, samples, response) for one in targets]
-    for job in jobs:
-        for layer in layers:
-            check_neurons(recording, layer, job.rows, given_groups[layer])
-    # Targets on the same inputs share calibration, networks and knockoffs.
+    # Targets on the same inputs share checks, calibration, networks and knockoffs.
     by_rows: dict[bytes, list[_Job]] = {}
     for job in jobs:
         by_rows.setdefault(job.rows.tobytes(), []).append(job)
+    for same in by_rows.values():
+        for layer in names:
+            check_neurons(recording, layer, same[0].rows, given_groups[layer])
+    if not isinstance(aggregate, str):
+        calibration = None
     examiners = {
-        rows: {
-            layer: Examiner.of(recording, layer, group[0].rows, given_groups[layer], calibration is not None, progress)
-            for layer in layers
-        }
-        for rows, group in by_rows.items()
+        (rows, layer): Examiner.of(
+            recording, layer, same[0].rows, given_groups[layer], calibration is not None, progress
+        )
+        for rows, same in by_rows.items()
+        for layer in names
     }
+    with show_progress("drawing knockoffs", len(jobs) * len(names), progress) as advance:
+        for rows, same in by_rows.items():
+            for layer in reversed(names):
+                responses = [job.responses(recording, names, layer, objective) for job in same]
+                found = examiners[rows, layer].examine(responses, sampler, statistic, draws, seed)
+                for job, (local_fdr, parts) in zip(same, found, strict=True):
+                    known = examiners[rows, layer].calibration
+                    decides = rule if known is None or local_fdr is None else LocalFDR(known, local_fdr)
+                    job.selections[layer] = Selection(layer, levels[layer], rule=decides, **parts)
+                    advance(1)
     settings = {
         "samples": samples if isinstance(samples, str) else "default" if samples is None else "chosen",
         "draws": draws,
         "seed": seed,
         "calibration": calibration,
-        **options,
+        "sampler": name_of(sampler),
+        "statistic": name_of(statistic),
+        "aggregate": name_of(aggregate),
+        "objective": objective,
     }
-    with show_progress("drawing knockoffs", len(jobs) * len(layers), progress) as advance:
-        for rows, group in by_rows.items():
-            for layer in reversed(layers):
-                examiner = examiners[rows][layer]
-                responses = [job.responses(recording, layers, layer, objective) for job in group]
-                found = examiner.examine(responses, sampler, statistic, draws, seed)
-                for job, parts in zip(group, found, strict=True):
-                    job.selections[layer] = Selection(
-                        layer, levels[layer], aggregate=aggregate, calibration=examiner.calibration, **parts
-                    )
-                    advance(1)
-    for job in jobs:
-        job.put_in_order(recording, layers, objective)
     results = {}
     for number, job in enumerate(jobs):
-        for layer in layers:
+        job.put_in_order(recording, names, objective)
+        for layer in names:
             _warn_if_empty(job.selections[layer])
-        is_array = isinstance(job.target, np.ndarray)
-        results[number if is_array else job.target] = CriticalNeurons(
-            selections={layer: job.selections[layer] for layer in layers},
-            target=None if is_array else recording.class_number(job.target),
-            target_name=job.name,
-            response="array" if is_array else response,
-            samples=job.rows,
-            settings=settings,
-        )
-    return results if isinstance(target, list) else next(iter(results.values()))
+        key = number if isinstance(job.target, np.ndarray) else job.target
+        results[key] = job.result(recording, names, response, settings)
+    return results if isinstance(target, list) else results[key]
+
+
+def _chosen_layers(recording: Recording, layers: Sequence[str] | None) -> list[str]:
+    """Check the names of layers, all recorded ones by default."""
+    if isinstance(layers, str):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
+    names = list(recording.layers if layers is None else layers)
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"layers={names}: expected names of recorded layers, each once.")
+    for layer in names:
+        recording.activations(layer)
+    return names
 
 
 @dataclass(frozen=True)
@@ -242,28 +243,32 @@ class _Job:
             weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
             if objective == "global" and following != layer:
                 weights = np.ones_like(weights)
-            doubt = mine.null_probability if mine.null_probability is not None else mine.mean_statistic <= 0
+            doubt = mine.local_fdr if mine.local_fdr is not None else mine.mean_statistic <= 0
             order = forward_order(Z, Y, weights, doubt[mine.representatives])
             self.selections[layer] = replace(mine, order=mine.representatives[order])
+
+    def result(
+        self, recording: Recording, layers: Sequence[str], response: str, settings: Mapping[str, Any]
+    ) -> CriticalNeurons:
+        """Give what was found, layers in the order of the network."""
+        is_array = isinstance(self.target, np.ndarray)
+        return CriticalNeurons(
+            selections={layer: self.selections[layer] for layer in layers},
+            target=None if is_array else recording.class_number(self.target),
+            target_name=self.name,
+            response="array" if is_array else response,
+            samples=self.rows,
+            settings=settings,
+        )
 
 
 def _warn_if_empty(selection: Selection) -> None:
     if len(selection.neurons):
         return
-    where = f"No neuron of layer '{selection.layer}' is selected at precision {selection.precision:g}."
-    if selection.calibration is not None:
-        most = float(1 - selection.null_probability.min()) if selection.null_probability is not None else 0.0
-        why = (
-            f"The likeliest one is not null with probability {most:.2f}, and this layer's calibration asks for"
-            f" {1 - selection.calibration.level(selection.q):.3f}; one neuron is the smallest possible selection."
-        )
-    else:
-        smallest, groups = smallest_selection(selection.q), len(selection.representatives)
-        cannot = f", more than the layer's {groups} groups of neurons" if smallest > groups else ""
-        why = f"The smallest possible selection there has {smallest} neurons{cannot}."
     warnings.warn(
-        f"{where} {why} Try a lower precision with .at(precision=...), more inputs, or another response. The ranking"
-        " holds all the same.",
+        f"No neuron of layer '{selection.layer}' is selected at precision {selection.precision:g}."
+        f" {selection.why_empty} Try a lower precision with .at(precision=...), more inputs, or another response. The"
+        " ranking is still valid.",
         NothingSelectedWarning,
         stacklevel=3,
     )

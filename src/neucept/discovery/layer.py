@@ -11,7 +11,7 @@ import numpy as np
 
 from neucept.calibration.calibration import Calibration, cached_calibration, gather
 from neucept.calibration.layer import prepared_neurons
-from neucept.knockoffs import knockoff_statistics
+from neucept.knockoffs import GramStatistic, Sampler, Statistic, knockoff_statistics
 from neucept.recording import Recording
 
 
@@ -64,12 +64,15 @@ class Examiner:
     def examine(
         self,
         responses: Sequence[tuple[np.ndarray, np.ndarray]],
-        sampler: str,
-        statistic: str,
+        sampler: str | Sampler,
+        statistic: str | Statistic | GramStatistic,
         draws: int,
         seed: int,
-    ) -> list[dict[str, Any]]:
-        """Ask about several targets, each with (n, R) responses and (R,) weights: the fields of a `Selection` of each.
+    ) -> list[tuple[np.ndarray | None, dict[str, Any]]]:
+        """Ask about several targets, each with (n, R) responses and (R,) weights.
+
+        For each target: the local false discovery rates of the groups, (g,), with a calibration, and the fields of its
+        `Selection`.
 
         A group is null for a target when it is null for all of its responses. The probability of that is taken to be
         the weighted harmonic mean of those of the responses (as averages of e-values are e-values): the mean, a bound,
@@ -86,7 +89,8 @@ class Examiner:
             rows = self.calibration.rows
             evidence, single, _, _ = gather(self.Z[rows], Y[rows], self.groups, seed)
             probability = self.calibration.model.predict(evidence)
-        found, start = [], 0
+        found: list[tuple[np.ndarray | None, dict[str, Any]]] = []
+        start = 0
         for part, weights in responses:
             mine = slice(start, start + part.shape[1])
             start += part.shape[1]
@@ -98,12 +102,11 @@ class Examiner:
                 "groups": self._spread(np.arange(g), -1),
                 "representatives": self.neurons[best],
             }
-            if self.calibration is not None and strength is not None:
+            local_fdr = None
+            if strength is not None:
                 fields["importance"] = np.where(self.member_of >= 0, np.append(strength, 0.0)[self.member_of], 0.0)
-                fields["null_probability"] = self._spread(
-                    1 / (weights @ (1 / np.maximum(probability[mine], 1e-9))), 1.0
-                )
-            found.append(fields)
+                local_fdr = 1 / (weights @ (1 / np.maximum(probability[mine], 1e-9)))
+            found.append((local_fdr, fields))
         return found
 
     def _representatives(self, strength: np.ndarray) -> np.ndarray:

@@ -13,31 +13,21 @@ import pandas as pd
 
 from neucept import storage
 from neucept.calibration.calibration import Calibration
-from neucept.calibration.local_fdr import select as select_by_probability
 from neucept.errors import InputError, check_precision, closest
-from neucept.knockoffs import e_bh, frequency, select, stopped_evalues
+from neucept.knockoffs.aggregation import (
+    RULES,
+    Guarantee,
+    LocalFDR,
+    OneDraw,
+    Rule,
+    apply_rule,
+    frequency,
+    name_of,
+    rule_of,
+    stopped_evalues,
+)
 
-
-@dataclass(frozen=True)
-class Promise:
-    """What is promised of a selection, and on what evidence.
-
-    Attributes
-    ----------
-    precision : float
-        The level asked.
-    claim : str
-        What holds, in a sentence.
-    evidence : str
-        Why one should believe it, and what was not checked.
-    """
-
-    precision: float
-    claim: str
-    evidence: str
-
-    def __str__(self) -> str:
-        return f"{self.claim} {self.evidence}"
+Promise = Guarantee  # its name in version 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +46,10 @@ class Selection:
         (k,) group number of each neuron: neurons that cannot be told apart share one, dead ones have -1.
     representatives : array
         (g,) the neuron that stands for each group.
-    aggregate : str
-        How the draws were joined where nothing was calibrated: ``evalue`` or ``frequency``; one draw is equation (9).
-    calibration : Calibration or None
-        What planted responses said about this layer; None for the knockoffs' own threshold.
+    rule : Rule
+        How neurons are selected: by `LocalFDR` on a calibrated layer.
     importance : array or None
         (k,) root mean square gradient of the learnt response with respect to each neuron, with a calibration.
-    null_probability : array or None
-        (k,) probability that the neuron's group is null, with a calibration; 1 for dead neurons.
     order : array or None
         Representatives that say most of what the critical neurons of the next layer looked at say (of this layer, for
         the last), each beyond those before it, see `neucept.discovery.ordering`; None: in the order of the statistic.
@@ -74,16 +60,28 @@ class Selection:
     statistics: np.ndarray
     groups: np.ndarray
     representatives: np.ndarray
-    aggregate: str
-    calibration: Calibration | None = field(default=None, repr=False)
+    rule: Rule = field(repr=False)
     importance: np.ndarray | None = None
-    null_probability: np.ndarray | None = None
     order: np.ndarray | None = None
 
     @property
     def q(self) -> float:
         """Level of the false discovery rate, 1 - precision."""
         return 1 - self.precision
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What simulated responses said about this layer; None where it was not calibrated."""
+        known = self.rule.calibration if isinstance(self.rule, LocalFDR) else None
+        return known if isinstance(known, Calibration) else None
+
+    @cached_property
+    def local_fdr(self) -> np.ndarray | None:
+        """Local false discovery rate: the probability that a neuron's group is null, (k,); None without calibration.
+
+        It is 1 for dead neurons.
+        """
+        return self._spread(self.rule.local_fdr, dead=1.0) if isinstance(self.rule, LocalFDR) else None
 
     @cached_property
     def mean_statistic(self) -> np.ndarray:
@@ -111,8 +109,8 @@ class Selection:
         What is selected is a head of it (with several draws alone, nearly).
         """
         keys = (-self.mean_statistic,)
-        if self.null_probability is not None and self.importance is not None:
-            keys = (-self.importance, self.null_probability)  # type: ignore[assignment]
+        if self.local_fdr is not None and self.importance is not None:
+            keys = (-self.importance, self.local_fdr)  # type: ignore[assignment]
         order = np.lexsort(keys)
         return np.asarray(order[np.isin(order, self.representatives)])
 
@@ -129,16 +127,7 @@ class Selection:
     @cached_property
     def neurons(self) -> np.ndarray:
         """Selected neurons, most important first, one of each group; may be empty."""
-        if self.calibration is not None and self.null_probability is not None:
-            level = self.calibration.level(self.q)
-            mask = select_by_probability(self.null_probability[self.representatives], level)
-        elif len(self.statistics) == 1:
-            mask = select(self._W[0], self.q)
-        elif self.aggregate == "evalue":
-            mask = e_bh(self.evalues[self.representatives], self.q)
-        else:
-            mask = self.frequency[self.representatives] > 0.5
-        chosen = set(self.representatives[mask].tolist())
+        chosen = set(self.representatives[apply_rule(self.rule, self._W, self.q)].tolist())
         return np.array([neuron for neuron in self.ranking if neuron in chosen], dtype=np.intp)
 
     @property
@@ -151,42 +140,39 @@ class Selection:
         return float(correlation[np.triu_indices_from(correlation, 1)].mean())
 
     @property
-    def promise(self) -> Promise:
-        """What is promised of `neurons`, and on what evidence."""
-        if self.calibration is not None:
-            unit = "neurons" if self.calibration.single else "groups of neurons"
-            return Promise(
-                self.precision,
-                f"Of the selected {unit}, at least {self.precision:g} are not null, on average over responses like"
-                " those planted.",
-                self.calibration.evidence_for(self.precision),
+    def guarantee(self) -> Guarantee:
+        """What holds of `neurons`, and on what evidence."""
+        return self.rule.guarantee(self.precision)
+
+    promise = guarantee  # its name in version 0.1
+
+    @property
+    def why_empty(self) -> str:
+        """Say what a selection at this precision would have needed, for one that is empty."""
+        guarantee, groups = self.guarantee, len(self.representatives)
+        if guarantee.required is not None and self.local_fdr is not None:
+            best = f"{1 - float(self.local_fdr.min()):.0%}"
+            if guarantee.required >= 1:
+                return f"The strongest candidate has a {best} probability of being critical; no probability is enough."
+            return (
+                f"The strongest candidate has a {best} probability of being critical; this layer's calibration requires"
+                f" {guarantee.required:.1%}."
             )
-        share = f"at least {self.precision:g} of the selected neurons (one a group) are not null, in expectation"
-        if len(self.statistics) > 1 and self.aggregate == "frequency":
-            return Promise(
-                self.precision,
-                "No promise: how often a neuron is selected over several draws bounds no error rate.",
-                "",
-            )
-        by = "equation (9), one draw" if len(self.statistics) == 1 else "e-BH over e-values of all draws"
-        return Promise(
-            self.precision,
-            f"If the layer's neurons are jointly Gaussian, {share} ({by}).",
-            "This condition was not checked on this layer. Activations of real networks are not Gaussian, and the"
-            " realised precision can be lower; the order of the neurons is more reliable than the cut.",
-        )
+        few = f", more than the layer's {groups} groups of neurons" if guarantee.smallest > groups else ""
+        unit = "neuron" if guarantee.smallest == 1 else "neurons"
+        return f"The smallest possible selection there has {guarantee.smallest} {unit}{few}."
 
     def at(self, precision: float) -> Selection:
         """Select at another precision, from the same draws.
 
-        The promise is that of a precision chosen before looking; trying several and keeping one is not covered.
+        The guarantee is that of a precision chosen before looking; trying several and keeping one is not covered.
         """
         return replace(self, precision=check_precision(precision))
 
     def table(self) -> pd.DataFrame:
         """One row a neuron, most important first: its statistics, group, and whether it is selected."""
         order = self.ranking
-        probability = {} if self.null_probability is None else {"null_probability": self.null_probability[order]}
+        probability = {} if self.local_fdr is None else {"local_fdr": self.local_fdr[order]}
         return pd.DataFrame(
             {
                 "layer": self.layer,
@@ -204,8 +190,8 @@ class Selection:
     def _W(self) -> np.ndarray:
         return self.statistics[:, self.representatives]
 
-    def _spread(self, values: np.ndarray) -> np.ndarray:
-        return np.where(self.groups >= 0, np.append(values, 0.0)[self.groups], 0.0)
+    def _spread(self, values: np.ndarray, dead: float = 0.0) -> np.ndarray:
+        return np.where(self.groups >= 0, np.append(values, dead)[self.groups], dead)
 
     def __repr__(self) -> str:
         found = f"{len(self.neurons)} of {len(self.groups)} neurons"
@@ -265,7 +251,7 @@ class CriticalNeurons(Mapping[str, Selection]):
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `CriticalNeurons.open` reads it."""
         facts = {
-            "layers": [[layer, s.precision, s.aggregate] for layer, s in self.items()],
+            "layers": [[layer, s.precision, name_of(s.rule)] for layer, s in self.items()],
             "calibrations": {
                 layer: [c.layer, c.cut, list(c.family), c.power]
                 for layer, s in self.items()
@@ -276,13 +262,19 @@ class CriticalNeurons(Mapping[str, Selection]):
         }
         arrays: dict[str, np.ndarray | None] = {"samples": self.samples}
         for layer, s in self.items():
-            arrays |= {f"{name}/{layer}": getattr(s, name) for name in _ARRAYS}
+            arrays |= {f"{name}/{layer}": getattr(s, name) for name in (*_ARRAYS, "local_fdr")}
             arrays |= {f"calibration {name}/{layer}": getattr(s.calibration, name, None) for name in Calibration.arrays}
         return storage.save(path, "CriticalNeurons", facts, arrays)
 
     @classmethod
-    def open(cls, path: str | Path) -> CriticalNeurons:
-        """Open what `save` wrote."""
+    def open(cls, path: str | Path, rule: Rule | None = None) -> CriticalNeurons:
+        """Open what `save` wrote; ``rule`` is needed where neurons were selected by a rule of the user's own.
+
+        Raises
+        ------
+        InputError
+            When the folder is no saved result, or names a rule that is not known.
+        """
         with storage.opened(path, "CriticalNeurons") as (facts, arrays):
             calibrations = {
                 layer: Calibration(
@@ -294,20 +286,28 @@ class CriticalNeurons(Mapping[str, Selection]):
                 )
                 for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
             }
-            selections = {
-                layer: Selection(
-                    layer,
-                    precision,
-                    aggregate=aggregate,
-                    calibration=calibrations.get(layer),
-                    **{name: arrays.get(f"{name}/{layer}") for name in _ARRAYS},  # type: ignore[arg-type]
-                )
-                for layer, precision, aggregate in facts.pop("layers")
-            }
+            selections = {}
+            for layer, precision, name in facts.pop("layers"):
+                parts = {part: arrays.get(f"{part}/{layer}") for part in _ARRAYS}
+                draws = len(arrays[f"statistics/{layer}"])
+                if layer in calibrations:
+                    kept = "local_fdr" if f"local_fdr/{layer}" in arrays else "null_probability"  # in version 0.1
+                    local_fdr = arrays[f"{kept}/{layer}"][arrays[f"representatives/{layer}"]]
+                    decides: Rule = LocalFDR(calibrations[layer], local_fdr)
+                elif name in (*RULES, OneDraw.name):
+                    decides = rule_of(name, draws)
+                elif rule is not None and name_of(rule) == name:
+                    decides = rule_of(rule, draws)
+                else:
+                    raise InputError(
+                        f"{path} was selected by the rule {name!r}: give that object,"
+                        f" CriticalNeurons.open({str(path)!r}, rule=...)."
+                    )
+                selections[layer] = Selection(layer, precision, rule=decides, **parts)  # type: ignore[arg-type]
             return cls(selections=selections, samples=arrays["samples"], **facts)
 
 
-_ARRAYS = ("statistics", "groups", "representatives", "importance", "null_probability", "order")
+_ARRAYS = ("statistics", "groups", "representatives", "importance", "order")
 
 
 def precisions(

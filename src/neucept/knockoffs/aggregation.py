@@ -1,11 +1,273 @@
-"""From statistics to a selection: equation (9) for one draw, e-values for many."""
+"""Rules that turn knockoff statistics into a selection: equation (9), e-values, counts, local false discovery rates."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+
+from neucept.errors import InputError, check_has, one_of
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What holds of a selection, and on what evidence.
+
+    Attributes
+    ----------
+    precision : float
+        The precision that was asked for.
+    claim : str
+        What holds, in a sentence.
+    evidence : str
+        Why one should believe it, and what was not checked.
+    short : str
+        The same in one short sentence, for a summary; the claim by default.
+    smallest : int
+        The fewest neurons (or groups) that can be selected at this precision.
+    required : float or None
+        Where each neuron has a probability of being critical: the mean probability that the selected ones must have.
+    """
+
+    precision: float
+    claim: str
+    evidence: str
+    short: str = ""
+    smallest: int = 1
+    required: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.short:
+            object.__setattr__(self, "short", self.claim)
+
+    def __str__(self) -> str:
+        return f"{self.claim} {self.evidence}".strip()
+
+
+class Rule(Protocol):
+    """How a selection is made from knockoff statistics, and what that guarantees.
+
+    Any object with these two methods can be given as ``aggregate=`` to `neucept.discover` and `KnockoffFilter`. It
+    holds whatever else it needs. Two attributes are optional: ``name``, under which results are saved (the name of the
+    class by default), and ``most_draws``, the largest number of draws that the rule can use.
+
+    Examples
+    --------
+    >>> class TopFive:
+    ...     name = "top five"
+    ...
+    ...     def select(self, W, q):
+    ...         order = np.argsort(-W.mean(axis=0))
+    ...         return np.isin(np.arange(W.shape[1]), order[:5])
+    ...
+    ...     def guarantee(self, precision):
+    ...         return Guarantee(precision, "No guarantee: five neurons are always selected.", "")
+    >>> from neucept.knockoffs import KnockoffFilter
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((300, 20))
+    >>> y = X[:, :5] @ [3, 3, 2, 2, 2] + rng.standard_normal(300)
+    >>> KnockoffFilter(draws=3, aggregate=TopFive(), random_state=0).fit(X, y).get_support(indices=True).tolist()
+    [0, 1, 2, 3, 4]
+    """
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        """Select neurons.
+
+        Parameters
+        ----------
+        W : array
+            (draws, g) statistics of neurons, or of groups of neurons. A large positive value speaks for a neuron; W of
+            a null neuron is positive or negative with equal probability.
+        q : float
+            Level of the false discovery rate, 1 - precision.
+
+        Returns
+        -------
+        array
+            (g,) boolean mask.
+        """
+        ...
+
+    def guarantee(self, precision: float) -> Guarantee:
+        """State what holds of a selection at ``q = 1 - precision``."""
+        ...
+
+
+_UNCHECKED = (
+    "This condition was not checked on this layer. Activations of real networks are not Gaussian, and the realised"
+    " precision can be lower; the order of the neurons is more reliable than the cut."
+)
+
+
+def _if_gaussian(precision: float, by: str) -> Guarantee:
+    return Guarantee(
+        precision,
+        f"If the layer's neurons are jointly Gaussian, at least {precision:g} of the selected neurons (one per group)"
+        f" are not null, in expectation ({by}).",
+        _UNCHECKED,
+        "The precision holds if the neurons are jointly Gaussian, which was not checked.",
+        smallest_selection(1 - precision),
+    )
+
+
+@dataclass(frozen=True)
+class OneDraw:
+    """Equation (9) of the NeuCEPT paper, for a single draw of knockoffs (Barber and Candes, 2015).
+
+    >>> OneDraw().select(np.array([[5.0, 4.0, 3.0, 2.0, -1.0]]), q=0.25).tolist()
+    [True, True, True, True, False]
+    """
+
+    name: ClassVar[str] = "one_draw"
+    most_draws: ClassVar[int] = 1
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        """See `Rule.select`."""
+        if len(W) != 1:
+            raise InputError(f"OneDraw() selects from one draw, not from {len(W)}: use EValues(), or draws=1.")
+        return select(W[0], q)
+
+    def guarantee(self, precision: float) -> Guarantee:
+        """See `Rule.guarantee`."""
+        return _if_gaussian(precision, "equation (9), one draw")
+
+
+@dataclass(frozen=True)
+class EValues:
+    """E-BH over e-values of all draws (Ren and Barber, 2023), at the level fixed by `stopped_evalues`."""
+
+    name: ClassVar[str] = "evalue"
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        """See `Rule.select`."""
+        return e_bh(stopped_evalues(W, q), q)
+
+    def guarantee(self, precision: float) -> Guarantee:
+        """See `Rule.guarantee`."""
+        return _if_gaussian(precision, "e-BH over e-values of all draws")
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """Selected in more than half of the draws: the published rule, which guarantees nothing."""
+
+    name: ClassVar[str] = "frequency"
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        """See `Rule.select`."""
+        return np.asarray(frequency(W, q) > 0.5)
+
+    def guarantee(self, precision: float) -> Guarantee:
+        """See `Rule.guarantee`."""
+        return Guarantee(
+            precision,
+            "No guarantee: how often a neuron is selected over several draws bounds no error rate.",
+            "",
+            "Counting draws guarantees no precision.",
+            smallest_selection(1 - precision),
+        )
+
+
+class Calibrated(Protocol):
+    """What `LocalFDR` needs to know of a calibration, see `neucept.Calibration`."""
+
+    @property
+    def single(self) -> bool:
+        """Whether every group is one neuron."""
+        ...
+
+    def level(self, q: float) -> float:
+        """Give the nominal level at which the realised false discovery rate is at most q; 0 if there is none."""
+        ...
+
+    def evidence_for(self, precision: float) -> str:
+        """Say what the guarantee rests on."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFDR:
+    """The largest set whose mean local false discovery rate is at most the calibrated level (Sun and Cai, 2007).
+
+    It does not look at the knockoff statistics themselves: they are part of the evidence from which the local false
+    discovery rates were estimated.
+
+    Parameters
+    ----------
+    calibration : Calibrated
+        Gives the level at which a false discovery rate is realised.
+    local_fdr : array
+        (g,) local false discovery rates (Efron and others, 2001): the probability that a group is null, given its
+        evidence.
+    """
+
+    calibration: Calibrated
+    local_fdr: np.ndarray
+    name: ClassVar[str] = "local_fdr"
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        """See `Rule.select`."""
+        return largest_set(self.local_fdr, self.calibration.level(q))
+
+    def guarantee(self, precision: float) -> Guarantee:
+        """See `Rule.guarantee`."""
+        unit = "neurons" if self.calibration.single else "groups of neurons"
+        return Guarantee(
+            precision,
+            f"Of the selected {unit}, at least {precision:g} are not null, on average over responses like those"
+            " simulated.",
+            self.calibration.evidence_for(precision),
+            "The precision was checked on responses simulated on the layer: evidence, not a proof.",
+            required=1 - self.calibration.level(1 - precision),
+        )
+
+
+RULES: dict[str, Callable[[], Rule]] = {"evalue": EValues, "frequency": Frequency}
+"""Rules that can be given by name, as ``aggregate=``."""
+
+
+def rule_of(given: str | Rule, draws: int) -> Rule:
+    """Make a rule of what was given as ``aggregate=``; by name, a single draw is always equation (9).
+
+    >>> rule_of("evalue", draws=1), rule_of("evalue", draws=50), rule_of(Frequency(), draws=1)
+    (OneDraw(), EValues(), Frequency())
+    """
+    if isinstance(given, str) and given == OneDraw.name:
+        given = OneDraw()
+    if isinstance(given, str):
+        rule = RULES[one_of("aggregate", given, RULES)]()
+        return OneDraw() if draws == 1 else rule
+    check_has("aggregate", given, ("select", "guarantee"), "a rule")
+    most = getattr(given, "most_draws", draws)
+    if draws > most:
+        raise InputError(f"draws={draws}: the rule {name_of(given)!r} can use {most} at most.")
+    return given
+
+
+def apply_rule(rule: Rule, W: np.ndarray, q: float) -> np.ndarray:
+    """Select by a rule, (g,), and check that what it returns is a mask of W's (draws, g) columns."""
+    mask = np.asarray(rule.select(W, q))
+    if mask.shape != W.shape[1:] or mask.dtype != np.bool_:
+        raise InputError(
+            f"The rule {name_of(rule)!r} returned {mask.dtype} of shape {mask.shape}; expected a boolean mask of shape"
+            f" {W.shape[1:]}."
+        )
+    return mask
+
+
+def name_of(part: Any) -> str:
+    """Name a sampler, statistic or rule in messages and saved settings: its ``name``, or that of its class or function.
+
+    >>> name_of("lasso"), name_of(EValues()), name_of(name_of)
+    ('lasso', 'evalue', 'name_of')
+    """
+    if isinstance(part, str):
+        return part
+    name = getattr(part, "name", None)
+    return name if isinstance(name, str) else getattr(part, "__name__", type(part).__name__)
 
 
 def threshold(W: np.ndarray, q: float, copies: int = 1, fewest: float = 0.0) -> float:
@@ -116,18 +378,6 @@ def stopped_evalues(W: np.ndarray, q: float, copies: int = 1) -> np.ndarray:
     return evalues(W, [q / 2 if enough else q], copies, early=True)
 
 
-def levels_for(q: float, p: int) -> tuple[float, ...]:
-    """Levels of the e-values for a final level q among p groups of neurons.
-
-    Half of q serves layers with many critical neurons, q itself those with few; half of q is left out where the layer
-    is too small for it to select anything.
-
-    >>> levels_for(0.1, p=120), levels_for(0.1, p=12)
-    ((0.05, 0.1), (0.1,))
-    """
-    return (q / 2, q) if smallest_selection(q / 2) <= p else (q,)
-
-
 def e_bh(e: np.ndarray, q: float) -> np.ndarray:
     """Mask of the e-BH procedure at level q: the k largest, k the largest with ``e_(k) >= p / (q k)``.
 
@@ -138,3 +388,16 @@ def e_bh(e: np.ndarray, q: float) -> np.ndarray:
     ordered = np.sort(e)[::-1]
     enough = np.flatnonzero(ordered * q * np.arange(1, p + 1) >= p * (1 - 1e-12))
     return np.asarray(e >= ordered[enough[-1]]) if len(enough) else np.zeros(p, bool)
+
+
+def largest_set(local_fdr: np.ndarray, level: float) -> np.ndarray:
+    """Mask of the largest set whose mean local false discovery rate is at most ``level``, (g,) (Sun and Cai, 2007).
+
+    >>> largest_set(np.array([0.01, 0.9, 0.2, 0.05]), level=0.1).tolist()
+    [True, False, True, True]
+    """
+    order = np.argsort(local_fdr, kind="stable")
+    mean = np.cumsum(local_fdr[order]) / np.arange(1, len(order) + 1)
+    mask = np.zeros(len(order), bool)
+    mask[order[: int(np.flatnonzero(mean <= level)[-1]) + 1 if (mean <= level).any() else 0]] = True
+    return mask

@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neucept.knockoffs.aggregation import e_bh, frequency, select, smallest_selection, stopped_evalues
+from neucept.knockoffs.aggregation import RULES, Rule, apply_rule, frequency, rule_of, stopped_evalues
 from neucept.knockoffs.draw import knockoff_statistics
 from neucept.knockoffs.preprocessing import prepare
 
@@ -37,8 +37,9 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Level q of the false discovery rate, in (0, 1).
     draws : int
         Sets of knockoffs.
-    aggregate : {"evalue", "frequency"}
-        How several draws are joined. ``frequency``, selected in more than half of them, guarantees nothing.
+    aggregate : {"evalue", "frequency"} or Rule
+        How a selection is made from several draws. ``frequency``, selected in more than half of them, guarantees
+        nothing. One draw is equation (9), unless a `neucept.knockoffs.Rule` is given.
     statistic : str or object
         See `knockoff_statistics`.
     sampler : str or object
@@ -71,7 +72,7 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's way
         "fdr": [Interval(Real, 0, 1, closed="neither")],
         "draws": [Interval(Integral, 1, None, closed="left")],
-        "aggregate": [StrOptions({"evalue", "frequency"})],
+        "aggregate": [StrOptions(set(RULES)), HasMethods(["select", "guarantee"])],
         "random_state": ["random_state"],
     }
 
@@ -79,7 +80,7 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self,
         fdr: float = 0.1,
         draws: int = 1,
-        aggregate: str = "evalue",
+        aggregate: str | Rule = "evalue",
         statistic: Any = "lasso",
         sampler: Any = "gaussian",
         random_state: Any = None,
@@ -101,6 +102,7 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             self, X, y, y_numeric=True, ensure_min_samples=2, dtype=[np.float64, np.float32, np.float16]
         )
         X, y = X.astype(np.float64), y.astype(np.float64)
+        rule = rule_of(self.aggregate, self.draws)
         prepared = prepare(X, collinear=DUPLICATE)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         W = knockoff_statistics(
@@ -114,23 +116,18 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         g = W.shape[1]
         e = stopped_evalues(W, self.fdr)
         often = frequency(W, self.fdr)
-        if self.draws == 1:
-            chosen = select(W[0], self.fdr)
-        elif self.aggregate == "evalue":
-            chosen = e_bh(e, self.fdr)
-        else:
-            chosen = often > 0.5
+        chosen = apply_rule(rule, W, self.fdr)
         self.groups_ = prepared.groups
         self.statistics_ = np.hstack([W, np.zeros((self.draws, 1))])[:, self.groups_]
         self.evalues_ = np.append(e, 0.0)[self.groups_]
         self.frequency_ = np.append(often, 0.0)[self.groups_]
         self._support = np.append(chosen, False)[self.groups_]
         if not chosen.any():
-            smallest = smallest_selection(self.fdr)
+            smallest = rule.guarantee(1 - self.fdr).smallest
             cannot = f", and there are only {g} different features" if smallest > g else ""
             warnings.warn(
                 f"No feature is selected at fdr={self.fdr:g}. The smallest possible selection there has {smallest}"
-                f" features{cannot}: ask for a higher fdr, or give more rows.",
+                f" feature{'s' if smallest > 1 else ''}{cannot}: ask for a higher fdr, or give more rows.",
                 EmptySelectionWarning,
                 stacklevel=2,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 COLLINEAR = 0.99  # neurons whose absolute correlation is above form one group
 DEAD = -1  # group number of a neuron that is constant over the inputs
-_VARIES = 1e-6  # least deviation of a living neuron, in units of its largest magnitude
-_CONSTANT = 1e-9  # the same of any column of numbers; below, rounding is all there is
+_ROUNDING = 2.0  # standard deviation of rounding errors, in units of the type's precision at the largest magnitude
+_REST = 1e-12  # mean of a centred column, in standard deviations, that is too large to be left
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,64 @@ class Prepared:
 
 
 def alive(X: np.ndarray) -> np.ndarray:
-    """Tell which columns of (n, k) activations vary over the inputs, (k,)."""
-    return _varying(X, _VARIES)
+    """Tell which columns of (n, k) numbers vary over the rows, (k,).
+
+    A column is constant when its standard deviation is no more than rounding in its type, whatever its offset or unit.
+
+    >>> seconds = 1.7e9 + np.arange(4.0)
+    >>> alive(np.column_stack([seconds, np.full(4, 0.1), 1e-20 * seconds])).tolist()
+    [True, False, True]
+    """
+    return np.asarray(deviations(X) > 0)
+
+
+def deviations(X: np.ndarray) -> np.ndarray:
+    """Give the standard deviations of the columns of (n, k) numbers, (k,); exactly 0 for constant ones, see `alive`."""
+    _, deviation, exponent = _spread(X)
+    return np.asarray(np.ldexp(deviation, exponent))
 
 
 def standardised(X: np.ndarray) -> np.ndarray:
-    """Give columns mean 0 and variance 1, whatever their scale; constant ones are 0.
+    """Give the columns of (n, k) or (n,) numbers mean 0 and variance 1, whatever their scale; constant ones are 0.
 
     >>> standardised(np.array([[1e-20, 3.0], [3e-20, 3.0]])).round(9).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
     """
-    X = np.asarray(X, np.float64)
-    centred = X - X.mean(axis=0)
-    deviation = np.where(_varying(X, _CONSTANT), np.sqrt(np.mean(centred**2, axis=0)), np.inf)
-    return np.asarray(centred / deviation)
+    centred, deviation, _ = _spread(X)
+    return np.asarray(centred / np.where(deviation > 0, deviation, np.inf))
 
 
-def _varying(X: np.ndarray, least: float) -> np.ndarray:
+def centre(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the mean from the columns of X, twice where a large offset left some of it; (means, centred columns)."""
+    mean = X.mean(axis=0)
+    centred = X - mean
+    rest = centred.mean(axis=0)
+    rest = np.where(np.abs(rest) > _REST * np.sqrt(np.mean(centred**2, axis=0)), rest, 0.0)
+    return (mean + rest, centred - rest) if rest.any() else (mean, centred)
+
+
+def is_rounding(deviation: np.ndarray, size: np.ndarray, dtype: np.dtype[Any] | type = np.float64) -> np.ndarray:
+    """Tell which standard deviations of columns with values up to ``size`` are rounding errors of their type."""
+    precision = np.finfo(dtype if np.issubdtype(dtype, np.floating) else np.float64).eps
+    return np.asarray(deviation <= _ROUNDING * float(precision) * size)
+
+
+def unit_size(X: np.ndarray) -> np.ndarray:
+    """Divide by a power of two that brings the largest magnitude to 0.5 to 1: sums and squares cannot overflow."""
     X = np.asarray(X, np.float64)
-    return np.asarray(X.std(axis=0) > least * np.maximum(np.abs(X).max(axis=0, initial=0.0), 1e-30))
+    return np.asarray(np.ldexp(X, -np.frexp(np.abs(X).max(initial=0.0))[1]))
+
+
+def _spread(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centred columns and their deviations, both divided by 2 to the power of exponents that are returned, too."""
+    X = np.asarray(X)
+    dtype = X.dtype
+    X = np.asarray(X, np.float64)
+    size = np.abs(X).max(axis=0, initial=0.0)
+    fraction, exponent = np.frexp(size)
+    _, centred = centre(np.ldexp(X, -exponent))  # exact, and no square overflows or vanishes
+    deviation = np.sqrt(np.mean(centred**2, axis=0))
+    return centred, np.where(is_rounding(deviation, fraction, dtype), 0.0, deviation), exponent
 
 
 def prepare(X: np.ndarray, collinear: float = COLLINEAR) -> Prepared:
@@ -72,7 +112,7 @@ def prepare(X: np.ndarray, collinear: float = COLLINEAR) -> Prepared:
     >>> prepare(x).groups.tolist()  # the second is constant, the third is twice the first
     [0, -1, 0]
     """
-    X = np.asarray(X, dtype=np.float64)
+    X = np.asarray(X)
     living = np.flatnonzero(alive(X))
     Z = standardised(X[:, living])
     similar = np.abs(Z.T @ Z) / max(len(Z), 1)

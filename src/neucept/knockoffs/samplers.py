@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from sklearn.base import clone
@@ -11,27 +11,79 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_predict
 
 from neucept.errors import InputError
-from neucept.knockoffs.laws import Law, gaussian_law, shrunk
 from neucept.knockoffs.moments import Moments
+from neucept.knockoffs.smatrix import s_matrix
+
+_FLOOR = 1e-5  # smallest eigenvalue of a correlation matrix that knockoffs are made from
 
 
 class Sampler(Protocol):
-    """What draws knockoffs.
+    """What draws knockoffs: any object with these two methods.
 
-    A sampler whose knockoffs are Gaussian given the neurons, and given a label of each row, says so in two attributes
-    once it is fitted: ``laws``, a sequence of `Law`, and ``labels``, (n,) which of them each row follows, or None when
-    there is only one. Gram matrices of its knockoffs are then drawn without rows.
+    It can be given as ``sampler=`` to `neucept.discover`, `KnockoffFilter` and `knockoff_statistics`. Some attributes
+    are optional:
+
+    - ``copies``: knockoffs of each neuron in one draw, 1 by default.
+    - ``groups``: (p,) group of each neuron, where whole groups are exchangeable with their knockoffs only.
+    - ``laws`` and ``labels``, once it is fitted: where knockoffs are Gaussian given the neurons and a label of each
+      row, a sequence of `Law`, and (n,) which of them each row follows, or None when there is only one. Gram matrices
+      of its knockoffs are then drawn without rows.
+    - ``name``: under which settings are saved, the name of the class by default.
+
+    Examples
+    --------
+    Knockoffs of independent neurons are new draws of each, here from its own values:
+
+    >>> class Independent:
+    ...     def fit(self, Z):
+    ...         return self
+    ...
+    ...     def draw(self, Z, rng):
+    ...         return rng.permuted(Z, axis=0)
+    >>> from neucept.knockoffs import knockoff_statistics
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.exponential(size=(400, 8))
+    >>> W = knockoff_statistics(Z, Z[:, 0] - Z[:, 1], sampler=Independent(), draws=2, rng=rng)
+    >>> (W.mean(axis=(0, 1)) > 0.3).tolist()
+    [True, True, False, False, False, False, False, False]
     """
 
-    copies: int
-
-    def fit(self, Z: np.ndarray) -> Sampler:
-        """Learn the distribution of (n, p) standardised neurons."""
+    def fit(self, Z: np.ndarray) -> Any:
+        """Learn the distribution of (n, p) standardised neurons; what is returned is not looked at."""
         ...
 
     def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw one set of knockoffs, (n, copies p), copy after copy, of the rows it was fitted to."""
         ...
+
+
+@dataclass(frozen=True)
+class Law:
+    """Knockoffs of m copies given a row z of neurons: mean ``mean + (z - mean) P``, covariance ``root root'``.
+
+    Attributes
+    ----------
+    mean : array
+        (p,) means of the neurons.
+    P : array
+        (p, m p), copy after copy: ``I - Sigma^-1 D`` for each.
+    root : array
+        (m p, m p) with ``root root' = V``: within a copy ``2 D - D Sigma^-1 D``, between two ``D - D Sigma^-1 D``.
+    """
+
+    mean: np.ndarray
+    P: np.ndarray
+    root: np.ndarray
+
+    @property
+    def copies(self) -> int:
+        """Knockoffs of each neuron in one draw."""
+        return self.P.shape[1] // max(len(self.P), 1) if len(self.P) else 1
+
+    def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw knockoffs of (n, p) rows: (n, m p)."""
+        noise = rng.standard_normal((len(Z), len(self.root))) @ self.root.T
+        return np.asarray(np.tile(self.mean, self.copies) + (Z - self.mean) @ self.P + noise)
 
 
 class GaussianSampler:
@@ -58,6 +110,7 @@ class GaussianSampler:
     """
 
     labels: np.ndarray | None = None
+    options: ClassVar[tuple[str, ...]] = ("groups", "copies", "s")
 
     def __init__(
         self,
@@ -123,6 +176,8 @@ class MixtureSampler:
         Of the fit and of the components of the rows.
     """
 
+    options: ClassVar[tuple[str, ...]] = ("groups", "copies", "s")
+
     def __init__(
         self,
         components: int = 5,
@@ -181,6 +236,8 @@ class ConditionalSampler:
         For a regressor that takes ``random_state``.
     """
 
+    options: ClassVar[tuple[str, ...]] = ("copies",)
+
     def __init__(self, regressor: Any = None, copies: int = 1, folds: int = 5, seed: int = 0):
         self.regressor, self.copies, self.folds, self.seed = regressor, copies, folds, seed
 
@@ -206,7 +263,82 @@ class ConditionalSampler:
         return np.hstack([predicted + rng.permuted(self.residuals, axis=0) for _ in range(self.copies)])
 
 
-SAMPLERS: dict[str, Callable[..., Any]] = {
+def gaussian_law(
+    mean: np.ndarray, Sigma: np.ndarray, s: str = "mvr", groups: np.ndarray | None = None, copies: int = 1
+) -> Law:
+    """Law of the knockoffs of Gaussian neurons (Candes and others, 2018, section 3.1.1).
+
+    Parameters
+    ----------
+    mean : array
+        (p,) means of the neurons.
+    Sigma : array
+        (p, p) their covariance.
+    s : str
+        How D is chosen, see `s_matrix`.
+    groups : array, optional
+        (p,) group number of each neuron, for group knockoffs.
+    copies : int
+        Knockoffs of each neuron in one draw (Gimenez and Zou, 2019).
+    """
+    p = len(Sigma)
+    scale = np.sqrt(np.where(np.diag(Sigma) > 0, np.diag(Sigma), 1.0))
+    correlation = well_inside(Sigma / np.outer(scale, scale))
+    D = s_matrix(correlation, s, groups, copies)
+    solved = np.linalg.solve(correlation, D) if p else D
+    # The mean of the copies' noise has covariance (m C + D) / m with C = D - D Sigma^-1 D; around it each copy has
+    # noise of covariance D. An orthogonal matrix H whose first column is constant separates the two.
+    mean_root = _root((copies + 1) * D - copies * (D @ solved))
+    if copies == 1:
+        root = mean_root
+    else:
+        H = np.linalg.qr(np.column_stack([np.ones(copies), np.eye(copies)[:, : copies - 1]]))[0]
+        root = np.hstack([np.kron(H[:, :1], mean_root), np.kron(H[:, 1:], _root(D))])
+    P = (np.eye(p) - solved) * (scale / scale[:, None])
+    return Law(np.asarray(mean, np.float64), np.tile(P, copies), np.tile(scale, copies)[:, None] * root)
+
+
+def shrunk(scatter: np.ndarray, n: int) -> np.ndarray:
+    """Covariance of standardised neurons, shrunk to the identity, from their moments alone.
+
+    Oracle-approximating shrinkage (Chen and others, 2010), which needs no rows; variances are 1 again afterwards.
+
+    Parameters
+    ----------
+    scatter : array
+        (p, p) sums of products of the centred columns.
+    n : int
+        Rows.
+    """
+    p = len(scatter)
+    S = scatter / max(n, 1)
+    np.fill_diagonal(S, np.where(np.diag(S) > 0, np.diag(S), 1.0))
+    scale = np.sqrt(np.diag(S))
+    S = S / np.outer(scale, scale)
+    if p < 2:
+        return np.asarray(S)
+    size = float(np.mean(S**2))
+    excess = (n + 1) * (size - 1 / p)
+    share = 1.0 if excess <= 0 else min((size + 1) / excess, 1.0)
+    return well_inside((1 - share) * S + share * np.eye(p))
+
+
+def well_inside(correlation: np.ndarray) -> np.ndarray:
+    """Shrink a correlation matrix further where exact dependencies leave an eigenvalue near zero, or below."""
+    if not len(correlation):
+        return correlation
+    lowest = float(np.linalg.eigvalsh(correlation)[0])
+    share = max((_FLOOR - lowest) / (1 - lowest), 0.0) if lowest < _FLOOR else 0.0
+    return np.asarray((1 - share) * correlation + share * np.eye(len(correlation)))
+
+
+def _root(V: np.ndarray) -> np.ndarray:
+    """Matrix R with R R' = V, negative rounding errors of V's eigenvalues cut off."""
+    values, vectors = np.linalg.eigh((V + V.T) / 2) if len(V) else (np.zeros(0), V)
+    return np.asarray(vectors * np.sqrt(values.clip(0)))
+
+
+SAMPLERS: dict[str, Any] = {
     "gaussian": GaussianSampler,
     "mixture": MixtureSampler,
     "conditional": ConditionalSampler,

@@ -7,113 +7,46 @@ a random order, so that one which stops early favours none.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LassoCV as RowLassoCV
+from sklearn.model_selection import KFold
 
 from neucept.knockoffs import kernels
-from neucept.knockoffs.moments import Moments
+from neucept.knockoffs.moments import Grams, Moments, grams
 
 SMALLEST_NOISE = 0.1  # of a response's deviation: a lasso without noise would have no penalty, and keep all columns
 
 
-@dataclass(frozen=True)
-class Grams:
-    """Gram matrices of several draws, neurons and knockoffs (m columns) and responses scaled to variance 1.
+class Statistic(Protocol):
+    """What compares rows of neurons with rows of knockoffs: any function or object that can be called like this.
 
-    Attributes
-    ----------
-    n : int
-        Rows of data.
-    G : array
-        (draws, m, m) correlations of the columns; zero where a column is constant.
-    c : array
-        (draws, L, m) correlations of the responses with them.
-    orders : array
-        (draws, m) a random order of the columns.
-    folds : sequence of Fold
-        For cross-validation; empty without.
+    It can be given as ``statistic=`` to `neucept.discover`, `KnockoffFilter` and `knockoff_statistics`. A statistic
+    that looks at the data through correlations only is much faster as a `GramStatistic`.
+
+    Examples
+    --------
+    >>> def correlation(Z, Zk, y, rng):
+    ...     return np.abs(Z.T @ y) / len(y) - np.abs(Zk.T @ y) / len(y)
+    >>> from neucept.knockoffs import knockoff_statistics
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.standard_normal((400, 8))
+    >>> W = knockoff_statistics(Z, Z[:, 0] - Z[:, 1], statistic=correlation, draws=2, rng=rng)
+    >>> (W.mean(axis=(0, 1)) > 0.3).tolist()
+    [True, True, False, False, False, False, False, False]
     """
 
-    n: int
-    G: np.ndarray
-    c: np.ndarray
-    orders: np.ndarray
-    folds: Sequence[Fold] = field(default=())
+    def __call__(self, Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator, /) -> np.ndarray:
+        """Give W, (p,), from (n, p) standardised neurons, (n, p) knockoffs and an (n,) standardised response.
 
-
-@dataclass(frozen=True)
-class Fold:
-    """One fold left out: second moments, in the units of the whole, of the rest (about its mean) and of the fold.
-
-    Attributes
-    ----------
-    G, c, y : array
-        (draws, m, m), (draws, L, m) and (draws, L) of the rows that are fitted.
-    left_G, left_c, left_y : array
-        The same of those left out, about the mean of the others.
-    """
-
-    G: np.ndarray
-    c: np.ndarray
-    y: np.ndarray
-    left_G: np.ndarray
-    left_c: np.ndarray
-    left_y: np.ndarray
-
-
-def grams(drawn: Sequence[Sequence[Moments]], p: int, orders: np.ndarray) -> Grams:
-    """Scale and stack the moments of several draws.
-
-    Parameters
-    ----------
-    drawn : sequence of sequence of Moments
-        Of ``[Z, Zk, Y]`` with all but Y as neurons: for each draw, for each fold.
-    p : int
-        Neurons without their knockoffs; one that is constant has no knockoffs either.
-    orders : array
-        (draws, m) orders of the columns.
-    """
-    wholes = [_sum(folds) for folds in drawn]
-    scales = np.stack([_inverse_deviation(whole, p) for whole in wholes])
-    m, n = wholes[0].p, wholes[0].n
-    second = np.stack([whole.scatter for whole in wholes]) * (scales[:, :, None] * scales[:, None, :] / max(n, 1))
-    folds = []
-    for f in range(len(drawn[0]) if len(drawn[0]) > 1 else 0):
-        fitted, left = [], []
-        for draw, scale in zip(drawn, scales, strict=True):
-            rest = _sum([*draw[:f], *draw[f + 1 :]])
-            shift = draw[f].mean - rest.mean
-            outer = np.outer(scale, scale)
-            fitted.append(rest.scatter * outer / max(rest.n, 1))
-            left.append((draw[f].scatter + draw[f].n * np.outer(shift, shift)) * outer / max(draw[f].n, 1))
-        folds.append(Fold(*_split(np.stack(fitted), m), *_split(np.stack(left), m)))
-    G, c, _ = _split(second, m)
-    return Grams(n, G, c, orders, folds)
-
-
-def _sum(moments: Sequence[Moments]) -> Moments:
-    total = moments[0]
-    for other in moments[1:]:
-        total = total + other
-    return total
-
-
-def _inverse_deviation(moments: Moments, p: int) -> np.ndarray:
-    deviation = moments.deviation
-    size = np.maximum(np.abs(moments.mean), deviation)
-    alive = deviation > 1e-7 * np.maximum(size, 1e-30)
-    m = moments.p
-    alive[:m] &= np.tile(alive[:p], m // max(p, 1))
-    return np.where(alive, 1 / np.maximum(deviation, 1e-300), 0.0)
-
-
-def _split(second: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Split into products of columns (draws, m, m), with responses (draws, L, m), squares of responses (draws, L)."""
-    squares = np.diagonal(second, axis1=1, axis2=2)[:, m:]
-    return np.ascontiguousarray(second[:, :m, :m]), np.ascontiguousarray(second[:, m:, :m]), squares
+        Exchanging Z_j and Zk_j must change the sign of W_j and nothing else, in distribution.
+        """
+        ...
 
 
 def contrast(importance: np.ndarray) -> np.ndarray:
@@ -155,6 +88,9 @@ def signed_maximum(importance: np.ndarray) -> np.ndarray:
 class GramStatistic(ABC):
     """A statistic that looks at the data only through Gram matrices.
 
+    Subclasses define `importance`; exchanging a neuron and its knockoff must exchange their importances and change
+    nothing else, in distribution.
+
     Attributes
     ----------
     folds : int
@@ -163,6 +99,18 @@ class GramStatistic(ABC):
         Makes the importance of a group from those of its members.
     compare : callable
         Makes W of importances, `contrast` or `signed_maximum`.
+
+    Examples
+    --------
+    >>> class Squared(GramStatistic):
+    ...     def importance(self, grams):
+    ...         return grams.c**2
+    >>> from neucept.knockoffs import knockoff_statistics
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.standard_normal((400, 8))
+    >>> W = knockoff_statistics(Z, Z[:, 0] - Z[:, 1], statistic=Squared(), draws=2, rng=rng)
+    >>> (W.mean(axis=(0, 1)) > 0.3).tolist()
+    [True, True, False, False, False, False, False, False]
     """
 
     folds: int = 1
@@ -338,6 +286,29 @@ class Marginal(GramStatistic):
     def importance(self, grams: Grams) -> np.ndarray:
         """See `GramStatistic`."""
         return np.asarray(np.abs(grams.c))
+
+
+def lasso(Z: np.ndarray, Zk: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lasso coefficient difference ``W_j = |b_j| - |b_{j+p}|``, lambda by 5-fold cross-validation.
+
+    Parameters
+    ----------
+    Z, Zk : array
+        (n, p) standardised neurons and their knockoffs.
+    y : array
+        (n,) standardised response.
+    rng : Generator
+        Shuffles the folds, and decides for each pair which of the two comes first, so that a solver that stops early
+        cannot favour originals.
+    """
+    n, p = Z.shape
+    swap = rng.random(p) < 0.5
+    X = np.hstack([np.where(swap, Zk, Z), np.where(swap, Z, Zk)])
+    folds = KFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
+    with warnings.catch_warnings():  # at the smallest lambdas of the grid; cross-validation judges them as they are
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        b = np.abs(RowLassoCV(alphas=30, cv=folds, precompute=n > 2 * p, tol=1e-6).fit(X, y).coef_)
+    return np.asarray(np.where(swap, -1.0, 1.0) * (b[:p] - b[p:]))
 
 
 def universal(grams: Grams) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from neucept.discovery import NothingSelectedWarning, Selection, discover
 from neucept.errors import InputError
+from neucept.knockoffs import Frequency
 from neucept.rankings.subject import Subject
 
 ORDERS = ("ranking", "evidence")
@@ -69,6 +70,7 @@ class NeuCEPT:
         if self.order == "evidence":
             return {layer: _by_evidence(selection) for layer, selection in critical.items()}
         by_frequency = settings.get("calibration", "auto") is None and settings.get("aggregate") == "frequency"
+        by_frequency |= isinstance(settings.get("aggregate"), Frequency)
         return {layer: _places(selection, by_frequency) for layer, selection in critical.items()}
 
 
@@ -83,8 +85,8 @@ def _places(selection: Selection, by_frequency: bool) -> np.ndarray:
 
 def _by_evidence(selection: Selection) -> np.ndarray:
     keys = [-selection.mean_statistic]
-    if selection.null_probability is not None and selection.importance is not None:
-        keys = [selection.null_probability, -selection.importance]
+    if selection.local_fdr is not None and selection.importance is not None:
+        keys = [selection.local_fdr, -selection.importance]
     # Rows in ascending order: the alive first, then by the first key, those equal in it by the second.
     evidence = np.column_stack([selection.groups < 0, *keys])
     _, place, count = np.unique(evidence, axis=0, return_inverse=True, return_counts=True)

@@ -94,7 +94,7 @@ def _ranking(selection: Selection) -> Html:
     units = "groups" if is_grouped(selection) else "neurons"
     count, chosen = len(selection.representatives), len(selection.neurons)
     ranked = f"the first {units} of {selection.layer}, the surest first; {counted(selection)} are selected"
-    if selection.calibration is not None and selection.null_probability is not None:
+    if selection.calibration is not None and selection.local_fdr is not None:
         level = selection.calibration.level(selection.q)
         shown = min(max(figures.MOST_JUDGED, chosen), count)
         words = _how_many(shown, count, units)

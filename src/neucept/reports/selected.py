@@ -9,7 +9,6 @@ import pandas as pd
 
 from neucept.calibration.simulation import NONE
 from neucept.discovery import Selection
-from neucept.knockoffs import smallest_selection
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, to look at beside the one asked
 _FAMILIES = {NONE: "pure noise", "all": "all together"}
@@ -78,15 +77,10 @@ def grouping(selection: Selection) -> str | None:
 
 def why_none(selection: Selection) -> str:
     """Say what an empty selection means, and what would be needed for another."""
-    if selection.calibration is None or selection.null_probability is None:
-        smallest = smallest_selection(selection.q)
-        reason = (
-            f"The smallest possible selection has {smallest} neurons; a lower precision or more inputs may select some."
-        )
+    reason = selection.why_empty
+    if selection.calibration is None:
+        reason += " A lower precision or more inputs may select some."
     else:
-        most = 1 - float(selection.null_probability.min())
-        needed = 1 - selection.calibration.level(selection.q)
-        reason = f"The likeliest is critical with a probability of {most:.2f}; the calibration asks for {needed:.2f}."
         for precision in (level for level in LEVELS[::-1] if level < selection.precision):
             if chosen := len(selection.at(precision).neurons):
                 reason += f" A precision of {precision:g}, had it been asked for, would select {chosen}."
@@ -120,11 +114,9 @@ def promise_clause(selections: Mapping[str, Selection]) -> str:
             f" kind ({family_name(worst)}): evidence, not a proof."
         )
     if others:
-        where = _where(others, len(selections))
-        if all(s.aggregate == "frequency" and len(s.statistics) > 1 for s in others):
-            parts.append(f"Counting draws promises no precision on {where}.")
-        else:
-            parts.append(f"That precision holds if the neurons of {where} are jointly Gaussian, which was not checked.")
+        for short in dict.fromkeys(s.guarantee.short for s in others):
+            where = _where([s for s in others if s.guarantee.short == short], len(selections))
+            parts.append(f"On {where}: {short[0].lower()}{short[1:]}")
     return " ".join(parts)
 
 

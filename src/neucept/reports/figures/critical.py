@@ -67,11 +67,11 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     height : int
         Pixels.
     """
-    if selection.null_probability is None:
+    if selection.local_fdr is None:
         raise ValueError(f"Layer '{selection.layer}' is not calibrated; use ranked_statistics.")
     count = min(max(most, len(selection.neurons)), len(selection.representatives))
     order = selection.surest[:count]
-    probability = 1 - selection.null_probability[order]
+    probability = 1 - selection.local_fdr[order]
     importance = group_importance(selection, order)
     importance = importance / max(float(importance.max(initial=0)), 1e-300)
     few = count <= _FEW
