@@ -449,8 +449,9 @@ def test_results_of_version_0_1_open_again(calibrated: tuple[Recording, Critical
     facts = critical.save(tmp_path / "critical") / "facts.json"
     index = json.loads(facts.read_text())
     index["facts"]["layers"] = [[layer, precision, "evalue"] for layer, precision, _ in index["facts"]["layers"]]
-    index["arrays"] = {name.replace("local_fdr/", "null_probability/"): file for name, file in index["arrays"].items()}
-    facts.write_text(json.dumps(index))
+    arrays = {name.replace("local_fdr/", "null_probability/"): a["file"] for name, a in index["arrays"].items()}
+    old = {"kind": "CriticalNeurons", "format": 1, "facts": index["facts"], "arrays": arrays}
+    facts.write_text(json.dumps(old))
     opened = CriticalNeurons.open(facts.parent)["hidden"]
     np.testing.assert_array_equal(opened.local_fdr, critical["hidden"].local_fdr)
     np.testing.assert_array_equal(opened.neurons, critical["hidden"].neurons)
