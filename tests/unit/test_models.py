@@ -1,17 +1,25 @@
 """Networks by name, weights that fit, and errors that say why not."""
 
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from neucept.errors import InputError
 from neucept.models import VGG11, LeNet, default_layers, load_function, load_model, preprocessing
+from neucept.models.weights import fit_weights
 from neucept.recording import list_layers
 
+State = dict[str, Tensor]
 FACTORIES = """
 import torch
 from helper import WIDTH
@@ -139,19 +147,139 @@ def test_a_factory_may_import_what_lies_beside_it_and_is_named_where_it_fails(tm
         load_model(f"{tmp_path}/late.py:wrong")
 
 
-@pytest.mark.parametrize("wrapped", ["plain", "state_dict", "module"])
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_arrive(tmp_path: Path, wrapped: str, suffix: str) -> None:
-    trained = LeNet(2)
-    state = {("module." if wrapped == "module" else "") + name: value for name, value in trained.state_dict().items()}
-    path = tmp_path / f"weights{suffix}"
+def prefixed(*prefixes: str) -> Callable[[State], dict[str, Any]]:
+    return lambda state: {"".join(prefixes) + name: value for name, value in state.items()}
+
+
+def under(*keys: str, **beside: Any) -> Callable[[State], dict[str, Any]]:
+    def wrap(state: State) -> dict[str, Any]:
+        content: dict[str, Any] = state
+        for key in reversed(keys):
+            content = {key: content, **beside}
+        return content
+
+    return wrap
+
+
+OPTIMISER = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
+OLD = {"feature_extractor.0.weight": torch.zeros(6, 1, 5, 5)}
+SPELLINGS: dict[str, tuple[Callable[[State], Any], str | None]] = {
+    "plain": (dict, None),
+    "data parallel": (prefixed("module."), r"all names begin with 'module\.', which is left out"),
+    "compiled": (prefixed("_orig_mod."), r"all names begin with '_orig_mod\.'"),
+    "wrapper": (prefixed("net."), r"all names begin with 'net\.'"),
+    "of any name": (prefixed("student_network."), r"all names begin with 'student_network\.'"),
+    "nested": (prefixed("module.", "_orig_mod.", "model."), r"all names begin with 'module\._orig_mod\.model\.'"),
+    "state_dict": (under("state_dict", epoch=3, optimizer=OPTIMISER), "those under the key 'state_dict'"),
+    "model_state_dict": (under("model_state_dict", lr=0.1), "those under the key 'model_state_dict'"),
+    "model": (under("model", names=["a"]), "those under the key 'model'"),
+    "ema": (under("ema"), "those under the key 'ema'"),
+    "model and ema": (
+        lambda state: {"ema": OLD, "model": dict(state)},
+        "key 'model'. The state dicts under ema are left out",
+    ),
+    "two deep": (under("model", "state_dict"), "those under the key 'model.state_dict'"),
+    "unusual key": (under("classifier_v2", steps=7), "those under the key 'classifier_v2'"),
+    "both": (lambda state: {"state_dict": prefixed("model.")(state)}, r"all names begin with 'model\.'"),
+    "half": (lambda state: {name: value.half() for name, value in state.items()}, None),
+    "bfloat16": (lambda state: {name: value.bfloat16() for name, value in state.items()}, None),
+    "double": (lambda state: {name: value.double() for name, value in state.items()}, None),
+    "parameters": (lambda state: {name: nn.Parameter(value) for name, value in state.items()}, None),
+    "another order": (lambda state: dict(reversed(state.items())), None),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".safetensors"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_weights_arrive_however_they_are_spelled(tmp_path: Path, spelling: str, suffix: str) -> None:
+    write, said = SPELLINGS[spelling]
+    trained, path = LeNet(2), tmp_path / f"weights{suffix}"
+    content = write(trained.state_dict())
     if suffix == ".safetensors":
-        save_file(state, path)
+        if not all(isinstance(value, Tensor) for value in content.values()):
+            pytest.skip("safetensors holds tensors alone")
+        save_file({name: value.detach() for name, value in content.items()}, path)
     else:
-        torch.save({"state_dict": state, "epoch": 3} if wrapped == "state_dict" else state, path)
-    model = load_model("neucept.models:LeNet", path, n_classes=2)
+        torch.save(content, path)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model = load_model("neucept.models:LeNet", path, n_classes=2)
+    told = [str(warning.message) for warning in seen]
+    assert bool(told) == (said is not None) and (said is None or any(re.search(said, one) for one in told)), told
+    tolerance = 1e-2 if spelling in ("half", "bfloat16") else 0
     for name, value in model.state_dict().items():
-        assert torch.equal(value, trained.state_dict()[name])
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, trained.state_dict()[name], rtol=tolerance, atol=tolerance)
+
+
+def test_a_file_is_read_by_what_it_holds(tmp_path: Path) -> None:
+    trained = LeNet(2)
+    save_file(trained.state_dict(), tmp_path / "weights.bin")
+    model = load_model("neucept.models:LeNet", tmp_path / "weights.bin", n_classes=2)
+    assert torch.equal(model.classifier[0].weight, trained.classifier[0].weight)
+
+
+class Wrapped(nn.Module):
+    """A network whose own names begin with a prefix, and two names of which share one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({"read": nn.Embedding(7, 3), "write": nn.Linear(3, 7, bias=False)})
+        self.model["write"].weight = self.model["read"].weight
+
+
+def test_the_networks_own_prefix_stays_or_is_added() -> None:
+    trained, shared = Wrapped().state_dict(), "model.write.weight"
+    for state, said in (
+        (trained, None),
+        ({name: value for name, value in trained.items() if name != shared}, None),  # as safetensors' save_model does
+        ({name.removeprefix("model."): value for name, value in trained.items()}, r"'model\.', .* is put before all"),
+        ({f"module.{name}": value for name, value in trained.items()}, r"begin with 'module\.', which is left out"),
+    ):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            fit_weights(model := Wrapped(), state)
+        assert torch.equal(model.model["write"].weight, trained[shared])
+        assert bool(seen) == (said is not None) and (said is None or re.search(said, str(seen[0].message)))
+    compiled = torch.compile(LeNet(), backend="eager")
+    with pytest.warns(UserWarning, match=r"'_orig_mod\.', with which the network's names begin, is put before"):
+        fit_weights(compiled, LeNet().state_dict())
+
+
+def test_layers_that_know_their_inputs_later_take_weights() -> None:
+    lazy, trained = nn.LazyLinear(2), nn.Linear(5, 2)
+    fit_weights(lazy, trained.state_dict())
+    assert torch.equal(lazy.weight, trained.weight)
+
+
+def changed(value: Any) -> State:
+    return LeNet().state_dict() | {"classifier.0.bias": value}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (changed(torch.zeros(84, dtype=torch.int8)), r"classifier.0.bias is torch.int8, expected torch.float32"),
+        (changed(torch.zeros(84, dtype=torch.complex64)), "is torch.complex64, expected torch.float32"),
+        (changed(torch.zeros(84, device="meta")), "has no values"),
+        (changed(torch.zeros(84).to_sparse()), "is torch.sparse_coo, expected a plain tensor"),
+        (changed(torch.quantize_per_tensor(torch.zeros(84), 0.1, 0, torch.qint8)), "is quantised, expected a plain"),
+        (changed(torch.full((84,), torch.nan)), "has 84 values that are not a number"),
+        (changed(torch.zeros(84, 1)), r"classifier.0.bias is \(84, 1\), expected \(84,\)"),
+        (
+            {**prefixed("model.")(LeNet().state_dict()), "loss.weight": torch.zeros(3)},
+            r"Not expected: loss.weight|and 6",
+        ),
+        (prefixed("model.")(LeNet(3).state_dict()), r"\(all names begin with 'model\.'.*--n-classes 3"),
+        ({}, "Missing: .* and 5 more"),
+    ],
+)
+def test_weights_of_another_kind_are_refused_and_nothing_is_copied(state: State, said: str) -> None:
+    model = LeNet()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InputError, match=f"the weights do not fit LeNet.*({said})"):
+        fit_weights(model, state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_half_precision_weights_become_single(tmp_path: Path) -> None:
@@ -173,7 +301,9 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     state = LeNet().state_dict()
     state["classifier.3.weight"] = state.pop("classifier.2.weight")
     save_file(state, path)
-    said = r"Missing: classifier.2.weight \(10, 84\). Not expected: classifier.3.weight \(10, 84\)\.$"
+    said = (
+        r"Missing: classifier.2.weight \(10, 84\). Not expected: classifier.3.weight \(10, 84\)\. Give the weights of"
+    )
     with pytest.raises(InputError, match=said):
         load_model("neucept.models:LeNet", path)
     with pytest.raises(
@@ -182,20 +312,59 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_model("neucept.models:VGG11", path)
 
 
-def test_files_that_are_no_weights(tmp_path: Path) -> None:
-    torch.save(LeNet(), tmp_path / "whole.pt")
-    (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 40)
-    torch.save([torch.zeros(2)], tmp_path / "list.pt")
-    torch.save({0: torch.zeros(2)}, tmp_path / "numbered.pt")
-    for name, said in (
-        ("whole.pt", "whole pickled models, and other Python objects beside the weights, are not opened"),
-        ("numbered.pt", "holds no state dict"),
-        ("noise.safetensors", "cannot be read"),
-        ("list.pt", "holds no state dict"),
-        ("gone.pt", "There is no weights file"),
-    ):
-        with pytest.raises(InputError, match=said):
-            load_model("neucept.models:LeNet", tmp_path / name)
+def write_script(path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(2, 3)), path)
+
+
+def cut_short(path: Path) -> None:
+    torch.save(LeNet().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def noise_inside(path: Path) -> None:
+    save_file(LeNet().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:8] + b"{" * 300 + path.read_bytes()[308:])
+
+
+NO_WEIGHTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "whole model": ("a.pt", lambda path: torch.save(LeNet(), path), "whole pickled models, and other Python objects"),
+    "code": ("a.pt", lambda path: path.write_bytes(pickle.dumps(os.getcwd)), "cannot be read"),
+    "script": ("a.pt", write_script, "cannot be read"),
+    "cut short": ("a.pt", cut_short, "cannot be read"),
+    "noise": ("a.safetensors", lambda path: path.write_bytes(b"\x00" * 40), "cannot be read"),
+    "noise in the header": ("a.safetensors", noise_inside, "cannot be read"),
+    "empty": ("a.pt", lambda path: path.write_bytes(b""), "cannot be read"),
+    "labels": ("classes.txt", lambda path: path.write_text("cat\ndog\n"), "cannot be read"),
+    "labels as JSON": ("classes.json", lambda path: path.write_text('{"0": "cat"}'), "cannot be read"),
+    "table": ("a.csv", lambda path: path.write_text("file,label\na.png,cat\n"), "cannot be read"),
+    "arrays": ("a.npz", lambda path: np.savez(path, x=np.zeros(3)), "cannot be read"),
+    "list": ("a.pt", lambda path: torch.save([torch.zeros(2)], path), "holds no state dict"),
+    "tensor": ("a.pt", lambda path: torch.save(torch.zeros(2), path), "holds no state dict"),
+    "number": ("a.pt", lambda path: torch.save(3, path), "holds no state dict"),
+    "no names": ("a.pt", lambda path: torch.save({0: torch.zeros(2)}, path), "holds no state dict.* the keys 0"),
+    "nothing": ("a.pt", lambda path: torch.save({}, path), "holds no state dict"),
+    "no tensors": ("a.pt", lambda path: torch.save({"epoch": 3, "lr": 0.1}, path), "the keys 'epoch', 'lr'"),
+    "optimiser": ("a.pt", lambda path: torch.save({"optimizer": OPTIMISER}, path), "the keys 'optimizer'"),
+    "two unknown": ("a.pt", lambda path: torch.save({"a": OLD, "b": OLD}, path), "holds several state dicts, a, b"),
+    "missing": ("a.pt", lambda path: None, "There is no weights file"),
+    "folder": ("a.pt", lambda path: path.mkdir(), "is a folder without a weights file"),
+    "folder of files": (
+        "a",
+        lambda path: (path.mkdir(), save_file(OLD, path / "m.safetensors")),
+        "is a folder; give one of the files in it: m.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+def test_files_that_are_no_weights(tmp_path: Path, kind: str) -> None:
+    name, write, said = NO_WEIGHTS[kind]
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=said):
+        load_model("neucept.models:LeNet", tmp_path / name)
+
+
+def test_weights_of_your_own_network_are_published_by_nobody() -> None:
     with pytest.raises(InputError, match="Only torchvision and timm publish weights"):
         load_model("neucept.models:LeNet", "pretrained")
 

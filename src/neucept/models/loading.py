@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from neucept.errors import InputError, closest, missing
-from neucept.models.weights import fit_weights, n_outputs, read_weights
+from neucept.models.weights import fit_weights, read_weights
 
 _FORMS = "'package.module:factory', 'file.py:factory', 'torchvision:NAME' or 'timm:NAME'"
 _WIDTH_NAMES = ("n_classes", "num_classes")
@@ -32,8 +32,9 @@ def load_model(spec: str, weights: str | Path | None = None, n_classes: int | No
         ``package.module:factory`` or ``file.py:factory``, where the factory is a class, a function without
         required arguments, or a network itself; ``torchvision:NAME`` or ``timm:NAME``.
     weights : str or Path, optional
-        A ``.safetensors`` or ``.pt`` file, or ``"pretrained"`` for those that torchvision and timm publish
-        (downloaded once). None keeps what the factory made.
+        A ``.safetensors`` or ``.pt`` file, also the checkpoint of a training that holds a state dict, or
+        ``"pretrained"`` for the weights that torchvision and timm publish (downloaded once). None keeps what the
+        factory made.
     n_classes : int, optional
         Number of outputs, passed to the factory as ``n_classes`` or ``num_classes``.
 
@@ -63,13 +64,7 @@ def load_model(spec: str, weights: str | Path | None = None, n_classes: int | No
     else:
         model = _from_factory(spec, n_classes)
     if weights is not None and not pretrained:
-        state = read_weights(weights)
-        try:
-            fit_weights(model, state, f"The weights in {weights}")
-        except InputError as error:
-            width = n_outputs(state, model)
-            hint = f" Only the number of outputs differs: ask for {width} classes (--n-classes {width})."
-            raise InputError(str(error) + (hint if width is not None else "")) from None
+        fit_weights(model, read_weights(weights), f"The weights in {weights}")
     return model.eval()
 
 
