@@ -1,11 +1,15 @@
-"""A data set of labelled pictures, as a network wants them and as a person sees them."""
+"""A data set of labelled pictures, as a network wants them and as a person sees them.
+
+Anything that has what :class:`DataSource` lists can be recorded, explained and reported in place of an
+:class:`ImageDataset`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,8 +18,118 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from neucept.datasets.pictures import Picture, Pictures, Stored
+from neucept.datasets.labels import check_labels, number_labels
+from neucept.datasets.pictures import Picture, arrays_as_bytes
 from neucept.errors import InputError, missing
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """What an object must have to be used as labelled pictures, by ``record``, ``report`` and all that take data.
+
+    ``len(source)`` is the number n of inputs, and ``source[i]`` a pair (tensor as the network takes it, label). Only
+    these two are needed by the network; the others name the classes and show the pictures.
+
+    Attributes
+    ----------
+    labels : array of int, (n,)
+        Class of each input.
+    class_names : sequence of str
+        Name of each class, by its number.
+
+    Examples
+    --------
+    >>> class Stripes:
+    ...     labels = np.arange(40) % 2
+    ...     class_names = ("upright", "flat")
+    ...
+    ...     def __len__(self):
+    ...         return len(self.labels)
+    ...
+    ...     def picture(self, i):
+    ...         upright = np.tile(np.array([0, 255], np.uint8), (8, 4))
+    ...         return upright if self.labels[i] == 0 else upright.T
+    ...
+    ...     def __getitem__(self, i):
+    ...         return torch.from_numpy(self.picture(i) / 255).float()[None], int(self.labels[i])
+    >>> isinstance(Stripes(), DataSource)
+    True
+    >>> import neucept
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), torch.nn.Linear(3, 2))
+    >>> recording = neucept.record(network, Stripes(), layers=["1"], progress=False)
+    >>> recording.class_names, np.bincount(recording.labels)
+    (('upright', 'flat'), array([20, 20]))
+    """
+
+    labels: Any
+    class_names: Any
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, int]: ...
+
+    def picture(self, index: int, /) -> Picture:
+        """Give the picture as a person sees it: uint8, (H, W) or (H, W, 3)."""
+        ...
+
+
+class Pictures(Protocol):
+    """A sequence of pictures, each (H, W) or (H, W, 3) of uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Picture: ...
+
+    def take(self, indices: NDArray[np.int64]) -> Pictures:
+        """Keep only some, in the order given."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Pictures of one size in one array.
+
+    Parameters
+    ----------
+    pixels : array of uint8, (n, H, W) or (n, H, W, 3)
+        The pictures.
+    """
+
+    pixels: Picture
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Picture:
+        picture: Picture = self.pixels[index]
+        return picture
+
+    def take(self, indices: NDArray[np.int64]) -> Stored:
+        """Keep only some, in the order given."""
+        return Stored(self.pixels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Mixed:
+    """Pictures of several sizes, decoded.
+
+    Parameters
+    ----------
+    arrays : list of arrays of uint8
+        The pictures.
+    """
+
+    arrays: list[Picture]
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __getitem__(self, index: int) -> Picture:
+        return self.arrays[index]
+
+    def take(self, indices: NDArray[np.int64]) -> Mixed:
+        """Keep only some, in the order given."""
+        return Mixed([self.arrays[i] for i in indices])
 
 
 @dataclass(frozen=True)
@@ -63,7 +177,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     Parameters
     ----------
     pictures : Pictures
-        A sequence of arrays of uint8, (H, W) or (H, W, 3); :class:`neucept.datasets.pictures.Stored` for an array.
+        A sequence of arrays of uint8, (H, W) or (H, W, 3); :class:`Stored` for an array.
     labels : array of int64, (n,)
         Class of each picture.
     class_names : tuple of str
@@ -98,27 +212,38 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     @classmethod
     def from_array(
         cls,
-        pixels: Picture,
-        labels: Sequence[int] | NDArray[Any],
+        pixels: NDArray[Any],
+        labels: Sequence[Any] | NDArray[Any],
         class_names: Sequence[str] | None = None,
         transform: Scaling | Callable[[Any], Tensor] | None = None,
+        scale: float | tuple[float, float] | None = None,
     ) -> ImageDataset:
         """Wrap pictures in an array.
 
         Parameters
         ----------
-        pixels : array of uint8, (n, H, W) or (n, H, W, 3)
-            The pictures.
-        labels : sequence of int, (n,)
+        pixels : array, (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 channels
+            The pictures: uint8, floats in [0, 1], or other numbers, for which one scale is taken, with a warning
+            that says which.
+        labels : sequence of int or str, (n,)
             Their classes.
         class_names : sequence of str, optional
             The classes' names; their numbers by default.
         transform : Scaling or callable, optional
             See :class:`ImageDataset`.
+        scale : float or (float, float), optional
+            White, or black and white, of pixels that are not bytes.
+
+        Raises
+        ------
+        InputError
+            The pixels or the labels cannot be read as such.
         """
-        labels = np.asarray(labels, dtype=np.int64)
-        names = tuple(class_names) if class_names is not None else numbered(labels)
-        return cls(Stored(np.asarray(pixels)), labels, names, transform or Scaling())
+        (pictures,), notice = arrays_as_bytes([np.asarray(pixels)], "The pixels", scale)
+        read = number_labels(labels, "the array", class_names)
+        for note in filter(None, (notice, read.notice)):
+            warnings.warn(note, stacklevel=2)
+        return cls(Stored(pictures), read.numbers, read.names, transform or Scaling())
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,7 +262,12 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def take(self, indices: Sequence[int] | NDArray[Any]) -> ImageDataset:
         """Keep only some inputs, in the order given (indices, or a boolean mask of length n)."""
         chosen = np.asarray(indices)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        if chosen.dtype == bool and chosen.shape == self.labels.shape:
+            chosen = np.flatnonzero(chosen)
+        rows = chosen.ndim == 1 and (not chosen.size or chosen.dtype.kind in "iu")
+        if not rows or (chosen.size and not -len(self) <= chosen.min() <= chosen.max() < len(self)):
+            raise InputError(f"Expected row numbers below {len(self)}, or a mask of as many truth values.")
+        chosen = chosen.astype(np.int64)
         return replace(self, pictures=self.pictures.take(chosen), labels=self.labels[chosen])
 
     def relabel(self, labels: Sequence[int] | NDArray[Any], class_names: Sequence[str]) -> ImageDataset:
@@ -145,12 +275,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
 
         Parameters
         ----------
-        labels : sequence of int, (n,)
+        labels : sequence of int or str, (n,)
             The new classes.
         class_names : sequence of str
             Their names.
         """
-        return replace(self, labels=np.asarray(labels, dtype=np.int64), class_names=tuple(class_names))
+        read = number_labels(labels, "the new question", class_names)
+        return replace(self, labels=read.numbers, class_names=read.names)
 
     def _transformed(self, index: int) -> Tensor:
         try:
@@ -174,29 +305,6 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         if isinstance(self.pictures, Stored):
             return self.transform(self.pictures.pixels[list(indices)])
         return [self.transform(self.pictures[i][None])[0] for i in indices]
-
-
-def numbered(labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """Name classes by their numbers.
-
-    Examples
-    --------
-    >>> numbered(np.array([0, 2]))
-    ('0', '1', '2')
-    """
-    return tuple(str(label) for label in range(int(labels.max()) + 1)) if len(labels) else ()
-
-
-def check_labels(labels: NDArray[np.int64], class_names: Sequence[str]) -> None:
-    """Raise InputError where a label is negative or has no name, or a name appears twice."""
-    if len(labels) and (labels.min() < 0 or labels.max() >= len(class_names)):
-        raise InputError(
-            f"The labels go from {labels.min()} to {labels.max()}, but there are {len(class_names)} class names, "
-            "for the labels from 0 upwards."
-        )
-    if len(set(class_names)) < len(class_names):
-        name, count = Counter(class_names).most_common(1)[0]
-        raise InputError(f"The class name {name!r} appears {count} times; each class needs its own.")
 
 
 def _as_image(picture: Picture) -> Any:

@@ -1,115 +1,256 @@
-"""Parquet files: a row a picture, or a row a sheet of pictures."""
+"""Parquet files: one row per picture, or one row per sheet of pictures; with the class names of Hugging Face."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neucept.datasets.labels import Labels, distinct_names, number_labels
 from neucept.datasets.pictures import Encoded, Picture, decode
-from neucept.datasets.readers import Table, choose_split, number_labels, text_classes
+from neucept.datasets.readers import Table, check_unpacked, choose_split, split_kinds
 from neucept.errors import InputError, missing
 
+_IMAGES, _LABELS = ("image", "img"), ("label", "labels")
+_SHARD = re.compile(r"(?P<split>.*?)[-_.]?(?P<number>\d+)-of-(?P<count>\d+)(-[0-9a-f]+)?")
+_PART = re.compile(r"(?P<split>.*?)[-_.]?\d{3,}([-_.].*)?")  # part-00000-..., 0000, train_0001
 
-def read_parquet(paths: dict[str, Path], split: str | None, at: Path) -> Table:
+
+def find_parquet(path: Path, deep: bool = False) -> dict[str, list[Path]]:
+    """Find the parquet files of a folder, {split: shards}, by the names of files and folders.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    deep : bool
+        Whether to look into the folders below too.
+
+    Raises
+    ------
+    InputError
+        The files belong to several data sets.
+    """
+    files = [file for file in sorted(path.rglob("*.parquet") if deep else path.glob("*.parquet")) if file.is_file()]
+    files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    found: dict[str, list[Path]] = {}
+    homes = set()
+    for file in files:
+        folder = file.parent.name if file.parent != path else ""
+        of_split = folder if split_kinds([folder]) else ""
+        homes.add(file.parent.parent if of_split else file.parent)
+        found.setdefault(of_split or _split_of(file), []).append(file)
+    if len(homes) > 1:
+        listed = ", ".join(str(home) for home in sorted(homes)[:5])
+        raise InputError(f"{path} holds parquet files of several data sets, in {listed}; name one of these folders.")
+    return found
+
+
+def _split_of(file: Path) -> str:
+    match = _SHARD.fullmatch(file.stem) or _PART.fullmatch(file.stem)
+    return match["split"] if match else file.stem
+
+
+def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> Table:
     """Read parquet files with columns ``image`` and ``label``, or ``sheet`` and ``labels``.
 
     Parameters
     ----------
-    paths : dict of str to Path
-        One file, or one for each split.
+    files : dict of str to list of Path
+        The shards of each split.
     split : str, optional
-        Takes one file of several, or the rows whose column ``split`` says so; None and "all" take all.
+        Takes the files of one split, or the rows whose column ``split`` says so; None and "all" take all.
     at : Path
         What the user named.
 
     Notes
     -----
-    ``image`` holds encoded bytes (JPEG, PNG, WebP), or a dict whose ``bytes`` does. ``sheet`` holds pictures a
-    row packed into one square grid, row by row, and ``labels`` their labels. Class names come from ``classes.txt``
-    beside the file (one a line in label order, or an identifier, a tab and the names) or from a column ``name``.
+    ``image`` (or ``img``) holds encoded bytes (JPEG, PNG, WebP), or a dict whose ``bytes`` does; texts are never opened
+    as paths. ``sheet`` holds pictures packed into one square grid per row, row by row, and ``labels`` their labels.
+    Class names come from ``classes.txt`` beside the file (one per line in label order, or an identifier, a tab and the
+    names), from the features that Hugging Face writes into the file, from the order of categories, or from a column
+    ``name``.
     """
-    chosen = choose_split(list(paths), split, at) if len(paths) > 1 else list(paths)
-    classes = text_classes([found for path in paths.values() if (found := _labels(path)) is not None])
-    tables = [_parquet_file(paths[name], split if len(paths) == 1 else "all", classes) for name in chosen]
-    if len(tables) == 1:
-        return tables[0]
-    labels = np.concatenate([table.labels for table in tables])
-    names = max((table.class_names for table in tables), key=lambda names: len(names or ()))
-    if all(isinstance(table.pictures, np.ndarray) for table in tables):
-        return Table(np.concatenate([np.asarray(table.pictures) for table in tables]), labels, names)
-    encoded = [table.pictures for table in tables if isinstance(table.pictures, Encoded)]
-    if len(encoded) < len(tables):
-        raise InputError(f"The parquet files of {at} have different columns; choose one file.")
-    contents = [content for pictures in encoded for content in pictures.contents]
-    return Table(Encoded(contents, [name for e in encoded for name in e.names]), labels, names)
+    chosen = choose_split(list(files), split, at) if len(files) > 1 else list(files)
+    every = [file for shards in files.values() for file in shards]
+    taken = [file for name in chosen for file in files[name]]
+    notices = tuple(note for name in chosen if (note := _absent(files[name], name)))
+    schema = _schema(every[0])
+    features = _features(schema)
+    image, label = _columns(schema, features, every[0])
+    names = _class_names(every[0], features.get(label, {}).get("names"))
+    frames = {file: _rows(file, image if file in taken else None, label) for file in every}
+    read = pd.concat([frames[file].drop(columns=label) for file in taken], ignore_index=True)
+    labels = np.concatenate([_objects(frames[file][label]) for file in taken])
+    rows = np.full(len(read), True)
+    if len(files) == 1:
+        own = [_split_of(file) for file in every[:1]]
+        column = list(read["split"].unique()) if "split" in read else [name for name in own if split_kinds([name])]
+        of_rows = choose_split(column, split, at)
+        rows = read["split"].isin(of_rows).to_numpy() if "split" in read else rows
+    read = read[rows]
+    places = [f"in row {row} of {file}" for row, file in zip(read["row"], read["at"], strict=True)]
+    if image == "sheet":
+        parts = [np.asarray(row) for row in labels[rows]]
+        pictures = _cut(read["sheet"], parts, places)
+        return Table(pictures, number_labels(np.concatenate(parts), str(at), names), notices)
+    if "file" in read:
+        places = [f"{file} ({place})" for file, place in zip(read["file"], places, strict=True)]
+    if names is None and "name" in read:
+        numbers = _named_by_column(labels, rows, read["name"], str(at))
+    else:
+        numbers = _number({file: frames[file][label] for file in every}, labels, rows, names, str(at), every[0])
+    contents = [value.get("bytes") if isinstance(value, dict) else value for value in read[image]]
+    return Table(Encoded(contents, places), numbers, notices)
 
 
-def _labels(path: Path) -> np.ndarray | None:
-    """Read the labels of all rows; None where the file has no such column, or cannot be read."""
+def _number(
+    columns: dict[Path, pd.Series[Any]],
+    labels: np.ndarray,
+    rows: np.ndarray,
+    names: tuple[str, ...] | None,
+    source: str,
+    first: Path,
+) -> Labels:
+    """Give the labels of the rows taken class numbers, by the classes of all files and all rows."""
+    categories = [c.cat.categories for c in columns.values() if isinstance(c.dtype, pd.CategoricalDtype)]
+    if len(categories) == len(columns) and (names is None or categories[0].inferred_type == "string"):
+        labels = np.array([None if pd.isna(label) else str(label) for label in labels], dtype=object)
+        names = names or tuple(dict.fromkeys(str(name) for of_file in categories for name in of_file))
+    if names is not None:
+        return number_labels(labels[rows], source, names, *_also_called(first))
+    others = np.concatenate([labels[~rows], *(_objects(column) for column in columns.values())])
+    usable = [label for label in others.tolist() if _is_label(label)]
+    read = number_labels(_array([*labels[rows].tolist(), *usable]), source)
+    return Labels(read.numbers[: int(rows.sum())], read.names, read.notice)
+
+
+def _named_by_column(labels: np.ndarray, rows: np.ndarray, names: pd.Series[Any], source: str) -> Labels:
+    """Read labels that have a name beside them: whole numbers take the name of their first row."""
+    read = number_labels(labels[rows], source)
+    if pd.api.types.infer_dtype(labels[rows]) != "integer":
+        return read
+    in_order = list(read.names)
+    for number, name in reversed(list(zip(read.numbers.tolist(), names.tolist(), strict=True))):
+        in_order[number] = str(name)
+    return Labels(read.numbers, distinct_names(in_order), read.notice)
+
+
+def _is_label(value: Any) -> bool:
+    """Whether a label of rows that are not taken says anything of the classes; those of a test split often do not."""
+    return not (value is None or value != value or value == "" or (isinstance(value, int) and value < 0))
+
+
+def _array(values: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+def _objects(column: pd.Series[Any]) -> np.ndarray:
+    return _array(column.tolist())
+
+
+def _schema(path: Path) -> Any:
     try:
-        return pd.read_parquet(path, columns=["label"])["label"].dropna().to_numpy()
-    except (ImportError, KeyError, OSError, ValueError):  # which is said when the file is read
-        return None
-
-
-def _parquet_file(path: Path, split: str | None, classes: tuple[str, ...] | None) -> Table:
-    try:
+        import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise missing("pyarrow", "vision") from error
     try:
-        columns = pyarrow.parquet.read_schema(path).names
-        known = [name for name in ("image", "label", "sheet", "labels", "split", "file", "name") if name in columns]
-        rows = pd.read_parquet(path, columns=known)
-    except (OSError, ValueError) as error:
+        facts = pyarrow.parquet.read_metadata(path)
+        groups = [facts.row_group(i) for i in range(facts.num_row_groups)]
+        check_unpacked(sum(group.total_byte_size for group in groups), path.stat().st_size, path)
+        return pyarrow.parquet.read_schema(path)
+    except InputError:
+        raise
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} cannot be read as a parquet file: {error}") from error
-    sheets = {"sheet", "labels"} <= set(columns)
-    if not sheets and not {"image", "label"} <= set(columns):
-        raise InputError(f"{path} has the columns {', '.join(columns)}; expected 'image' (encoded bytes) and 'label'.")
-    class_names = _class_names(path, rows)
-    if "split" in columns:
-        chosen = choose_split(list(rows["split"].unique()), split, path)
-        rows = rows[rows["split"].isin(chosen)]
-    else:
-        choose_split([], split, path)
-    names = [f"in row {row} of {path}" for row in rows.index]
-    if sheets:
-        labels = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows["labels"]])
-        return Table(_cut(rows, names), labels, class_names)
-    if "file" in columns:
-        names = [f"{file} ({name})" for file, name in zip(rows["file"], names, strict=True)]
-    contents = [value["bytes"] if isinstance(value, dict) else value for value in rows["image"]]
-    if rows["label"].isna().any():
-        raise InputError(f"{path} has {int(rows['label'].isna().sum())} rows without a label.")
-    labels = rows["label"].to_numpy()
-    if class_names is None and labels.dtype.kind in "OUS":
-        class_names = classes
-    return Table(Encoded(contents, names), *number_labels(labels, str(path), class_names, *_also_called(path)))
 
 
-def _cut(rows: pd.DataFrame, names: Sequence[str]) -> Picture:
+def _features(schema: Any) -> dict[str, dict[str, Any]]:
+    """Read the features that Hugging Face's ``datasets`` writes beside the columns; {} where there are none."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _columns(schema: Any, features: dict[str, dict[str, Any]], path: Path) -> tuple[str, str]:
+    """Find the columns of the images and the labels."""
+    if {"sheet", "labels"} <= set(schema.names):
+        return "sheet", "labels"
+    found = []
+    for known, kind in ((_IMAGES, "Image"), (_LABELS, "ClassLabel")):
+        typed = [name for name in schema.names if features.get(name, {}).get("_type") == kind]
+        named = [name for name in known if name in schema.names]
+        found.append(named[:1] or typed)
+    if any(len(names) != 1 for names in found):
+        several = next((names for names in found if len(names) > 1), [])
+        hint = f" Several may be meant ({', '.join(several)}): rename one." if several else ""
+        raise InputError(
+            f"{path} has the columns {', '.join(schema.names)}; expected 'image' (encoded bytes) and 'label'.{hint}"
+        )
+    return found[0][0], found[1][0]
+
+
+def _rows(path: Path, image: str | None, label: str) -> pd.DataFrame:
+    """Read the columns that count, with the place of each row; only the labels where ``image`` is None."""
+    columns = _schema(path).names
+    wanted = [label] if image is None else [image, label, "split", "file", "name"]
+    if not set(wanted[:2]) <= set(columns):
+        raise InputError(
+            f"The parquet files have different columns: {path} has {', '.join(columns)}, without"
+            f" {' or '.join(sorted(set(wanted[:2]) - set(columns)))}. Choose one file."
+        )
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read(columns=[name for name in wanted if name in columns])
+        rows: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as a parquet file: {error}") from error
+    return rows.assign(row=np.arange(len(rows)), at=str(path))
+
+
+def _absent(files: Sequence[Path], name: str) -> str:
+    """Say which shards of a split are not there, as their names count them."""
+    matches = [match for file in files if (match := _SHARD.fullmatch(file.stem))]
+    counts = {int(match["count"]) for match in matches}
+    if matches and counts != {len(matches)}:
+        part = name or "the data"
+        return f"{files[0].parent} has {len(matches)} of {max(counts)} files of {part}: the others are missing."
+    return ""
+
+
+def _cut(sheets: pd.Series[Any], labels: Sequence[np.ndarray], places: Sequence[str]) -> Picture:
     """Cut sheets, square grids of pictures, into the pictures."""
     pieces = []
-    for content, labels, name in zip(rows["sheet"], rows["labels"], names, strict=True):
-        sheet = decode(content, name)
-        side = int(np.ceil(np.sqrt(len(labels))))
+    for content, of_sheet, name in zip(sheets, labels, places, strict=True):
+        sheet = decode(content, name)[0]
+        if sheet.dtype != np.uint8:
+            raise InputError(f"The sheet {name} is not made of bytes; store sheets with 8 bits.")
+        side = int(np.ceil(np.sqrt(len(of_sheet))))
         height, width = sheet.shape[0] // side, sheet.shape[1] // side
         grid = sheet.reshape(side, height, side, width, *sheet.shape[2:]).swapaxes(1, 2)
-        pieces.append(grid.reshape(side * side, height, width, *sheet.shape[2:])[: len(labels)])
+        pieces.append(grid.reshape(side * side, height, width, *sheet.shape[2:])[: len(of_sheet)])
     return np.concatenate(pieces)
 
 
-def _class_names(path: Path, rows: pd.DataFrame) -> tuple[str, ...] | None:
-    """Find class names in classes.txt or in the column ``name``."""
+def _class_names(path: Path, of_features: Any) -> tuple[str, ...] | None:
+    """Find class names in classes.txt, or in the features that Hugging Face writes."""
     if lines := _lines(path):
-        return _unique([line[-1].split(",")[0].strip() if len(line) > 1 else line[0].strip() for line in lines])
-    if "name" in rows and "label" in rows and pd.api.types.is_integer_dtype(rows["label"]):
-        by_label = rows.drop_duplicates("label").set_index("label")["name"]
-        return _unique([str(by_label.get(label, label)) for label in range(int(by_label.index.max()) + 1)])
+        return distinct_names([line[-1].split(",")[0].strip() if len(line) > 1 else line[0].strip() for line in lines])
+    if isinstance(of_features, list) and of_features:
+        return distinct_names([str(name) for name in of_features])
     return None
 
 
@@ -124,9 +265,3 @@ def _lines(path: Path) -> list[list[str]]:
     if not beside.is_file():
         return []
     return [line.split("\t") for line in beside.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    """Tell classes of one name apart by their numbers."""
-    counts = Counter(names)
-    return tuple(name if counts[name] == 1 else f"{name} ({label})" for label, name in enumerate(names))

@@ -1,26 +1,44 @@
-"""The formats: a folder a class, IDX files and .npz."""
+"""The formats: a folder for each class, IDX files and .npz; and what is a split."""
 
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import warnings
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neucept.datasets.pictures import Encoded, Picture
+from neucept.datasets.labels import Labels, number_labels
+from neucept.datasets.pictures import SUFFIXES, Encoded, Picture, arrays_as_bytes
 from neucept.errors import InputError, closest
 
-_SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
-_SPLITS = frozenset(["train", "training", "val", "valid", "validation", "dev", "test", "testing"])
-_IDX_SPLITS = {"train": "train", "t10k": "test", "test": "test"}
+_KINDS = {
+    "train": ("train", "training", "trn"),
+    "validation": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+    "evaluation": ("eval", "evaluation"),
+}
+_KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words}
+_GLUED = re.compile(f"({'|'.join(sorted(_KIND_OF, key=len, reverse=True))})(?:sets?|data|dataset|images?|imgs?)")
+_FILLERS = re.compile("sets?|data(set)?|split|seg|raw|files|folder|images?|imgs?|photos")
+_NO_CLASSES = frozenset(["annotation", "annotations"])
+_SYSTEM = re.compile(  # hidden files, and what systems put into folders and archives
+    r"\..*|__MACOSX|@eaDir|\$RECYCLE\.BIN|System Volume Information|lost\+found|__pycache__|Thumbs\.db|desktop\.ini",
+    re.I,
+)
+_IDX_SPLITS = {"t10k": "test"}
+_ROLES = {"x": "x", "images": "x", "y": "y", "labels": "y"}
+_NAMES = ("class_names", "label_names", "target_names", "classes", "names")
+_MOST_BYTES, _MOST_RATIO = 2**30, 100  # beyond both, a file unpacks to so much more than it is that it is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,54 +49,252 @@ class Table:
     ----------
     pictures : array of uint8, (n, H, W) or (n, H, W, 3), or Encoded
         The pictures.
-    labels : array of int64, (n,)
-        Their classes.
-    class_names : tuple of str, optional
-        The names of the classes, where the file says them.
+    labels : Labels
+        Their classes, with the names.
+    notices : tuple of str
+        What was left out or decided, for the person to know.
     """
 
     pictures: Picture | Encoded
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...] | None = None
+    labels: Labels
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.pictures) != len(self.labels):
-            raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
+        if len(self.pictures) != len(self.labels.numbers):
+            raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels.numbers)} labels.")
+
+
+def split_kinds(names: Iterable[str]) -> dict[str, str]:
+    """Recognise names of splits: {name: "train", "validation", "test" or "evaluation"}.
+
+    Words beside the split's are allowed where they mean nothing ("set", a year), or where several names share them.
+
+    Examples
+    --------
+    >>> split_kinds(["training_set", "TestImages", "val2017", "cat", "a train"])
+    {'training_set': 'train', 'TestImages': 'test', 'val2017': 'validation'}
+    >>> split_kinds(["pets_train", "pets_test"])
+    {'pets_train': 'train', 'pets_test': 'test'}
+    """
+    kinds: dict[str, str] = {}
+    beside: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name)]
+        words = [match[1] if (match := _GLUED.fullmatch(word)) else word for word in words]
+        found = [word for word in words if word in _KIND_OF]
+        if len(found) == 1:
+            kinds[name] = _KIND_OF[found[0]]
+            beside[name] = tuple(w for w in words if not _FILLERS.fullmatch(w) and w not in found and not w.isdigit())
+    shared = Counter(beside.values())
+    return {name: kind for name, kind in kinds.items() if not beside[name] or shared[beside[name]] > 1}
+
+
+def choose_split(available: Sequence[str], split: str | None, path: Path) -> list[str]:
+    """Take the splits that were asked for: all for "all", and for None, which warns where there are several.
+
+    A split is found by its name, or by another name of the same kind: "val" and "validation", "train" and
+    "training_set".
+
+    Raises
+    ------
+    InputError
+        There is no such split, or several are of that kind.
+    """
+    if split is None and len(available) > 1:
+        warnings.warn(
+            f"{path} has the splits {', '.join(available)}, and all are taken: what the network was trained on, too. "
+            "Choose one with split= (--split), or say 'all'.",
+            stacklevel=2,
+        )
+    if split is None or split == "all":
+        return list(available)
+    if split in available:
+        return [split]
+    kinds, asked = split_kinds(available), split_kinds([str(split)])
+    alike = [name for name in available if asked and kinds.get(name) == asked[str(split)]]
+    if len(alike) == 1:
+        return alike
+    listed = ", ".join(map(repr, available))
+    if alike:
+        raise InputError(f"{path} has several splits that split={split!r} may mean, of {listed}. Give its whole name.")
+    has = f"the splits {listed}" if available else "no splits"
+    raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(str(split), available)}")
+
+
+def check_unpacked(declared: int, stored: int, source: str | Path) -> None:
+    """Raise InputError where a file says that it unpacks to over a gibibyte and over 100 times its size."""
+    if declared > _MOST_BYTES and declared > _MOST_RATIO * stored:
+        raise InputError(
+            f"{source} declares {declared:,} bytes of data but has {stored:,} bytes: unpacking it could fill the"
+            " memory, so it is not read. Store the data with less compression if this is right."
+        )
+
+
+# --- a folder for each class ------------------------------------------------------------------------------------------
+
+_Member: TypeAlias = tuple[Path, tuple[str, ...]]  # an image, and the names on the way to it
+_Place: TypeAlias = tuple[str | None, str, Path]  # split, class, image
 
 
 def read_folder(path: Path, split: str | None) -> Table:
-    """Read a folder with one folder a class, or one a split that holds one a class.
+    """Read a folder with one folder for each class, perhaps within folders of splits.
 
     Parameters
     ----------
     path : Path
-        The folder. Classes are numbered in the order of their names; folders in them are searched too.
+        The folder. Classes are the folders that hold images, at any depth, numbered in the order of their names. Links
+        are followed. Folders of splits ("train", "test_set", ...) may stand above the class folders or in them.
     split : str, optional
-        Takes one of the folders "train", "val", "test" and the like; None and "all" take all.
+        Takes one of the splits; None and "all" take all.
+
+    Raises
+    ------
+    InputError
+        There are no images in class folders, no such split, or folders of splits stand beside others.
     """
-    folders = _folders(path)
-    if folders and all(folder.name.lower() in _SPLITS for folder in folders):
-        chosen = set(choose_split([folder.name for folder in folders], split, path))
-        roots = [folder for folder in folders if folder.name in chosen]
-        names = sorted({entry.name for folder in folders for entry in _folders(folder)})
-    else:
-        choose_split([], split, path)
-        roots = [path]
-        names = [folder.name for folder in folders]
-    found = [
-        (file, label)
-        for root in roots
-        for label, name in enumerate(names)
-        for file in sorted((root / name).rglob("*"))
-        if file.suffix.lower() in _SUFFIXES and not _is_hidden(file)
-    ]
-    if not found:
+    members, notices = find_images(path)
+    if not members:
         raise InputError(
-            f"The folder {path} holds no images. Expected one folder a class with {' '.join(sorted(_SUFFIXES))} files, "
-            "the four IDX files of MNIST, or parquet files."
+            f"The folder {path} holds no images. Expected one folder per class with {' '.join(sorted(SUFFIXES))} files,"
+            f" the four IDX files of MNIST, or parquet files.{''.join(f' ({notice})' for notice in notices)}"
         )
-    files, labels = zip(*found, strict=True)
-    return Table(Encoded(files, [str(file) for file in files]), np.array(labels, dtype=np.int64), tuple(names))
+    places = _places(members, path, notices)
+    if not places:
+        raise InputError(f"The images in {path} lie in no class folders. Expected one folder per class.")
+    names = sorted({name for _, name, _ in places})
+    available = sorted({part for part, _, _ in places if part is not None})
+    chosen: Sequence[str | None] = choose_split(available, split, path)
+    number = {name: i for i, name in enumerate(names)}
+    found = sorted((p for p in places if not available or p[0] in chosen), key=lambda p: (p[0] or "", number[p[1]]))
+    files = [file for _, _, file in found]
+    labels = np.array([number[name] for _, name, _ in found], np.int64)
+    by_number = sorted(names, key=int) if all(re.fullmatch("[0-9]+", name) for name in names) else names
+    if names != by_number:
+        first = next(i for i, name in enumerate(names) if name != by_number[i])
+        notices.append(
+            f"class folders that are numbers are taken in alphabetical order, as torchvision's ImageFolder does: class"
+            f" {first} is {names[first]!r}; give class_names= (--classes) in the network's order if that is another"
+        )
+    said = tuple(f"{path}: {notice}." for notice in notices)
+    return Table(Encoded(files, [str(file) for file in files]), Labels(labels, tuple(names)), said)
+
+
+def find_images(path: Path) -> tuple[list[_Member], list[str]]:
+    """Find the images below a folder, and say what else there is. Hidden and system files do not count."""
+    images: list[tuple[str, ...]] = []
+    folders: set[tuple[str, ...]] = set()
+    left: Counter[str] = Counter()
+    open_folders: list[tuple[tuple[str, ...], frozenset[tuple[int, int]]]] = [((), frozenset())]
+    while open_folders:
+        parts, above = open_folders.pop()
+        folder = path.joinpath(*parts)
+        try:
+            facts = folder.stat()
+            entries = list(folder.iterdir())
+        except OSError as error:
+            raise InputError(f"The folder {folder} cannot be read: {error}") from error
+        if (facts.st_dev, facts.st_ino) in above:
+            left["links back to a folder above"] += 1
+            continue
+        folders.add(parts)
+        for entry in entries:
+            if _SYSTEM.fullmatch(entry.name):
+                continue
+            if entry.is_dir():
+                open_folders.append(((*parts, entry.name), above | {(facts.st_dev, facts.st_ino)}))
+            elif not entry.is_file():
+                left["broken links or special files"] += 1
+            elif entry.suffix.lower() in SUFFIXES:
+                images.append((*parts, entry.name))
+            else:
+                left[f"{entry.suffix.lower()} files" if entry.suffix else "files without a suffix"] += 1
+    full = {image[:depth] for image in images for depth in range(len(image))} | {()}
+    empty = sorted(parts for parts in folders - full if parts[:-1] in full)
+    notices = [f"left out: {', '.join(f'{n} {what}' for what, n in sorted(left.items()))}"] if left else []
+    if empty:
+        listed = ", ".join("/".join(parts) for parts in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        notices.append(f"{len(empty)} folders hold no images and are no classes ({listed})")
+    return [(path.joinpath(*image), image) for image in sorted(images)], notices
+
+
+def _grouped(members: Sequence[_Member]) -> tuple[dict[str, list[_Member]], list[_Member]]:
+    """Group images by the first folder on the way; and those that lie in none."""
+    groups: defaultdict[str, list[_Member]] = defaultdict(list)
+    for file, parts in members:
+        groups[parts[0] if len(parts) > 1 else ""].append((file, parts[1:]))
+    direct = groups.pop("", [])
+    return dict(groups), direct
+
+
+def _places(members: Sequence[_Member], path: Path, notices: list[str]) -> list[_Place]:
+    """Tell splits from classes by the names of folders and by what they hold."""
+    groups, direct = _grouped(members)
+    for name in [name for name in groups if name.lower() in _NO_CLASSES and len(groups) > 1]:
+        notices.append(f"left out: {len(groups.pop(name))} images in the folder {name!r}, which is no class")
+    if direct:
+        notices.append(f"left out: {len(direct)} images beside the folders")
+    kinds = split_kinds(groups)
+    classes = {name: {parts[0] for _, parts in inner if len(parts) > 1} for name, inner in groups.items()}
+    splits = [name for name in kinds if classes[name]]
+    if splits:
+        return _in_splits(groups, splits, kinds, path, notices)
+    if kinds and set(kinds) == set(groups):
+        raise InputError(
+            f"{path} has the splits {', '.join(groups)}, but their images lie in no class folders. Expected one folder"
+            " per class in each."
+        )
+    nested = {name for name, inner in groups.items() if all(len(parts) > 1 for _, parts in inner)}
+    if (
+        len(groups) > 1
+        and nested == set(groups)
+        and all(set(split_kinds(below)) == below for below in classes.values())
+    ):
+        if any(len(parts) > 2 for inner in groups.values() for _, parts in inner):
+            raise InputError(f"{path} holds several data sets ({', '.join(groups)}) with splits; name one of them.")
+        return [(parts[0], name, file) for name, inner in groups.items() for file, parts in inner]
+    for name, below in classes.items():
+        if len(set(split_kinds(below).values())) > 1 and len(groups) > 1:
+            notices.append(
+                f"the folders {', '.join(sorted(split_kinds(below)))} in {name!r} are all taken as its images"
+            )
+    if len(groups) == 1 and nested:
+        (wrapper, inner), *_ = groups.items()
+        said: list[str] = []
+        deeper = _places(inner, path, said)
+        if len({name for _, name, _ in deeper}) > 1:
+            notices += [
+                f"all images lie in the folder {wrapper!r}; the folders in it are the classes",
+                *said,
+            ]
+            return deeper
+    return [(None, name, file) for name, inner in groups.items() for file, _ in inner]
+
+
+def _in_splits(
+    groups: dict[str, list[_Member]], splits: list[str], kinds: dict[str, str], path: Path, notices: list[str]
+) -> list[_Place]:
+    """Give the places of images where the first folders are splits."""
+    said: dict[str, None] = {}
+    inside: dict[str, list[_Place]] = {}
+    for name, inner in groups.items():
+        notes: list[str] = []
+        inside[name] = [] if name in kinds and name not in splits else _places(inner, path / name, notes)
+        said.update((note if "folders in it" in note else f"{name}: {note}", None) for note in notes)
+    shared = {label for name in splits for _, label, _ in inside[name]}
+    for name in groups:
+        labels = {label for _, label, _ in inside[name]}
+        if name in kinds and name not in splits:
+            notices.append(f"left out: {len(groups[name])} images of the split {name!r} in no class folders")
+        elif name not in kinds and not labels & shared:
+            raise InputError(
+                f"{path} holds folders of splits ({', '.join(splits)}) beside {name!r}, so it is not clear what the"
+                f" classes are. Name the folder that holds the class folders ({path / splits[0]}), or move the others."
+            )
+    notices += said
+    return [(name, label, file) for name, places in inside.items() for _, label, file in places]
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
 
 
 def find_idx(path: Path) -> dict[str, tuple[Path, Path]]:
@@ -87,7 +303,8 @@ def find_idx(path: Path) -> dict[str, tuple[Path, Path]]:
     for images in sorted(path.glob("*-images[-.]idx3-ubyte*")):
         prefix = images.name.split("-images")[0]
         for labels in sorted(path.glob(f"{prefix}-labels[-.]idx1-ubyte*")):
-            found[_IDX_SPLITS.get(prefix, prefix)] = (images, labels)
+            if images.is_file() and labels.is_file():
+                found[_IDX_SPLITS.get(prefix, prefix)] = (images, labels)
     return found
 
 
@@ -104,145 +321,113 @@ def read_idx(path: Path, split: str | None) -> Table:
     files = find_idx(path)
     chosen = [files[name] for name in choose_split(list(files), split, path)]
     pictures = np.concatenate([_idx_array(images, 3) for images, _ in chosen])
-    labels = np.concatenate([_idx_array(labels, 1) for _, labels in chosen]).astype(np.int64)
-    return Table(pictures, labels)
+    return Table(pictures, number_labels(np.concatenate([_idx_array(labels, 1) for _, labels in chosen]), str(path)))
 
 
-def read_npz(path: Path, split: str | None) -> Table:
+def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read one IDX file: two zero bytes, the type (8 for bytes), the number of dimensions, sizes, data."""
+    length = 4 + 4 * dimensions
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(length)
+            if header[:4] != bytes([0, 0, 8, dimensions]) or len(header) < length:
+                raise InputError(f"{path} is no IDX file of bytes with {dimensions} dimensions.")
+            shape = struct.unpack(f">{dimensions}I", header[4:])
+            size = int(np.prod(shape, dtype=object))
+            check_unpacked(size, path.stat().st_size, path)
+            content = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be unpacked: {error}") from error
+    if len(content) != size:
+        raise InputError(
+            f"{path} is cut short: its header promises {shape}, it holds {len(content)} bytes."
+            if len(content) < size
+            else f"{path} holds more than the {shape} that its header promises."
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
     """Read an .npz file with arrays ``x`` (or ``images``), ``y`` (or ``labels``) and perhaps ``class_names``.
 
     Parameters
     ----------
     path : Path
-        The file. Images are (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 channels, of uint8 or of floats in
-        [0, 1], which are rounded to 256 levels; labels are whole numbers from 0, or names.
+        The file. Images are (n, H, W), (n, H, W, C) or (n, C, H, W) with 1 or 3 channels, of uint8, floats in [0, 1],
+        or other numbers, which get one scale for the whole file; labels as :func:`number_labels` takes them.
     split : str, optional
-        Takes ``x_train`` and ``y_train``, say, instead of ``x`` and ``y``.
+        Takes ``x_train`` and ``y_train`` (or ``train_images`` and ``train_labels``), say, instead of ``x`` and ``y``.
+    scale : float or (float, float), optional
+        White, or black and white.
     """
     try:
+        _check_archive(path)
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            roles: defaultdict[str | None, dict[str, str]] = defaultdict(dict)
+            for name in file.files:
+                for role, part in _roles(name):
+                    roles[part].setdefault(role, name)
+            splits = sorted(part for part, both in roles.items() if part is not None and len(both) == 2)
+            for role in () if splits else ("x", "y"):
+                if role not in roles[None]:
+                    wanted = " or ".join(repr(name) for name, meant in _ROLES.items() if meant == role)
+                    raise InputError(f"{path} has no array {wanted}; it has {', '.join(file.files) or 'none'}.")
+            chosen = choose_split(splits, split, path)
+            parts: list[str | None] = list(splits) or [None]
+            labels = {part: file[roles[part]["y"]] for part in parts}
+            arrays = {part: file[roles[part]["x"]] for part in parts}  # of all splits: they share a scale
+            given = next((file[name] for name in _NAMES if name in file.files), None)
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an .npz file of plain arrays: {error}") from error
-    splits = sorted({name.split("_", 1)[1] for name in arrays if name.startswith(("x_", "images_"))})
-    chosen: Sequence[str | None] = choose_split(splits, split, path) if splits else [None]
-    if not splits:
-        choose_split([], split, path)
-    pictures = [_array(arrays, ("x", "images"), part, path) for part in chosen]
-    labels = np.concatenate([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in chosen])
-    named = tuple(arrays["class_names"].astype(str).tolist()) if "class_names" in arrays else None
-    if named is None and labels.dtype.kind in "OUS":  # classes are those of all splits
-        named = text_classes([_array(arrays, ("y", "labels"), part, path).reshape(-1) for part in splits or [None]])
-    numbers, names = number_labels(labels, str(path), named)
-    return Table(np.concatenate([_as_bytes(array, path) for array in pictures]), numbers, names)
-
-
-def choose_split(available: Sequence[str], split: str | None, path: Path) -> list[str]:
-    """Take the splits that were asked for: all for "all", and for None, which warns where there are several.
-
-    Raises
-    ------
-    InputError
-        There is no such split.
-    """
-    if split is None and len(available) > 1:
-        warnings.warn(
-            f"{path} has the splits {', '.join(available)}, and all are taken: what the network was trained on, too. "
-            "Choose one with split= (--split), or say 'all'.",
-            stacklevel=2,
-        )
-    if split is None or split == "all":
-        return list(available)
-    if split in available:
-        return [split]
-    has = f"the splits {', '.join(map(repr, available))}" if available else "no splits"
-    raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(split, available)}")
-
-
-def text_classes(parts: Iterable[NDArray[Any]]) -> tuple[str, ...] | None:
-    """Collect the classes of labels that are names, of all splits, in their order; None where they are numbers."""
-    texts = [part.astype(str) for part in parts if part.dtype.kind in "OUS"]
-    return tuple(np.unique(np.concatenate(texts)).tolist()) if texts else None
-
-
-def number_labels(
-    labels: NDArray[Any], source: str, class_names: tuple[str, ...] | None, *others: tuple[str, ...]
-) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """Turn labels into numbers from 0: names into those of their places among the class names.
-
-    Classes may also be called otherwise (by identifiers, say), all of them in one way.
-
-    Raises
-    ------
-    InputError
-        A name is not among the class names, or numbers are not whole.
-    """
-    if labels.dtype.kind in "OUS":
-        found, place = np.unique(labels.astype(str), return_inverse=True)
-        known = tuple(found.tolist()) if class_names is None else class_names
-        ways = [known, *others]
-        called = next((way for way in ways if set(found.tolist()) <= set(way)), known)
-        for name in found.tolist():
-            if name not in called:
-                raise InputError(
-                    f"{source} has the label {name!r}, which is not among its class names {', '.join(known[:10])}."
-                    f"{closest(name, known)}"
-                )
-        return np.array([called.index(name) for name in found.tolist()], np.int64)[place], known
-    if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.rint(labels)):
-        raise InputError(f"The labels of {source} are not whole numbers: {labels[labels != np.rint(labels)][0]}, say.")
-    return labels.astype(np.int64), class_names
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _is_hidden(entry))
-
-
-def _is_hidden(entry: Path) -> bool:
-    return entry.name.startswith(".") or entry.name == "__MACOSX"  # what a Mac puts into archives
-
-
-def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read one IDX file: two zero bytes, the type (8 for bytes), the number of dimensions, sizes, data."""
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be unpacked: {error}") from error
-    header = 4 + 4 * dimensions
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
-        raise InputError(f"{path} is no IDX file of bytes with {dimensions} dimensions.")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != int(np.prod(shape)):
-        raise InputError(f"{path} is cut short: its header promises {shape}, it holds {len(content) - header} bytes.")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _array(arrays: dict[str, NDArray[Any]], names: Iterable[str], split: str | None, path: Path) -> NDArray[Any]:
-    wanted = [name if split is None else f"{name}_{split}" for name in names]
-    for name in wanted:
-        if name in arrays:
-            return arrays[name]
-    raise InputError(f"{path} has no array {' or '.join(map(repr, wanted))}; it has {', '.join(arrays) or 'none'}.")
-
-
-def _as_bytes(images: NDArray[Any], path: Path) -> Picture:
-    """Bring images to uint8, (n, H, W) or (n, H, W, 3)."""
-    if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
-        images = images.transpose(0, 2, 3, 1)
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
-    if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
-        raise InputError(
-            f"The images in {path} have shape {images.shape}; expected (n, H, W), (n, H, W, C) or (n, C, H, W) "
-            "with 1 or 3 channels."
-        )
-    if images.dtype == np.uint8:
-        return images
-    low, high = (images.min(), images.max()) if images.size else (0, 0)
-    if np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
-        rounded: Picture = np.rint(images * 255).astype(np.uint8)
-        return rounded
-    raise InputError(
-        f"The images in {path} are {images.dtype} from {low} to {high}; expected uint8, or floats in [0, 1]. "
-        "Store pixels, and give mean and deviation as options."
+    except (MemoryError, NotImplementedError, RuntimeError) as error:  # too large, an unknown packing, a password
+        raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    names = given.astype(str).tolist() if given is not None and given.ndim == 1 and given.dtype.kind in "USiu" else None
+    pictures, notice = arrays_as_bytes(list(arrays.values()), f"The images in {path}", scale)
+    flat = {}
+    for (part, values), images in zip(labels.items(), pictures, strict=True):
+        flat[part] = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if flat[part].ndim != 1:
+            number_labels(values, str(path))  # which says what is wrong
+        if len(images) != len(flat[part]):
+            raise InputError(f"There are {len(images)} pictures but {len(flat[part])} labels.")
+    if len({values.dtype.kind in "US" for values in flat.values()}) > 1:
+        raise InputError(f"The labels of {path} are texts in some splits and numbers in others; expected one of both.")
+    every = number_labels(np.concatenate(list(flat.values())), str(path), names)  # classes are those of all splits
+    ends = np.cumsum([len(values) for values in flat.values()])
+    numbers = np.split(every.numbers, ends[:-1])
+    taken = [i for i, part in enumerate(parts) if part is None or part in chosen]
+    return Table(
+        np.concatenate([pictures[i] for i in taken]),
+        Labels(np.concatenate([numbers[i] for i in taken]), every.names, every.notice),
+        (notice,) if notice else (),
     )
+
+
+def _roles(name: str) -> list[tuple[str, str | None]]:
+    """Find out what an array's name says: ("x", "train") for pictures of a split, ("y", None) for all labels."""
+    lower = name.lower()
+    if lower in _ROLES:
+        return [(_ROLES[lower], None)]
+    first, _, rest = name.partition("_")
+    before, _, last = name.rpartition("_")
+    either = ((first, rest), (last, before))
+    return [(_ROLES[role.lower()], part) for role, part in either if role.lower() in _ROLES and part]
+
+
+def _check_archive(path: Path) -> None:
+    """Compare what the arrays of an .npz declare with what is stored, before anything is unpacked."""
+    if not zipfile.is_zipfile(path):
+        return  # np.load says what is wrong
+    with zipfile.ZipFile(path) as archive:
+        check_unpacked(sum(member.file_size for member in archive.infolist()), path.stat().st_size, path)
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                if not member.filename.endswith(".npy"):
+                    continue
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if int(np.prod(shape, dtype=object)) * dtype.itemsize > member.file_size and not dtype.hasobject:
+                    raise InputError(f"{path} is damaged: {member.filename} declares more data than it holds.")
