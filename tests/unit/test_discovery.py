@@ -520,3 +520,27 @@ def test_what_parts_return_is_checked(planted: Recording) -> None:
         discover(planted, 1, layers=["early"], samples="all", statistic=lambda *given: np.zeros(3), **QUIET)
     with pytest.raises(InputError, match=r"The rule 'best' returned int64 of shape \(3,\); expected a boolean mask"):
         discover(planted, 1, layers=["early"], samples="all", aggregate=Numbers(3), **QUIET)
+
+
+def test_array_targets_of_any_size(planted: Recording) -> None:
+    y = planted.response(1)
+    groups = np.arange(40) // 2
+    for given in (None, {"late": groups}):
+        want, *others = (
+            discover(planted, y * size, layers=["late"], precision=0.8, groups=given, **QUIET)["late"]
+            for size in (1.0, 1e300, 1e-300)
+        )
+        assert len(want.neurons) >= 10
+        for other in others:
+            np.testing.assert_array_equal(other.neurons, want.neurons)
+            np.testing.assert_allclose(other.statistics, want.statistics, atol=1e-6)
+
+
+def test_neurons_with_a_large_offset_are_alive(planted: Recording, make_recording: Make) -> None:
+    late = planted.neurons["late"].astype(np.float64)
+    y = planted.response(1)
+    want = discover(planted, y, layers=["late"], **QUIET)["late"]
+    moved = discover(Recording({"late": late + 1e9}, *_rest(planted)), y, **QUIET)["late"]
+    np.testing.assert_array_equal(moved.ranking, want.ranking)
+    single = make_recording({"late": (late + 1e4).astype(np.float32)})
+    assert set(discover(single, y, **QUIET)["late"].neurons) == set(want.neurons)

@@ -74,3 +74,40 @@ def test_wrong_options_are_refused_before_any_work():
     ):
         with pytest.raises(ValueError), warnings.catch_warnings():
             KnockoffFilter(**wrong).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("offset, unit", [(0, 1), (1e4, 1), (2e6, 1), (1.7e9, 3600), (1e12, 1), (0, 1e-20), (1, 1e-9)])
+def test_offsets_and_units_are_no_constants(offset, unit, dtype):
+    """What varies by more than rounding in its own type is a feature, whatever its offset and unit; y likewise."""
+    X, y = planted()
+    expected = KnockoffFilter(0.2, random_state=0).fit(X, y)
+    moved = (offset + unit * X).astype(dtype)
+    exact = dtype == np.float64 or offset == 0 or unit / offset > 1e-5
+    if not exact and offset * np.finfo(dtype).eps > 0.25 * unit:  # the values themselves are gone
+        pytest.skip("the type cannot hold these values")
+    found = KnockoffFilter(0.2, random_state=0).fit(moved, y)
+    assert found.groups_.tolist() == expected.groups_.tolist()
+    if exact:
+        np.testing.assert_allclose(found.statistics_, expected.statistics_, atol=1e-3)
+        assert np.array_equal(found.get_support(), expected.get_support())
+    if dtype == np.float64:
+        of_response = KnockoffFilter(0.2, random_state=0).fit(X, offset + unit * y)
+        np.testing.assert_allclose(of_response.statistics_, expected.statistics_, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_rounding_of_a_constant_is_no_feature(dtype):
+    X, y = planted()
+    X = X.astype(dtype)
+    X[:, 3] = np.float64(0.1)
+    X[::2, 3] = np.nextafter(X[0, 3], dtype(1))  # off by the last digit
+    assert KnockoffFilter(0.2, random_state=0).fit(X, y).groups_[3] == -1
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+def test_squares_neither_overflow_nor_vanish(size):
+    X, y = planted()
+    expected = KnockoffFilter(0.2, random_state=0).fit(X, y).statistics_
+    np.testing.assert_allclose(KnockoffFilter(0.2, random_state=0).fit(X, y * size).statistics_, expected, atol=1e-6)
+    np.testing.assert_allclose(KnockoffFilter(0.2, random_state=0).fit(X * size, y).statistics_, expected, atol=1e-6)

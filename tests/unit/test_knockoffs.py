@@ -11,8 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from neucept.errors import InputError
 from neucept.knockoffs import (
     GaussianSampler,
+    Moments,
     e_bh,
     evalues,
     frequency,
@@ -24,6 +26,7 @@ from neucept.knockoffs import (
     smallest_selection,
     threshold,
 )
+from neucept.knockoffs.preprocessing import standardised
 
 STATISTICS = hnp.arrays(np.float64, st.integers(1, 40), elements=st.integers(-6, 12).map(float))  # many ties and zeros
 LEVELS = st.sampled_from([0.05, 0.1, 0.2, 0.25, 1 / 3, 0.5, 0.9])
@@ -367,3 +370,22 @@ def test_progress_is_told_of_every_draw() -> None:
     told: list[int] = []
     row_statistics(Z, y, GaussianSampler(), spread, 4, np.random.default_rng(0), advance=told.append)
     assert sum(told) == 4
+
+
+def test_a_large_offset_costs_no_precision() -> None:
+    """One pass leaves the rounding error of a sum of a million large numbers in the mean."""
+    x = np.arange(200_000) % 7
+    want = (x - x.mean()) / x.std()
+    for offset in (0.0, 1e9, 1e13):
+        np.testing.assert_allclose(standardised((x + offset)[:, None])[:, 0], want, atol=1e-12)
+    moments = Moments.of((x + 1e13)[:, None], x[:, None] + 1e13)
+    np.testing.assert_allclose(moments.standardised().scatter / len(x), 1, rtol=1e-12)
+    parts = [((x + 1e9)[k::5, None], np.full((len(x[k::5]), 1), 0.1)) for k in range(5)]
+    whole = Moments.stream(parts)
+    assert (whole.inverse_deviation > 0).tolist() == [True, False]
+    np.testing.assert_allclose(whole.inverse_deviation[0], 1 / x.std(), rtol=1e-9)
+
+
+def test_moments_that_would_overflow_are_refused() -> None:
+    with pytest.raises(InputError, match="squares"):
+        Moments.of(np.array([[1e200], [-1e200]]), np.zeros((2, 1)))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neucept.knockoffs.preprocessing import standardised
+
 Family = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 NONE = "none"  # the family of responses that need no neuron
 SHARES = (0.07, 0.15, 0.35, 0.7)  # of the groups that hold a neuron of the response
@@ -170,7 +172,7 @@ def plant(
                 chosen = rng.choice(possible, min(len(possible), max(3, round(share * count))), replace=False)
                 neurons = [rng.permutation(members[g])[: rng.integers(1, 4)] for g in chosen]
                 y = family(Z[:, np.concatenate(neurons)], rng)
-                y = (y - y.mean()) / max(float(y.std()), 1e-9) + np.sqrt(noise) * rng.standard_normal(n)
+                y = standardised(y) + np.sqrt(noise) * rng.standard_normal(n)
                 Y.append(y)
                 null.append(~np.isin(np.arange(count), chosen))
                 names.append(name)
@@ -180,6 +182,4 @@ def plant(
         null.append(np.ones(count, bool))
         names.append(NONE)
         noise_of.append(np.inf)
-    stacked = np.stack(Y, axis=1)
-    stacked = (stacked - stacked.mean(axis=0)) / np.maximum(stacked.std(axis=0), 1e-9)
-    return Planted(stacked, np.array(null), tuple(names), np.array(noise_of))
+    return Planted(standardised(np.stack(Y, axis=1)), np.array(null), tuple(names), np.array(noise_of))

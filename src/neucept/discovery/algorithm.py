@@ -215,8 +215,8 @@ class _Job:
         """Responses of a layer, (n, R), and their weights, (R,), for an objective."""
         later = layers[list(layers).index(layer) + 1 :]
         if objective == "global":
-            parts = [np.asarray(recording.activations(name)[self.rows], np.float64) for name in later]
-            Y = np.hstack([*parts, np.asarray(recording.logits[self.rows], np.float64)])
+            parts = [np.asarray(recording.activations(name)[self.rows]) for name in later]
+            Y = np.hstack([*parts, np.asarray(recording.logits[self.rows])])
             Y = Y[:, standardised(Y).any(axis=0)]
             if not Y.shape[1]:
                 raise InputError(f"Layer '{layer}' has nothing to explain: logits and later layers are constant.")
@@ -238,8 +238,8 @@ class _Job:
         """
         for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
             mine, theirs = self.selections[layer], self.selections[following]
-            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)], np.float64)
-            Y = np.asarray(recording.activations(following)[self.rows], np.float64)
+            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)])
+            Y = np.asarray(recording.activations(following)[self.rows])
             weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
             if objective == "global" and following != layer:
                 weights = np.ones_like(weights)

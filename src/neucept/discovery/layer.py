@@ -12,6 +12,7 @@ import numpy as np
 from neucept.calibration.calibration import Calibration, cached_calibration, gather
 from neucept.calibration.layer import prepared_neurons
 from neucept.knockoffs import GramStatistic, Sampler, Statistic, knockoff_statistics
+from neucept.knockoffs.preprocessing import unit_size
 from neucept.recording import Recording
 
 
@@ -96,7 +97,8 @@ class Examiner:
             start += part.shape[1]
             joined = np.tensordot(W[:, mine], weights, axes=(1, 0))  # (draws, g)
             strength = weights @ single[mine] if self.calibration is not None else None
-            best = self._representatives(strength if strength is not None else np.abs(self.Z.T @ (part @ weights)))
+            marginal = np.abs(self.Z.T @ (unit_size(part) @ weights))
+            best = self._representatives(marginal if strength is None else strength)
             fields: dict[str, Any] = {
                 "statistics": self._spread(joined, 0.0),
                 "groups": self._spread(np.arange(g), -1),

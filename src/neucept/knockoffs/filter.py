@@ -101,7 +101,6 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(
             self, X, y, y_numeric=True, ensure_min_samples=2, dtype=[np.float64, np.float32, np.float16]
         )
-        X, y = X.astype(np.float64), y.astype(np.float64)
         rule = rule_of(self.aggregate, self.draws)
         prepared = prepare(X, collinear=DUPLICATE)
         seed = check_random_state(self.random_state).randint(2**31 - 1)

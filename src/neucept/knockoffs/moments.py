@@ -49,10 +49,11 @@ class Moments:
         """Moments of (n, p) neurons and (n, L) or (n,) responses, held in memory."""
         Y = Y[:, None] if Y.ndim == 1 else Y
         A = np.hstack([np.asarray(Z, np.float64), np.asarray(Y, np.float64)])
-        mean, centred = centre(A) if len(A) else (np.zeros(A.shape[1]), A)
-        scatter = centred.T @ centred
+        with np.errstate(over="ignore"):
+            mean, centred = centre(A) if len(A) else (np.zeros(A.shape[1]), A)
+            scatter = centred.T @ centred
         if not np.isfinite(scatter).all():
-            raise InputError("Neurons and responses must be finite, and their squares, too: give them in larger units.")
+            raise InputError("Neurons and responses must be finite, and their squares, too: give them in other units.")
         return cls(len(A), mean, scatter, Z.shape[1])
 
     @classmethod
