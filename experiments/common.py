@@ -1,26 +1,25 @@
-"""What the experiments share: a scale, results that survive an interruption, intervals, and pictures.
+"""What the experiments share: a scale, results that survive an interruption, intervals, and the command line.
 
-Each experiment is a file with
+Each experiment is in three parts, named after it:
 
-- ``TITLE`` and ``CLAIM``, what the paper says;
-- ``run(scale) -> dict``: measures what is missing, each cell kept as soon as it is there;
-- ``draw(found, path)``: the figure;
-- ``finding(found) -> str``: Markdown, what was measured and whether the claim holds;
-- ``verdicts(found) -> list[Verdict]``: the same in a line a figure or table, for the head of the results page.
+- ``<name>.py`` measures: ``run(scale) -> dict``, each cell kept in ``results/<name>.json`` as soon as it is there;
+- ``draw/<name>.py`` draws: ``draw(results, path, scale)``, where there is a figure;
+- ``tell/<name>.py`` and ``tell/<name>.md`` tell: ``claims(results) -> list[Claim]`` and ``tell(results) -> str``.
 
-``python experiments/<name>.py`` runs one; ``python experiments/everything.py`` runs all and writes docs/results.md.
+What the last two need of the results is in ``read/<name>.py``. ``python experiments/<name>.py`` runs one experiment,
+``python experiments/everything.py`` all, and writes docs/results.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from scipy import stats
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent
+SHARED = PROJECT.parent / "shared"
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Scale:
     name : str
         "full", or "reduced": minutes instead of hours, for a first look; its results are kept apart.
     shared : Path
-        Where the data lies.
+        Folder of the data and of networks trained before.
     lenets, vggs : int
-        Pairs of networks, one a seed.
+        Number of pairs of networks, one pair per seed.
     inputs : int
-        Of the test set, a random sample (the first ones of a fixed shuffle).
+        Number of test inputs: the first ones of a fixed shuffle.
     """
 
     name: str
@@ -57,31 +57,23 @@ class Scale:
         """Whether this is the first look."""
         return self.name == "reduced"
 
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
+        return HERE / "results" / "reduced" if self.reduced else HERE / "results"
 
-def scale(reduced: bool, shared: Path = PROJECT.parent / "shared") -> Scale:
+    @property
+    def page(self) -> Path:
+        """The results page."""
+        return self.results / "results.md" if self.reduced else PROJECT / "docs" / "results.md"
+
+    def figure(self, name: str) -> Path:
+        """Return the path of an experiment's figure."""
+        return (self.results if self.reduced else PROJECT / "docs" / "figures") / f"{name}.png"
+
+
+def scale(reduced: bool, shared: Path = SHARED) -> Scale:
     return Scale("reduced", shared, 2, 1, 2000) if reduced else Scale("full", shared, 5, 2, 10_000)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether one claim holds, in a line of the table at the head of the results page.
-
-    Attributes
-    ----------
-    what : str
-        Which figure, table or section, such as "Figure 7".
-    claim : str
-        What the paper says of it, in a dozen words.
-    measured : str
-        The figure that decides, with its interval and the number of networks or images.
-    holds : str
-        "yes", "partly", "no", or "not in the paper" where it claims nothing.
-    """
-
-    what: str
-    claim: str
-    measured: str
-    holds: str
 
 
 class Results:
@@ -92,17 +84,16 @@ class Results:
     name : str
         Of the file.
     scale : Scale
-        Reduced results lie in a folder of their own.
+        Reduced results are kept in a folder of their own.
     """
 
     def __init__(self, name: str, scale: Scale) -> None:
-        folder = HERE / "results" / "reduced" if scale.reduced else HERE / "results"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{name}.json"
+        scale.results.mkdir(parents=True, exist_ok=True)
+        self.path = scale.results / f"{name}.json"
         self.cells = self._kept()
 
     def fill(self, wanted: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-        """Measure the cells that are missing, in the order given; give all that were wanted."""
+        """Measure the missing cells, in the order given; return all that are wanted."""
         missing = [key for key in wanted if key not in self.cells]
         for number, key in enumerate(missing, 1):
             started = time.perf_counter()
@@ -119,35 +110,54 @@ class Results:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half-width of its 95% interval (Student's t); the half-width of one value is not a number."""
+    """Return the mean and the half-width of its 95% interval (Student's t), which is NaN for one value."""
     x = np.asarray(values, float)
     if len(x) < 2:
         return float(x.mean()), float("nan")
     return float(x.mean()), float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
 
 
-def shown(values: Sequence[float], digits: int = 2) -> str:
-    """Write mean ± half-width; of two values, whose interval says nothing, mean (lower to higher)."""
-    mean, half = interval(values)
+def written(mean: float, half: float, digits: int = 2, sign: str = "") -> str:
+    """Return "mean ± half-width", the mean alone without an interval, a dash without a mean."""
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:{sign}.{digits}f}" if np.isnan(half) else f"{mean:{sign}.{digits}f} ± {half:.{digits}f}"
+
+
+def plus_minus(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
+    """Return "mean ± half-width"; of two values, whose interval says nothing, "mean (lower to higher)"."""
     if len(values) == 2:
-        return f"{mean:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-    return f"{mean:.{digits}f}" if np.isnan(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
+        return f"{np.mean(values):{sign}.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return written(*interval(values), digits, sign) if len(values) else "–"
 
 
-def figure_path(module: ModuleType | str, scale: Scale) -> Path:
-    name = module if isinstance(module, str) else module.__name__.rpartition(".")[2]
-    folder = HERE / "results" / "reduced" if scale.reduced else PROJECT / "docs" / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.png"
+def signed(values: Sequence[float], digits: int = 2) -> str:
+    """Return a difference as `plus_minus` writes it, with its sign."""
+    return plus_minus(values, digits, "+")
 
 
-def main(module: ModuleType) -> None:
-    """Run one experiment from the command line."""
-    parser = argparse.ArgumentParser(description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def above_zero(values: Sequence[float]) -> bool:
+    """Whether the 95% interval lies above zero; of one value or two, whether all do."""
+    mean, half = interval(values)
+    return bool(mean > half) if len(values) > 2 else min(values) > 0
+
+
+def draw(name: str, results: dict[str, Any], scale: Scale) -> None:
+    """Draw the figure of an experiment that has one."""
+    if (HERE / "draw" / f"{name}.py").exists():
+        path = scale.figure(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        importlib.import_module(f"draw.{name}").draw(results, path, scale)
+
+
+def main(file: str, run: Callable[[Scale], dict[str, Any]]) -> None:
+    """Run one experiment from the command line: measure, draw, tell."""
+    name = Path(file).stem
+    parser = argparse.ArgumentParser(prog=f"python experiments/{name}.py")
     parser.add_argument("--reduced", action="store_true", help="minutes instead of hours; results kept apart")
-    parser.add_argument("--shared", type=Path, default=PROJECT.parent / "shared", help="where the data lies")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder of the data")
     options = parser.parse_args()
     chosen = scale(options.reduced, options.shared)
-    found = module.run(chosen)
-    module.draw(found, figure_path(Path(module.__file__ or "").stem, chosen))
-    print(module.finding(found))
+    results = run(chosen)
+    draw(name, results, chosen)
+    print(importlib.import_module(f"tell.{name}").tell(results))

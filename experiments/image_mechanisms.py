@@ -1,4 +1,4 @@
-"""What the experiments on real images share: mechanisms judged by labels, by chance, by eye and by the margin."""
+"""What the experiments on real images share: mechanisms judged by labels, by chance and by the margin."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pandas as pd
 from scipy.stats import kruskal
 
 import neucept
-from neucept.datasets import ImageDataset
 
 RANDOM, PERMUTATIONS = 20, 2000
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
 
 
 def quiet(function: Any, *given: Any, **options: Any) -> Any:
@@ -89,26 +87,3 @@ def by_random(
         for name, value in values.items():
             found[name].append(rounded(apart(value, other.cross_fitted)[0]))
     return found
-
-
-def least_and_most(cell: dict) -> str:
-    rows = sorted(cell["mechanisms"], key=lambda row: row[2])
-    ends = rows if len(rows) < 2 else (rows[0], rows[-1])
-    return ", ".join(f"{row[2]:.0%} ({row[3]:.0%} to {row[4]:.0%})" for row in ends)
-
-
-def p_words(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def pictures_in(row: Any, data: ImageDataset, indices: list[int], right: list[int], words: str) -> None:
-    """Show pictures in a row of axes, those that are not of the class in a red frame."""
-    for axis in row:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
-    for axis, index, good in zip(row, indices, right, strict=False):
-        axis.imshow(data.picture(index), cmap="gray")
-        if not good:
-            axis.spines[:].set(visible=True, color="#D00000", linewidth=2.5)
-    row[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8.5)

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from captum import attr
 from common import Scale
-from networks import tensors
 from PIL import Image
 from safetensors.torch import load_file
+from tasks import tensors
 from torch import Tensor, nn
 
 from neucept.models import VGG11

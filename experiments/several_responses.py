@@ -7,20 +7,16 @@ half of the times of families that no layer is calibrated on.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
-from common import Results, Scale, Verdict, main, shown
-from networks import TASKS, pairs, recorded
+from common import Results, Scale, main
+from networks import pairs, recorded
+from tasks import TASKS
 
 import neucept
 from neucept.calibration.calibration import gather
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
 from neucept.knockoffs import largest_set, prepare
 
-TITLE = "Several responses at once"
-CLAIM = "Nothing: the paper leaves equation (3), which has several responses, aside as too costly."
 QS = (0.1, 0.2, 0.4)
 RESPONSES, TARGETS = 15, 12
 WAYS = {
@@ -38,7 +34,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
     groups, rows = calibration.groups, calibration.rows
     count = len(calibration.sizes)
     rng = np.random.default_rng(5)
-    found: dict[str, list[tuple[float, float]]] = {}
+    results: dict[str, list[tuple[float, float]]] = {}
     for target in range(TARGETS):
         pool = rng.permutation(count)[: max(4, count // 5)]
         columns = np.flatnonzero(np.isin(groups, pool))
@@ -55,8 +51,8 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
             for q in QS:
                 mask = largest_set(joined, calibration.level(q))
                 rates = float(mask[null].sum() / max(mask.sum(), 1)), float(mask[~null].mean())
-                found.setdefault(f"{way} {q}", []).append(rates)
-    return {key: np.mean(values, axis=0).round(4).tolist() for key, values in found.items()}
+                results.setdefault(f"{way} {q}", []).append(rates)
+    return {key: np.mean(values, axis=0).round(4).tolist() for key, values in results.items()}
 
 
 def run(scale: Scale) -> dict:
@@ -71,78 +67,5 @@ def run(scale: Scale) -> dict:
     return Results("several_responses", scale).fill(cells)
 
 
-def draw(found: dict, path: Path) -> None:
-    """Nothing: a table says it."""
-
-
-DEFAULT = "harmonic mean"  # what `discover` uses
-
-
-def rates(found: dict, way: str, q: float, which: int) -> list[float]:
-    """FDR (0) or power (1), one value a network, the mean over its layers."""
-    values: dict[str, list[float]] = {}
-    for key, cell in found.items():
-        values.setdefault(" ".join(key.split()[:2]), []).append(cell[f"{way} {q}"][which])
-    return [float(np.mean(mine)) for mine in values.values()]
-
-
-def above(found: dict, way: str) -> int:
-    """How many cells (layer, q) have an FDR above q."""
-    return sum(cell[f"{way} {q}"][0] > q for cell in found.values() for q in QS)
-
-
-def measured_on(found: dict) -> str:
-    names = [key.split()[:2] for key in found]
-    count = {task: len({seed for name, seed in names if name == task}) for task in dict.fromkeys(n for n, _ in names)}
-    said = " and ".join(f"{n} {TASKS[task].architecture.__name__}{'s' * (n > 1)}" for task, n in count.items())
-    return f"{len(found)} layer{'s' * (len(found) > 1)} of {said}"
-
-
-def verdicts(found: dict) -> list[Verdict]:
-    if not found:
-        return []
-    powers = " and ".join(f"{shown(rates(found, DEFAULT, q, 1))} at q = {q}" for q in QS[:2])
-    return [
-        Verdict(
-            "Equation (3), several responses",
-            "nothing: left aside as too costly",
-            f"joined by the {DEFAULT}, FDR above q in {above(found, DEFAULT)} of {len(found) * len(QS)} cells; power"
-            f" {powers} ({measured_on(found)})",
-            "not in the paper",
-        )
-    ]
-
-
-def finding(found: dict) -> str:
-    cells = len(found) * len(QS)
-    kept = above(found, DEFAULT) == 0
-    powers = [cell[f"{DEFAULT} {QS[0]}"][1] for cell in found.values()]
-    others = ", ".join(f"{above(found, way)} by the {way}" for way in WAYS if way != DEFAULT)
-    lines = [
-        f"Joined by the harmonic mean, as `discover` does, the promise {'is kept' if kept else 'is not always kept'}:"
-        f" the false discovery rate is above q in {above(found, DEFAULT)} of {cells} cells (layer and q; {others})."
-        f" The power at q = {QS[0]} varies from {min(powers):.2f} to {max(powers):.2f} between the layers.",
-        "",
-        f"Measured on {measured_on(found)} (PKT, inputs predicted as class 0), {TARGETS} targets a layer of {RESPONSES}"
-        " responses each; mean over the networks with its interval:\n",
-        "| joined by | " + " | ".join(f"FDR at q = {q} | power" for q in QS) + " | FDR above q |",
-        "|---|" + "---|---|" * len(QS) + "---|",
-    ]
-    for way in WAYS:
-        each = [shown(rates(found, way, q, which)) for q in QS for which in (0, 1)]
-        lines.append(f"| {way} | {' | '.join(each)} | {above(found, way)} of {cells} |")
-    lines += [
-        "",
-        "<details><summary>Layer by layer, joined by the harmonic mean</summary>\n",
-        "| layer | " + " | ".join(f"FDR, power at q = {q}" for q in QS) + " |",
-        "|---|" + "---|" * len(QS),
-    ]
-    for key, cell in found.items():
-        task, seed, _, paper = key.split()
-        said = " | ".join("{:.3f}, {:.2f}".format(*cell[f"{DEFAULT} {q}"]) for q in QS)
-        lines.append(f"| {TASKS[task].architecture.__name__} {seed}, {paper} | {said} |")
-    return "\n".join([*lines, "", "</details>"])
-
-
 if __name__ == "__main__":
-    main(sys.modules[__name__])
+    main(__file__, run)

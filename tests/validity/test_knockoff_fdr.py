@@ -1,4 +1,4 @@
-"""The guarantee on Gaussian neurons with known covariance; `experiments/validity_table.py` is the full table."""
+"""The guarantee on Gaussian neurons with known covariance; `experiments/validity.py` is the full table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from neucept.knockoffs import GaussianSampler, e_bh, knockoff_statistics, select
 
 pytestmark = pytest.mark.validity
 
-_spec = importlib.util.spec_from_file_location(
-    "validity_table", Path(__file__).parents[2] / "experiments" / "validity_table.py"
-)
+_spec = importlib.util.spec_from_file_location("validity", Path(__file__).parents[2] / "experiments" / "validity.py")
 assert _spec and _spec.loader
 table = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(table)

@@ -1,9 +1,9 @@
-"""Does the promise hold where the theory says so? Realised false discoveries and power on known Gaussian designs.
+"""Does the guarantee hold where the theory says so? Realised false discoveries and power on known Gaussian designs.
 
-``python experiments/validity_table.py`` repeats the filter on Gaussian neurons whose covariance is known, with a linear
+``python experiments/validity.py`` repeats the filter on Gaussian neurons whose covariance is known, with a linear
 response, for every design, number of rows and number of non-null neurons; for one draw, for the e-values of several,
 and for one draw of knockpy's filter where that package is installed. Results are kept in
-``experiments/results/validity.json`` as they come: started again, it goes on where it was, and prints the table.
+``experiments/results/validity.json`` as they come: run again, it continues where it stopped, and prints the table.
 
 knockpy takes a second a call, so that its repetitions of a cell end when the 95% interval of the difference in power is
 narrower than ±0.01 at every level, a rule that looks at the width of the interval and never at where it lies.
@@ -12,6 +12,7 @@ narrower than ±0.01 at every level, a rule that looks at the width of the inter
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import warnings
@@ -66,7 +67,7 @@ def outcome(selected: np.ndarray, non_null: np.ndarray) -> tuple[float, float]:
 def repeat(design: str, n: int, k: int, repetitions: range, draws: int) -> dict[str, list[tuple[float, float]]]:
     """Repeat a cell: false discovery proportions and powers, {"one 0.1": [(proportion, power), ...], ...}."""
     sampler = GaussianSampler(covariance=covariance(design))
-    found: dict[str, list[tuple[float, float]]] = {}
+    results: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
         Z, y, non_null = planted(design, n, k, repetition)
         W = knockoff_statistics(Z, y, sampler=sampler, draws=draws, rng=np.random.default_rng([repetition, 1]))[:, 0]
@@ -75,26 +76,26 @@ def repeat(design: str, n: int, k: int, repetitions: range, draws: int) -> dict[
             if draws > 1:
                 ways["evalue"] = e_bh(stopped_evalues(W, q), q)
             for way, selected in ways.items():
-                found.setdefault(f"{way} {q}", []).append(outcome(selected, non_null))
-    return found
+                results.setdefault(f"{way} {q}", []).append(outcome(selected, non_null))
+    return results
 
 
 def repeat_peer(
     design: str, n: int, k: int, repetitions: range, peer: Callable[..., np.ndarray]
 ) -> dict[str, list[tuple[float, float]]]:
     """Repeat a cell with the peer, on the same neurons and responses."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    results: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
         Z, y, non_null = planted(design, n, k, repetition)
         W = peer(Z, y, covariance(design), repetition)
         for q in LEVELS:
-            found.setdefault(f"knockpy {q}", []).append(outcome(select(W, q), non_null))
-    return found
+            results.setdefault(f"knockpy {q}", []).append(outcome(select(W, q), non_null))
+    return results
 
 
-def gain(found: dict[str, list[tuple[float, float]]], q: float) -> tuple[float, float]:
+def gain(results: dict[str, list[tuple[float, float]]], q: float) -> tuple[float, float]:
     """Power of one draw minus knockpy's: mean and half-width of its 95% interval over pairs."""
-    ours, theirs = np.array(found[f"one {q}"]), np.array(found[f"knockpy {q}"])
+    ours, theirs = np.array(results[f"one {q}"]), np.array(results[f"knockpy {q}"])
     difference = ours[: len(theirs), 1] - theirs[:, 1]
     return float(difference.mean()), float(1.96 * difference.std(ddof=1) / np.sqrt(len(theirs)))
 
@@ -121,43 +122,6 @@ def lower_bound(values: np.ndarray, confidence: float = 0.9995) -> float:
     return float(values.mean() - stats.norm.ppf(confidence) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def table(results: dict[str, dict[str, list[tuple[float, float]]]]) -> str:
-    """Markdown: for each cell and level, mean false discovery proportion / power of each way, and whether all hold."""
-    lines = [
-        "| design | n | non-null | q | repetitions | one draw | e-values | knockpy | power, one draw minus knockpy |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    broken = worse = 0
-    gains = []
-    for cell, found in results.items():
-        design, n, k = cell.split()
-        for q in LEVELS:
-            ways = {way: np.array(found[f"{way} {q}"]) for way in ("one", "evalue", "knockpy") if f"{way} {q}" in found}
-            broken += sum(lower_bound(v[:, 0]) > q for way, v in ways.items() if way != "knockpy")
-            shown = [
-                f"{ways[w][:, 0].mean():.3f} / {ways[w][:, 1].mean():.2f}" if w in ways else ""
-                for w in ("one", "evalue", "knockpy")
-            ]
-            difference = ""
-            if "knockpy" in ways:
-                mean, half = gain(found, q)
-                worse += mean + half < -0.02
-                gains.append((mean, half / 1.96))
-                difference = f"{mean:+.3f} ± {half:.3f} ({len(ways['knockpy'])} pairs)"
-            lines.append(f"| {design} | {n} | {k} | {q} | {len(ways['one'])} | {' | '.join(shown)} | {difference} |")
-    lines += [
-        "",
-        f"Cells whose lower bound is above q: {broken}. Cells with less power than knockpy by over 0.02: {worse}.",
-    ]
-    if gains:  # levels of a cell share their repetitions: their deviations are added as if they were one
-        means, deviations = np.array(gains).T
-        half = 1.96 * np.sqrt(len(LEVELS) * np.sum(deviations**2)) / len(means)
-        lines.append(
-            f"Power of one draw minus knockpy's, mean of all cells and levels: {means.mean():+.4f} ± {half:.4f}."
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Fill the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -171,27 +135,28 @@ def main() -> None:
     cells = [(d, n, k) for d in DESIGNS for n in ROWS for k in NON_NULL]
 
     def add(cell: tuple[str, int, int], more: dict[str, list[tuple[float, float]]]) -> None:
-        found = kept["cells"].setdefault("{} {} {}".format(*cell), {})
+        results = kept["cells"].setdefault("{} {} {}".format(*cell), {})
         for key, values in more.items():
-            found.setdefault(key, []).extend([round(a, 4), round(b, 4)] for a, b in values)
+            results.setdefault(key, []).extend([round(a, 4), round(b, 4)] for a, b in values)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.with_suffix(".part").write_text(json.dumps(kept))
         RESULTS.with_suffix(".part").replace(RESULTS)
-        print(*cell, {key: len(values) for key, values in found.items() if key.endswith("0.1")}, flush=True)
+        print(*cell, {key: len(values) for key, values in results.items() if key.endswith("0.1")}, flush=True)
 
     for first in range(0, options.repetitions, CHUNK):  # round by round, so that a table is there early
         last = min(first + CHUNK, options.repetitions)
         for cell in cells:
-            found = kept["cells"].get("{} {} {}".format(*cell), {})
-            if (done := len(found.get("one 0.1", []))) < last:
+            results = kept["cells"].get("{} {} {}".format(*cell), {})
+            if (done := len(results.get("one 0.1", []))) < last:
                 add(cell, repeat(*cell, range(done, last), kept["draws"]))
-            found = kept["cells"]["{} {} {}".format(*cell)]
-            done = len(found.get("knockpy 0.1", []))
-            wide = done < CHUNK or any(gain(found, q)[1] > NARROW for q in LEVELS)
+            results = kept["cells"]["{} {} {}".format(*cell)]
+            done = len(results.get("knockpy 0.1", []))
+            wide = done < CHUNK or any(gain(results, q)[1] > NARROW for q in LEVELS)
             if peer is not None and done < last and wide:
                 add(cell, repeat_peer(*cell, range(done, last), peer))
-    print(table(kept["cells"]))
-    RESULTS.with_suffix(".md").write_text(table(kept["cells"]) + "\n")
+    told = importlib.import_module("tell.validity").tell(kept)
+    print(told)
+    RESULTS.with_suffix(".md").write_text(told + "\n")
 
 
 if __name__ == "__main__":
