@@ -1,24 +1,30 @@
-"""Watch named modules during a forward pass, and leave the model as it was found."""
+"""The one registration of hooks, and the model left exactly as it was found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn.utils import parametrize
 
 from neucept.errors import InputError, closest
-from neucept.recording.units import POOLINGS, Pooling, pool
 
 INPUT = "input"  # the name of layer 0: what the model is given
+Visit = Callable[[str, int, nn.Module | None, Any], Any]
 
 
 def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
-    """Name every module of a model, one registered under several names by all of them."""
-    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    """Name every module of a model, one registered under several names by all of them; parametrizations left out."""
+    modules = model.named_modules(remove_duplicate=False)
+    return {
+        name: module
+        for name, module in modules
+        if name and "parametrizations" not in name.split(".") and not isinstance(module, parametrize.ParametrizationList)
+    }
 
 
 def split_call(layer: str) -> tuple[str, int | None]:
@@ -27,27 +33,110 @@ def split_call(layer: str) -> tuple[str, int | None]:
     return (name, int(call)) if mark and call.isdigit() else (layer, None)
 
 
-def poolings(layers: Sequence[str], neurons: Pooling | Mapping[str, Pooling]) -> dict[str, Pooling]:
-    """Give each layer its way from activations to neurons, and check it."""
-    if isinstance(neurons, Mapping):
-        for layer in neurons:
-            if layer not in layers:
-                raise InputError(f"neurons= names '{layer}', which is not recorded.{closest(layer, layers)}")
-        chosen = {layer: neurons.get(layer, "auto") for layer in layers}
-    else:
-        chosen = dict.fromkeys(layers, neurons)
-    for layer, how in chosen.items():
-        if not callable(how) and how not in POOLINGS:
+def check_model(model: Any) -> nn.Module:
+    """Return the module to observe: that inside ``torch.compile``, or the model itself.
+
+    Raises
+    ------
+    InputError
+        For what is no module, scripted and traced modules, whose layers cannot be observed, and parameters without
+        values.
+    """
+    if not isinstance(model, nn.Module):
+        given = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise InputError(f"model is {given}; expected a torch.nn.Module, made and with its weights.")
+    while isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        model = model._orig_mod
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"Its module '{name}'" if name else "The model"
             raise InputError(
-                f"neurons={how!r} for layer '{layer}': expected one of {', '.join(map(repr, POOLINGS))}"
-                " or a callable (batch, ...) -> (batch, k)."
+                f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the Python"
+                " module that it was made from."
             )
-    return chosen
+    if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
+        raise InputError("The model is on the meta device: its weights have no values. Load them first.")
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def check_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
+    """Return names of layers, or raise an InputError for unknown ones, doubles, and none at all."""
+    if isinstance(layers, str) or not isinstance(layers, Sequence):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as ['classifier.1'].")
+    if not len(layers):
+        raise InputError("No layers were asked for. `neucept layers` lists a model's modules with their neurons.")
+    if len(set(layers)) != len(layers):
+        raise InputError(f"layers={list(layers)}: the same name is listed twice.")
+    known = modules_by_name(model)
+    for layer in layers:
+        name = split_call(layer)[0] if isinstance(layer, str) else str(layer)
+        if name not in known and layer != INPUT:
+            raise InputError(
+                f"The model has no module '{name}'.{closest(name, [*known, INPUT])}"
+                " `neucept.recording.list_layers(model, inputs)` lists all."
+            )
+    return list(layers)
+
+
+@contextmanager
+def calls_of(model: nn.Module, layers: Sequence[str], visit: Visit) -> Iterator[dict[str, int]]:
+    """Visit every call of some modules while the model runs; leaving removes every hook, after an error too.
+
+    Parameters
+    ----------
+    model : Module
+        Any network.
+    layers : sequence of str
+        Names of modules; ``"name#1"`` is the second call alone; ``"input"`` is what the model is given.
+    visit : callable
+        Called with the layer, the number of the call, the module (None for the input) and what it returned (the
+        arguments and keywords for the input). What it returns replaces what the module returned, unless it is None.
+
+    Yields
+    ------
+    dict of str to int
+        How often each module was called in the present forward pass.
+    """
+    known = modules_by_name(model)
+    wanted: dict[str, list[str]] = {}
+    for layer in layers:
+        wanted.setdefault(split_call(layer)[0], []).append(layer)
+    counts = dict.fromkeys(wanted, 0)
+
+    def begin(module: nn.Module, given: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        counts.update(dict.fromkeys(wanted, 0))
+        if INPUT in wanted and INPUT not in known:
+            counts[INPUT] = 1
+            visit(INPUT, 0, None, (given, keywords))
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def after(module: nn.Module, given: Any, returned: Any) -> Any:
+            call, counts[name] = counts[name], counts[name] + 1
+            replaced = None
+            for layer in wanted[name]:
+                if split_call(layer)[1] in (None, call):
+                    result = visit(layer, call, module, returned if replaced is None else replaced)
+                    replaced = replaced if result is None else result
+            return replaced
+
+        return after
+
+    with ExitStack() as stack:
+        stack.callback(model.register_forward_pre_hook(begin, with_kwargs=True, prepend=True).remove)
+        for name in wanted:
+            if name in known:
+                stack.callback(known[name].register_forward_hook(hook(name)).remove)
+        yield counts
 
 
 @contextmanager
 def left_as_found(model: nn.Module, device: torch.device | str | None = None) -> Iterator[torch.device]:
-    """Put a model into evaluation mode, on a device, without gradients; leaving restores all three.
+    """Put a model into evaluation mode, on a device, without gradients; leaving restores everything.
+
+    Compiled modules run uncompiled, so that hooks see their layers, and fused attention, which skips layers, is off.
+    Modes are set by ``train()``, so that modules which change their weights with the mode do so; what they changed is
+    restored bit for bit.
 
     Yields
     ------
@@ -62,125 +151,55 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
             " it to one device first."
         )
     modes = {module: module.training for module in model.modules()}
+    weights = [(tensor, tensor.detach().clone()) for tensor in changed_by_mode(model)]
     target = torch.device(device) if device is not None else found
-    try:
-        model.eval()
-        if target != found:
-            model.to(target)
-        with torch.no_grad():
-            yield target
-    finally:
-        if target != found:
-            model.to(found)
-        for module, training in modes.items():
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with torch.inference_mode(False), _uncompiled(model):
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            model.eval()
+            if target != found:
+                model.to(target)
+            with torch.no_grad():
+                yield target
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
+            if target != found:
+                model.to(found)
+            _set_modes(modes)
+            with torch.no_grad():
+                for tensor, before in weights:
+                    tensor.data.copy_(before)
+
+
+def changed_by_mode(model: nn.Module) -> list[Tensor]:
+    """List parameters and buffers of modules with a ``train`` of their own, which may change them."""
+    own = [module for module in model.modules() if type(module).train is not nn.Module.train]
+    tensors = {id(t): t for module in own for t in chain(module.parameters(), module.buffers())}
+    return [tensor for tensor in tensors.values() if not tensor.is_inference()]
+
+
+def _set_modes(modes: dict[nn.Module, bool]) -> None:
+    """Restore the mode of each module, parents before children; only those whose mode differs."""
+    for module, training in modes.items():
+        if module.training != training:
+            module.train(training)
+    for module, training in modes.items():
+        if module.training != training:  # a train() of its own sets something else
             module.training = training
 
 
-class Watch:
-    """Pool the outputs of named modules to neurons while the model runs; a context manager.
-
-    Only the pooled neurons are kept, never the maps. Leaving the context removes every hook, by an error too.
-
-    Parameters
-    ----------
-    model : Module
-        Any network.
-    layers : sequence of str
-        Names of modules as in ``model.named_modules()``; ``"name#1"`` is the second call alone of a module that is
-        called several times; ``"input"`` is what the model is given.
-    neurons : str, callable, or mapping of layer to either
-        See `neucept.recording.units.pool`.
-
-    Raises
-    ------
-    InputError
-        For an unknown layer (the closest name is given) or an unknown way to pool.
-    """
-
-    def __init__(self, model: nn.Module, layers: Sequence[str], neurons: Pooling | Mapping[str, Pooling] = "auto"):
-        known = modules_by_name(model)
-        if not layers:
-            raise InputError("No layers were asked for. `neucept layers` lists a model's modules with their neurons.")
-        if isinstance(layers, str):
-            raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
-        if len(set(layers)) != len(layers):
-            raise InputError(f"layers={list(layers)}: the same name stands there twice.")
-        for layer in layers:
-            name = split_call(layer)[0]
-            if name not in known and not (name == INPUT and layer == INPUT):
-                raise InputError(
-                    f"The model has no module '{name}'.{closest(name, [*known, INPUT])}"
-                    " `neucept.recording.list_layers(model, inputs)` lists all."
-                )
-        self._model = model
-        self._known = known
-        self._asked = list(layers)
-        self._poolings = poolings(self._asked, neurons)
-        self._calls: dict[str, list[Tensor]] = {}
-        self._count: dict[str, int] = {}
-        self._handles: list[RemovableHandle] = []
-
-    def __enter__(self) -> Watch:
-        wanted: dict[str, list[str]] = {}
-        for layer in self._asked:
-            wanted.setdefault(split_call(layer)[0], []).append(layer)
+@contextmanager
+def _uncompiled(model: nn.Module) -> Iterator[None]:
+    """Run compiled modules uncompiled: a compiled one may not call hooks that came after it was compiled."""
+    compiled = [m for m in model.modules() if getattr(m, "_compiled_call_impl", None) is not None]
+    inner = any(hasattr(module, "_orig_mod") for module in model.modules())
+    kept = [(module, module._compiled_call_impl) for module in compiled]
+    with torch.compiler.set_stance("force_eager") if inner or compiled else nullcontext():
         try:
-            for name, layers in wanted.items():
-                if name in self._known:
-                    self._handles.append(self._known[name].register_forward_hook(self._hook(name, layers)))
-                else:
-                    self._handles.append(
-                        self._model.register_forward_pre_hook(self._input_hook, with_kwargs=True, prepend=True)
-                    )
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def _hook(self, name: str, layers: list[str]) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            call = self._count.get(name, 0)
-            self._count[name] = call + 1
-            for layer in layers:
-                if split_call(layer)[1] in (None, call):
-                    self._calls.setdefault(layer, []).append(pool(output, self._poolings[layer], module, layer))
-
-        return hook
-
-    def _input_hook(self, module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        self._count[INPUT] = 1
-        self._calls[INPUT] = [pool((inputs, keywords), self._poolings[INPUT], None, INPUT)]
-
-    def take(self) -> dict[str, Tensor]:
-        """Neurons of the forward pass that just ended, {layer: (batch, k)}, in the order asked; forget them here.
-
-        A module called c > 1 times gives c layers, ``name#0`` to ``name#{c-1}``, in the order of the calls.
-
-        Raises
-        ------
-        InputError
-            When a layer was never called.
-        """
-        calls, count = self._calls, self._count
-        self._calls, self._count = {}, {}
-        taken: dict[str, Tensor] = {}
-        for layer in self._asked:
-            name, call = split_call(layer)
-            got = calls.get(layer, [])
-            if not got:
-                times = count.get(name, 0)
-                raise InputError(
-                    f"Layer '{layer}' was never called in the forward pass"
-                    + (f": '{name}' was called {times} times, '{name}#0' to '{name}#{times - 1}'." if times else ".")
-                    + " Record a module that the forward pass uses."
-                )
-            if call is None and len(got) > 1:
-                taken.update({f"{name}#{number}": neurons for number, neurons in enumerate(got)})
-            else:
-                taken[layer] = got[0]
-        return taken
+            for module in compiled:
+                module._compiled_call_impl = None
+            yield
+        finally:
+            for module, implementation in kept:
+                module._compiled_call_impl = implementation

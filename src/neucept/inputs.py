@@ -1,0 +1,608 @@
+"""The inputs of a recording, by number, whatever holds them: the one place that decides what data means.
+
+Everything that takes data holds an `Inputs`, made by `Inputs.of`, and asks it for batches, single rows, labels and
+pictures. What a network is given is a `Batch`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
+
+from neucept.errors import InputError
+
+LABEL_KEYS = ("labels", "label", "targets", "target")  # of items that are mappings: labels, not inputs
+_PICTURES_FOR_SCALE = 64  # inputs whose values give the scale of the pictures of tensors
+Rows = slice | Sequence[int] | np.ndarray | Tensor
+
+
+def tensors_of(tree: Any) -> Iterator[Tensor]:
+    """Iterate over the tensors of nested tuples, lists and mappings, in order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping | tuple | list):
+        for part in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from tensors_of(part)
+
+
+def map_tree(change: Callable[[Tensor], Any], tree: Any) -> Any:
+    """Change every tensor of nested tuples, lists and mappings; anything else stays."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return {key: map_tree(change, part) for key, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        parts = [map_tree(change, part) for part in tree]
+        return parts if isinstance(tree, list) else tuple(parts)
+    return tree
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some inputs, as a network takes them.
+
+    Attributes
+    ----------
+    tree : Tensor, tuple or dict
+        One tensor, positional arguments (tuple) or keyword arguments (dict), possibly nested. The first axis of every
+        tensor counts the inputs.
+
+    Examples
+    --------
+    >>> batch = Batch((torch.zeros(4, 3), {"mask": torch.ones(4)}))
+    >>> batch.n, batch.part(slice(0, 2)).n, batch.repeat(3).n
+    (4, 2, 12)
+    """
+
+    tree: Any
+
+    @cached_property
+    def n(self) -> int:
+        """Number of inputs.
+
+        Raises
+        ------
+        InputError
+            When there is no tensor, the tensors differ in length or device, or there is not one input.
+        """
+        tensors = list(self.tensors())
+        if not tensors or any(tensor.ndim == 0 for tensor in tensors):
+            raise InputError(
+                f"The inputs are a {type(self.tree).__name__}; expected a tensor (batch, ...), or a tuple or mapping"
+                " of them."
+            )
+        lengths = sorted({tensor.size(0) for tensor in tensors})
+        if len(lengths) > 1 or lengths[0] == 0:
+            raise InputError(
+                f"The parts of the inputs have the lengths {lengths}; expected the same number, one or more."
+            )
+        devices = sorted({str(tensor.device) for tensor in tensors})
+        if len(devices) > 1:
+            raise InputError(
+                f"The parts of the inputs lie on several devices ({', '.join(devices)}); move them to one."
+            )
+        return lengths[0]
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Iterate over the tensors, in order."""
+        return tensors_of(self.tree)
+
+    def map(self, change: Callable[[Tensor], Any]) -> Batch:
+        """Change every tensor."""
+        return Batch(map_tree(change, self.tree))
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Batch:
+        """Move every tensor to a device; floating-point ones also to a type, where one is given."""
+
+        def move(tensor: Tensor) -> Tensor:
+            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            return tensor.to(device, kind, non_blocking=True)
+
+        return self.map(move)
+
+    def part(self, rows: Any) -> Batch:
+        """Select some inputs, by a slice, numbers or a mask."""
+        return self.map(lambda tensor: tensor[rows])
+
+    def repeat(self, times: int) -> Batch:
+        """Concatenate the whole batch with itself."""
+        return self if times == 1 else self.map(lambda tensor: torch.cat([tensor] * times))
+
+    def fresh(self) -> Batch:
+        """Copy every tensor, detached: a network that writes into its input must not change the user's data."""
+        return self.map(lambda tensor: tensor.detach().clone())
+
+    def call(self, model: Callable[..., Any]) -> Any:
+        """Call a model on the inputs: a tensor, a tuple (positional) or a mapping (keywords)."""
+        if isinstance(self.tree, Mapping):
+            return model(**self.tree)
+        return model(*self.tree) if isinstance(self.tree, tuple | list) else model(self.tree)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The inputs of a recording, by number; made by `Inputs.of`.
+
+    Attributes
+    ----------
+    source : any
+        What holds the inputs: a tree of arrays, a Dataset or a DataLoader.
+    n : int or None
+        Number of inputs; None for streams that do not say.
+    given_labels : array, list or None
+        Labels that were given apart from the inputs.
+    class_names : tuple of str or None
+        Names of the classes, where the data carries them.
+    takes : tuple of (int, int or None)
+        How many positional arguments the network requires, and how many it takes at most (None: any number). It
+        decides whether the last of several parts is a further input or the label.
+    """
+
+    source: Any
+    n: int | None
+    given_labels: Any = None
+    class_names: tuple[str, ...] | None = None
+    takes: tuple[int, int | None] = (0, None)
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, data: Any, model: nn.Module | None = None, labels: Any = None) -> Inputs:
+        """Read data of any kind.
+
+        Parameters
+        ----------
+        data : Inputs, tensor, array, frame, mapping, tuple, Dataset or DataLoader
+            A tensor or array (n, ...); a data frame of numbers, one row per input; a mapping of arrays (keyword
+            inputs); a tuple of arrays: several positional inputs, or (inputs, labels); a Dataset, list or other
+            sequence of items; a DataLoader. An item is an input or a pair (input, label), and an input is a tensor, a
+            tuple (positional) or a mapping (keywords). In mappings, ``labels``, ``label``, ``targets`` and ``target``
+            are labels.
+        model : Module, optional
+            The network. Where the last of several parts could be an input or the label, the number of arguments that
+            the network takes decides; only where both are possible, one whole number per input is a label.
+        labels : array, optional
+            (n,) or (n, C); all of ``data`` are then inputs.
+
+        Raises
+        ------
+        InputError
+            For data of another kind, parts of different lengths, columns that are not numbers, or labels that are not
+            as many as the inputs.
+
+        Examples
+        --------
+        >>> inputs = Inputs.of((torch.zeros(6, 3), torch.arange(6) % 2))
+        >>> inputs.n, inputs.labels.tolist(), inputs[[0, 5]].n
+        (6, [0, 1, 0, 1, 0, 1], 2)
+        """
+        takes = _arguments(model) if model is not None else (0, None)
+        if isinstance(data, Inputs):
+            inputs = data if model is None else replace(data, takes=takes)
+        elif isinstance(data, DataLoader):
+            inputs = cls(data, _count_of_loader(data), None, _class_names(data.dataset), takes)
+        else:
+            inputs = cls._in_memory(data, takes) or cls._items(data, takes)
+        if labels is not None:
+            inputs = replace(inputs, given_labels=labels, class_names=inputs.class_names or _categories(labels))
+        if inputs.given_labels is not None and inputs.n is not None and len(inputs.given_labels) != inputs.n:
+            raise InputError(f"{inputs.n} inputs but {len(inputs.given_labels)} labels were given.")
+        return inputs
+
+    @classmethod
+    def _in_memory(cls, data: Any, takes: tuple[int, int | None]) -> Inputs | None:
+        """Read arrays that hold all inputs; None for other data."""
+        pair = isinstance(data, list) and len(data) == 2 and all(map(_is_array, data)) and np.ndim(data[1]) == 1
+        if isinstance(data, Mapping) and data and all(_is_array(part) for part in data.values()):
+            keys = [key for key in data if key in LABEL_KEYS]
+            tree, labels = {k: _tensor(v, str(k)) for k, v in data.items() if k not in keys[:1]}, None
+            labels = data[keys[0]] if keys else None
+        elif (isinstance(data, tuple) and data and all(map(_is_tree, data))) or pair:
+            parts, labels = _split(tuple(data), takes)
+            tree = parts[0] if len(parts) == 1 else tuple(parts)
+            tree = _tensor_tree(tree)
+        elif _is_array(data):
+            tree, labels = _tensor(data, "data"), None
+        else:
+            return None
+        lengths = sorted({len(tensor) for tensor in tensors_of(tree)})
+        if len(lengths) != 1:
+            raise InputError(f"The parts of the inputs differ in length: {', '.join(map(str, lengths))}.")
+        return cls(tree, lengths[0], labels, _categories(labels), takes)
+
+    @classmethod
+    def _items(cls, data: Any, takes: tuple[int, int | None]) -> Inputs:
+        """Read a Dataset or another sequence of items."""
+        if isinstance(data, str | bytes | Mapping) or not (
+            isinstance(data, Dataset) or (hasattr(data, "__getitem__") and isinstance(data, Sized))
+        ):
+            raise InputError(
+                f"data is a {type(data).__name__}; expected a tensor or array (n, ...), a data frame, a mapping or tuple"
+                " of them, a pair (inputs, labels), a Dataset or a DataLoader."
+            )
+        if isinstance(data, IterableDataset):
+            raise InputError("data is an IterableDataset: give it in a DataLoader, which says how batches are made.")
+        return cls(data, len(data) if isinstance(data, Sized) else None, None, _class_names(data), takes)
+
+    @property
+    def by_tensor(self) -> bool:
+        """Whether tensors hold all inputs."""
+        return isinstance(self.source, Tensor | dict | tuple)
+
+    @cached_property
+    def dataset(self) -> Any:
+        """What holds the inputs by number: the Dataset of a DataLoader, other data as they are.
+
+        Raises
+        ------
+        InputError
+            For a DataLoader whose inputs may be others than those of its Dataset by number.
+        """
+        if not isinstance(self.source, DataLoader):
+            return self.source
+        groups: Any = self.source.batch_sampler
+        own = groups is not None and type(groups) is not BatchSampler
+        in_order = isinstance(self.source.sampler if groups is None else groups.sampler, SequentialSampler)
+        if own or not in_order or isinstance(self.source.dataset, IterableDataset):
+            raise InputError(
+                "data is a DataLoader that shuffles, streams or has a sampler of its own, so its inputs may not be those"
+                " of the recording's rows. Give shuffle=False, or the Dataset itself."
+            )
+        return self.source.dataset
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """Labels that are known without reading the inputs, (n,) or (n, C); None where there are none."""
+        held = self.given_labels
+        if held is None and not self.by_tensor:
+            source = self.source.dataset if isinstance(self.source, DataLoader) else self.source
+            held = next((getattr(source, name) for name in LABEL_KEYS if hasattr(source, name)), None)
+            if held is None or callable(held) or np.shape(held)[:1] != (self.n,):
+                return None
+        return None if held is None else read_labels(held, self.class_names)
+
+    def batches(self, size: int) -> Iterator[tuple[Batch, Any]]:
+        """Iterate over all inputs in order.
+
+        Parameters
+        ----------
+        size : int
+            Inputs per batch; a DataLoader has its own.
+
+        Yields
+        ------
+        batch : Batch
+        labels : tensor, list or None
+            As the data gives them; `read_labels` joins and checks them.
+        """
+        if isinstance(self.source, DataLoader):
+            if isinstance(self.source.sampler, RandomSampler):
+                warnings.warn(
+                    "The DataLoader shuffles: row i of the recording is not input i of its dataset. Use shuffle=False"
+                    " where inputs are to be found again, as for the pictures of a report.",
+                    stacklevel=3,
+                )
+            pairs: Iterator[tuple[Batch, Any]] = map(self._read, self.source)
+        elif self.by_tensor:
+            assert self.n is not None
+            slices = (slice(start, start + size) for start in range(0, self.n, size))
+            pairs = ((Batch(self.source).part(rows).fresh(), None) for rows in slices)
+        else:
+            # A generator of its own: a DataLoader draws a number from the global one, even without shuffling.
+            loader: DataLoader[Any] = DataLoader(
+                self.source, size, shuffle=False, generator=torch.Generator(), collate_fn=_collate
+            )
+            pairs = map(self._read, loader)
+        done = 0
+        for batch, labels in pairs:
+            if self.given_labels is not None:
+                labels = _cut(self.given_labels, slice(done, done + batch.n))
+            done += batch.n
+            yield batch, labels
+
+    def __len__(self) -> int:
+        if self.n is None:
+            raise InputError("The data does not say how many inputs it holds.")
+        return self.n
+
+    def __getitem__(self, rows: Rows) -> Batch:
+        """Select inputs by number, without their labels.
+
+        Raises
+        ------
+        InputError
+            When the inputs cannot be found by number, see `dataset`.
+        """
+        source = self.dataset
+        if isinstance(rows, slice):
+            rows = np.arange(len(self))[rows]
+        numbers = np.asarray(rows).reshape(-1)
+        if numbers.dtype == bool:
+            numbers = np.flatnonzero(numbers)
+        if self.by_tensor:
+            return Batch(source).part(torch.from_numpy(numbers.astype(np.int64))).fresh()
+        collate: Any = self.source.collate_fn if isinstance(self.source, DataLoader) else _collate
+        return self._read(collate([source[int(row)] for row in numbers]))[0]
+
+    def picture(self, row: int) -> np.ndarray | None:
+        """Input as a picture, uint8 (H, W) or (H, W, 3); None where it is none.
+
+        What holds the inputs may have a ``picture(row)`` of its own. Tensors (C, H, W) or (H, W) of one or three
+        channels are scaled by the smallest and largest value of a sample of all inputs: one scale for all pictures.
+        """
+        source = self.dataset
+        if hasattr(source, "picture"):
+            return np.asarray(source.picture(row))
+        image = self._image(row)
+        if image is None:
+            return None
+        if "scale" not in self._kept:
+            rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), _PICTURES_FOR_SCALE)).astype(int))
+            sample = [part for part in (self._image(int(number)) for number in rows) if part is not None]
+            self._kept["scale"] = min(float(x.min()) for x in sample), max(float(x.max()) for x in sample)
+        low, high = self._kept["scale"]
+        scaled = (image - low).clamp(min=0) / max(high - low, 1e-12)
+        pixels = (scaled.clamp(max=1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+    def _image(self, row: int) -> Tensor | None:
+        """Return an input as (1 or 3, H, W) float32; None where it is no image."""
+        tree = self[[row]].tree
+        tensor = next(tensors_of(tree), None)
+        if tensor is None or tensor.ndim not in (3, 4) or tensor.is_complex():
+            return None
+        image = tensor[0].detach().cpu().float()
+        image = image[None] if image.ndim == 2 else image
+        return image if image.shape[0] in (1, 3) and min(image.shape[1:]) > 1 else None
+
+    def text(self, row: int) -> str | None:
+        """Input as a text, where what holds the inputs has ``text(row)``; None elsewhere."""
+        read = getattr(self.dataset, "text", None)
+        return str(read(row)) if callable(read) else None
+
+    def _read(self, item: Any) -> tuple[Batch, Any]:
+        """Read what a collate function gave for a batch: inputs and labels."""
+        item = map_tree(lambda tensor: tensor, item)  # mappings of any kind become dicts
+        if isinstance(item, dict):
+            keys = [key for key in item if key in LABEL_KEYS]
+            labels = item[keys[0]] if keys else None
+            return Batch({k: v for k, v in item.items() if k not in keys[:1]}), labels
+        if not isinstance(item, tuple | list):
+            return Batch(item), None
+        parts, labels = _split(tuple(item), self.takes)
+        if len(parts) == 1:
+            inner, _ = self._read(parts[0]) if isinstance(parts[0], dict) else (Batch(parts[0]), None)
+            return (Batch(tuple(inner.tree)) if isinstance(inner.tree, list) else inner), labels
+        return Batch(parts), labels
+
+
+def read_labels(labels: Any, class_names: Sequence[str] | None = None) -> np.ndarray:
+    """Read labels of any kind.
+
+    Parameters
+    ----------
+    labels : tensor, array, series or list
+        (n,) or (n, 1) whole numbers or booleans: class numbers. Texts: names of classes. Categories of a data frame:
+        class numbers, in the order of the categories. (n,) other numbers: values of a regression. (n, C): one column
+        per class of a multi-label task.
+    class_names : sequence of str, optional
+        In the order of the network's outputs; needed for texts.
+
+    Returns
+    -------
+    array
+        int64 where all are whole numbers, else float64.
+
+    Raises
+    ------
+    InputError
+        For labels of another shape or kind, missing ones, and names that are not known.
+
+    Examples
+    --------
+    >>> read_labels(["cat", "dog", "cat"], ["dog", "cat"]).tolist(), read_labels([0.5, 2.0]).tolist()
+    ([1, 0, 1], [0.5, 2.0])
+    """
+    if isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype):
+        series: Any = pd.Series(labels)
+        if series.isna().any():
+            raise InputError(f"The label of input {int(series.isna().argmax())} is missing.")
+        return np.asarray(series.cat.codes, np.int64)
+    array = labels.detach().cpu().float().numpy() if _is_half(labels) else np.asarray(labels)
+    if array.dtype.kind in "OUS":
+        return _class_numbers(array, class_names)
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
+        raise InputError(
+            f"The labels have shape {array.shape} and type {array.dtype}; expected one number or name per input (n,),"
+            " or one column per class (n, C)."
+        )
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if not np.isfinite(array).all():
+        raise InputError(f"The label of input {int(np.argwhere(~np.isfinite(array))[0][0])} is not finite.")
+    if array.dtype.kind in "biu" or (array == np.round(array)).all():
+        return array.astype(np.int64)
+    return array.astype(np.float64)
+
+
+def _class_numbers(texts: np.ndarray, class_names: Sequence[str] | None) -> np.ndarray:
+    if texts.ndim != 1:
+        raise InputError(f"The labels are texts of shape {texts.shape}; expected one name per input (n,).")
+    names = [str(text) for text in texts]
+    if class_names is None:
+        known = ", ".join(sorted(set(names))[:5])
+        raise InputError(
+            f"The labels are texts ({known}): which output of the network is which is not known. Give class_names=, the"
+            " names in the order of the outputs."
+        )
+    number = {str(name): i for i, name in enumerate(class_names)}
+    strange = next((name for name in names if name not in number), None)
+    if strange is not None:
+        raise InputError(f"The label '{strange}' is none of the class names: {', '.join(list(number)[:20])}.")
+    return np.array([number[name] for name in names], np.int64)
+
+
+def _is_half(values: Any) -> bool:
+    return isinstance(values, Tensor) and values.dtype in (torch.bfloat16, torch.float16)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray | pd.DataFrame | pd.Series | pd.Categorical)
+
+
+def _is_tree(value: Any) -> bool:
+    if isinstance(value, Mapping | tuple):
+        return bool(value) and all(map(_is_tree, value.values() if isinstance(value, Mapping) else value))
+    return _is_array(value) or (isinstance(value, list) and bool(value) and isinstance(value[0], int | float | str))
+
+
+def _tensor_tree(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _tensor_tree(part) for name, part in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_tensor_tree(part) for part in tree)
+    return _tensor(tree, "data")
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    """Give numbers as a tensor; it shares memory with an array."""
+    if isinstance(values, Tensor):
+        return values.detach() if values.requires_grad else values
+    if isinstance(values, pd.DataFrame | pd.Series):
+        values = _numbers(values)
+    array = np.asarray(values)
+    if array.dtype.kind not in "biufc":
+        raise InputError(f"{name} holds values of type {array.dtype}; expected numbers.")
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)
+    if array.ndim == 0:
+        raise InputError(f"{name} is a single number; expected one row per input.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an array that may only be read: nothing here writes into it
+        return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
+
+
+def _numbers(frame: Any) -> np.ndarray:
+    """Give a data frame or series of numbers as an array."""
+    columns = frame.columns if isinstance(frame, pd.DataFrame) else [frame.name]
+    kinds = frame.dtypes if isinstance(frame, pd.DataFrame) else [frame.dtype]
+    labels = [str(name) for name in columns if str(name) in LABEL_KEYS]
+    if labels and isinstance(frame, pd.DataFrame) and len(columns) > 1:
+        raise InputError(
+            f"The frame has a column '{labels[0]}', which looks like the labels. Give a pair:"
+            f" (frame.drop(columns='{labels[0]}'), frame['{labels[0]}'])."
+        )
+    bad = [str(name) for name, kind in zip(columns, kinds, strict=True) if not pd.api.types.is_numeric_dtype(kind)]
+    if bad:
+        raise InputError(
+            f"The frame has columns that are not numbers: {', '.join(bad[:5])}. Encode them as the network was trained"
+            " on them, or drop them."
+        )
+    array: np.ndarray = frame.to_numpy(np.float64, na_value=np.nan)
+    return array
+
+
+def _arguments(model: nn.Module) -> tuple[int, int | None]:
+    """Count the positional arguments that a network requires, and those that it takes at most (None: any number)."""
+    while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
+        model = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 0, None
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return 0, None
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    # An argument whose default is True, 0 or "mean" is a setting, no input.
+    positional = [one for one in positional if one.default is one.empty or one.default is None]
+    return sum(one.default is one.empty for one in positional), len(positional)
+
+
+def _split(parts: tuple[Any, ...], takes: tuple[int, int | None]) -> tuple[tuple[Any, ...], Any]:
+    """Tell inputs from labels in the parts of a batch or of all data; see `Inputs.of`."""
+    required, most = takes
+    n = len(parts)
+    if n == 1:
+        return parts, None
+    if n == 2 and isinstance(parts[0], tuple | Mapping) and not isinstance(parts[1], tuple | Mapping):
+        return parts[:1], parts[1]
+    if most is not None and n > most + 1:
+        raise InputError(
+            f"The data gives {n} parts for each input, but the network takes {most} arguments and there may be one"
+            " label. Leave out what neither is."
+        )
+    if (most is not None and n > most) or (n != required and _are_class_numbers(parts[-1])):
+        return parts[:-1], parts[-1]
+    return parts, None
+
+
+def _are_class_numbers(values: Any) -> bool:
+    """Tell whether the last parts of a batch are labels: one whole number, category or name for each input."""
+    if isinstance(values, list):
+        return bool(values) and all(isinstance(value, str | int) for value in values)
+    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        return True
+    if not _is_array(values) or not (np.ndim(values) == 1 or np.shape(values)[1:] == (1,)):
+        return False
+    if isinstance(values, Tensor):
+        return not values.is_floating_point() or bool((values == values.round()).all())
+    array = np.asarray(values)
+    return array.dtype.kind != "f" or bool((array == np.round(array)).all())
+
+
+def _collate(items: Sequence[Any]) -> Any:
+    """Stack items to a batch; lists of numbers are arrays."""
+    return default_collate([_item(item) for item in items])
+
+
+def _item(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {key: _item(value) for key, value in item.items() if value is not None}
+    if isinstance(item, tuple):
+        return tuple(_item(value) for value in item)
+    if isinstance(item, list) and item and isinstance(item[0], int | float | list) and not isinstance(item[0], bool):
+        return torch.tensor(item)
+    if isinstance(item, list):
+        return tuple(_item(value) for value in item)
+    return item
+
+
+def _cut(labels: Any, rows: slice) -> Any:
+    return labels.iloc[rows] if isinstance(labels, pd.Series) else labels[rows]
+
+
+def _categories(labels: Any) -> tuple[str, ...] | None:
+    kind = getattr(labels, "dtype", None)
+    return tuple(map(str, kind.categories)) if isinstance(kind, pd.CategoricalDtype) else None
+
+
+def _class_names(source: Any) -> tuple[str, ...] | None:
+    names = getattr(source, "class_names", None) or getattr(source, "classes", None)
+    return tuple(map(str, names)) if names is not None and not isinstance(names, str) else None
+
+
+def _count_of_loader(loader: DataLoader[Any]) -> int | None:
+    """Count the inputs that a DataLoader gives, which its sampler decides on; None where it does not say."""
+    if loader.batch_size is None or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    source = loader.dataset if isinstance(loader.dataset, IterableDataset) else loader.sampler
+    if not isinstance(source, Sized):
+        return None
+    return len(source) - len(source) % loader.batch_size if loader.drop_last else len(source)
