@@ -212,7 +212,7 @@ class Inputs:
         pair = isinstance(data, list) and len(data) == 2 and all(map(_is_array, data)) and np.ndim(data[1]) == 1
         if isinstance(data, Mapping) and data and all(_is_array(part) for part in data.values()):
             keys = [key for key in data if key in LABEL_KEYS]
-            tree, labels = {k: _tensor(v, str(k)) for k, v in data.items() if k not in keys[:1]}, None
+            tree: Any = {k: _tensor(v, str(k)) for k, v in data.items() if k not in keys[:1]}
             labels = data[keys[0]] if keys else None
         elif (isinstance(data, tuple) and data and all(map(_is_tree, data))) or pair:
             parts, labels = _split(tuple(data), takes)
@@ -234,8 +234,8 @@ class Inputs:
             isinstance(data, Dataset) or (hasattr(data, "__getitem__") and isinstance(data, Sized))
         ):
             raise InputError(
-                f"data is a {type(data).__name__}; expected a tensor or array (n, ...), a data frame, a mapping or tuple"
-                " of them, a pair (inputs, labels), a Dataset or a DataLoader."
+                f"data is a {type(data).__name__}; expected a tensor or array (n, ...), a data frame, a mapping or"
+                " tuple of them, a pair (inputs, labels), a Dataset or a DataLoader."
             )
         if isinstance(data, IterableDataset):
             raise InputError("data is an IterableDataset: give it in a DataLoader, which says how batches are made.")
@@ -262,8 +262,8 @@ class Inputs:
         in_order = isinstance(self.source.sampler if groups is None else groups.sampler, SequentialSampler)
         if own or not in_order or isinstance(self.source.dataset, IterableDataset):
             raise InputError(
-                "data is a DataLoader that shuffles, streams or has a sampler of its own, so its inputs may not be those"
-                " of the recording's rows. Give shuffle=False, or the Dataset itself."
+                "data is a DataLoader that shuffles, streams or has a sampler of its own, so its inputs may not be"
+                " those of the recording's rows. Give shuffle=False, or the Dataset itself."
             )
         return self.source.dataset
 
@@ -276,7 +276,10 @@ class Inputs:
             held = next((getattr(source, name) for name in LABEL_KEYS if hasattr(source, name)), None)
             if held is None or callable(held) or np.shape(held)[:1] != (self.n,):
                 return None
-        return None if held is None else read_labels(held, self.class_names)
+        if held is None:
+            return None
+        labels: np.ndarray = read_labels(held, self.class_names)
+        return labels
 
     def batches(self, size: int) -> Iterator[tuple[Batch, Any]]:
         """Iterate over all inputs in order.
@@ -359,7 +362,7 @@ class Inputs:
             self._kept["scale"] = min(float(x.min()) for x in sample), max(float(x.max()) for x in sample)
         low, high = self._kept["scale"]
         scaled = (image - low).clamp(min=0) / max(high - low, 1e-12)
-        pixels = (scaled.clamp(max=1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
+        pixels: np.ndarray = (scaled.clamp(max=1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     def _image(self, row: int) -> Tensor | None:
@@ -424,8 +427,10 @@ def read_labels(labels: Any, class_names: Sequence[str] | None = None) -> np.nda
         series: Any = pd.Series(labels)
         if series.isna().any():
             raise InputError(f"The label of input {int(series.isna().argmax())} is missing.")
+        if class_names is not None and set(map(str, series.cat.categories)) <= set(class_names):
+            return _class_numbers(series.astype(str).to_numpy(), class_names)
         return np.asarray(series.cat.codes, np.int64)
-    array = labels.detach().cpu().float().numpy() if _is_half(labels) else np.asarray(labels)
+    array: np.ndarray = labels.detach().cpu().float().numpy() if _is_half(labels) else np.asarray(labels)
     if array.dtype.kind in "OUS":
         return _class_numbers(array, class_names)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
@@ -433,8 +438,7 @@ def read_labels(labels: Any, class_names: Sequence[str] | None = None) -> np.nda
             f"The labels have shape {array.shape} and type {array.dtype}; expected one number or name per input (n,),"
             " or one column per class (n, C)."
         )
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if not np.isfinite(array).all():
         raise InputError(f"The label of input {int(np.argwhere(~np.isfinite(array))[0][0])} is not finite.")
     if array.dtype.kind in "biu" or (array == np.round(array)).all():
@@ -522,7 +526,8 @@ def _numbers(frame: Any) -> np.ndarray:
 def _arguments(model: nn.Module) -> tuple[int, int | None]:
     """Count the positional arguments that a network requires, and those that it takes at most (None: any number)."""
     while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
-        model = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+        inner: Any = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+        model = inner
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):
@@ -541,8 +546,8 @@ def _split(parts: tuple[Any, ...], takes: tuple[int, int | None]) -> tuple[tuple
     n = len(parts)
     if n == 1:
         return parts, None
-    if n == 2 and isinstance(parts[0], tuple | Mapping) and not isinstance(parts[1], tuple | Mapping):
-        return parts[:1], parts[1]
+    if n == 2 and isinstance(parts[0], tuple | list | Mapping) and not isinstance(parts[1], tuple | Mapping):
+        return parts[:1], parts[1]  # a collate function gives tuples as lists
     if most is not None and n > most + 1:
         raise InputError(
             f"The data gives {n} parts for each input, but the network takes {most} arguments and there may be one"

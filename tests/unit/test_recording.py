@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from neucept import InputError, Recording, record
-from neucept.recording import list_layers
+from neucept.recording import Channels, list_layers
 from neucept.recording.outputs import recorded_output
 
 # ---- the oracle -----------------------------------------------------------------------------------------------------
@@ -93,7 +93,8 @@ def test_poolings_of_one_layer(cnn: nn.Module, images: Tensor) -> None:
     agrees(recording.activations("2"), slowly(cnn, singles(images), "2", space_mean)[0])
     agrees(recording.activations("3"), slowly(cnn, singles(images), "3", lambda x: x.amax((1, 2)))[0])
     agrees(recording.activations("6"), slowly(cnn, singles(images), "6", torch.flatten)[0])
-    assert recording.pooling == {"0": "element", "2": "auto", "3": "callable", "6": "channel"}
+    assert recording.pooling == {"0": "element", "2": "channel", "3": "callable", "6": "channel"}
+    assert recording.units["2"] == Channels(axis=1)
 
 
 def test_a_callable_that_returns_a_view_is_copied(images: Tensor) -> None:
@@ -453,7 +454,7 @@ def test_a_single_logit_becomes_two_classes(wrap: Callable[[Tensor], Any]) -> No
     [
         (lambda z: {"scores": z}, "score", r"No logits found by output='score' .*\['scores'\]"),
         (lambda z: (z,), 3, "No logits found by output=3"),
-        (lambda z: z[:, :, None], None, r"must be \(batch, classes\).*shape \(13, 3, 1\)"),
+        (lambda z: z[:, :, None], None, r"must be \(batch, classes\).*shape \(1, 3, 1\)"),
         (lambda z: z, lambda r: "no", "must be .*gave str"),
         (lambda z: {"text": "no"}, None, "No logits found"),
     ],
@@ -472,10 +473,10 @@ class Breaks(nn.Module):
 
     def __init__(self, how: str) -> None:
         super().__init__()
-        self.how, self.calls = how, 0
+        self.how, self.calls = how, 0  # batches; those of three inputs or fewer only find out about axes
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
+        self.calls += len(x) > 3
         if self.calls > 1 and self.how == "error":
             raise RuntimeError("the network broke")
         return torch.where(torch.arange(x.shape[1]) == 2, torch.nan, x) if self.calls > 1 and self.how == "nan" else x
@@ -542,7 +543,7 @@ def test_only_what_is_pooled_is_held() -> None:
     handle2 = model[4].register_forward_hook(lambda *given: held.append(sum(r() is not None for r in alive)))
     record(model, torch.rand(64, 1, 16, 16), ["0", "1"], batch_size=4)
     handle.remove(), handle2.remove()
-    assert len(held) == 16 and max(held) <= 2  # of the map tensors of all batches, that of this one
+    assert len(held) == 16 + 3 and max(held) <= 2  # of the map tensors of all batches, that of this one
 
 
 def test_memory_of_arrays_is_that_of_the_neurons() -> None:
@@ -650,17 +651,16 @@ class Counting(Unused):
         ({"layers": ["features.relu"]}, "no module 'features.relu'. Did you mean 'features'?"),
         ({"layers": []}, "No layers were asked for"),
         ({"layers": "features"}, r"layers='features': expected a list of names, such as \['features'\]"),
-        ({"layers": ["features", "features"]}, "the same name stands there twice"),
+        ({"layers": ["features", "features"]}, "the same name is listed twice"),
         ({"neurons": "pixels"}, "neurons='pixels' for layer 'features': expected one of 'auto', 'channel', 'element'"),
         (
             {"neurons": {"feature": "element"}},
             "neurons= names 'feature', which is not recorded. Did you mean 'features'",
         ),
-        ({"batch_size": 0}, "batch_size=0: expected at least 1"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number, 1 or more"),
         ({"data": X[:0]}, "The data holds no inputs"),
-        ({"data": 7}, "data is a int; expected a Dataset"),
+        ({"data": 7}, "data is a int; expected a tensor"),
         ({"data": (X, Y[:5])}, "13 inputs but 5 labels"),
-        ({"data": (X, Y + 0.5)}, "must be class numbers, but they are not whole"),
         ({"data": {"x": X, "y": X[:2]}}, "differ in length: 2, 13"),
     ],
 )
@@ -672,7 +672,11 @@ def test_bad_input_is_refused_before_any_work(options: dict[str, Any], message: 
     assert model.calls == 0 and hooks_of(model) == 0
 
 
-def test_wrong_class_names_are_refused_in_the_first_batch() -> None:
+def test_what_does_not_fit_the_outputs_is_refused_in_the_first_batch() -> None:
+    model = Counting()
+    with pytest.raises(InputError, match="labels are not whole numbers but the model has 3 outputs"):
+        record(model, (X, Y + 0.5), ["features"])
+    assert model.calls == 1
     model = Counting()
     with pytest.raises(InputError, match="2 class names were given, but the model has 3 outputs"):
         record(model, X, ["features"], class_names=["a", "b"], batch_size=1)
@@ -723,7 +727,9 @@ def test_logits_that_are_not_finite_are_named() -> None:
     ids=["three axes", "fewer rows", "no tensor"],
 )
 def test_a_callable_must_give_rows_of_neurons(mlp: nn.Module, neurons: Any, got: str) -> None:
-    with pytest.raises(InputError, match=rf"layer '1' must map \(4, 8\) to \(4, k\); it gave {got}"):
+    with pytest.raises(
+        InputError, match=rf"Layer '1': The function for the neurons must map \(4, 8\) to \(4, k\); it gave {got}"
+    ):
         record(mlp, X, ["1"], neurons=neurons, batch_size=4)
 
 
@@ -731,7 +737,9 @@ def test_a_layer_whose_first_axis_is_not_the_batch() -> None:
     model = nn.Sequential(
         nn.Unflatten(1, (5, 1)), nn.Flatten(0, 1), nn.Unflatten(0, (-1, 5)), nn.Flatten(), nn.Linear(5, 2)
     )
-    with pytest.raises(InputError, match=r"'neurons/1' has 65 rows where the logits have 13"):
+    with pytest.raises(
+        InputError, match=r"Layer '1' does not give one row per input: for three inputs .*\(15, 1\), for two \(10, 1\)"
+    ):
         record(model, X, ["1"])
 
 

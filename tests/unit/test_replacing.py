@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from neucept import InputError, Recording, record
-from neucept.recording.intervention import agreement, replaceable
+from neucept.recording.intervention import agreement, can_replace
 
 ALL = np.arange
 
@@ -211,13 +211,13 @@ def test_the_model_is_left_as_it_was_found(cut: Any) -> None:
 def test_what_cannot_be_replaced(cut: Any) -> None:
     model, inputs = cut()
     recording = record(model, inputs, ["input", "0", "1"], neurons={"1": lambda x: x.amax((2, 3))})
-    assert [replaceable(recording, layer) for layer in recording.layers] == [False, True, False]
+    assert [can_replace(recording, layer) for layer in recording.layers] == [False, True, False]
     for layer in ("input", "1"):
         with pytest.raises(InputError, match=f"'{layer}' are the input or a callable's"):
             agreement(model, inputs, recording, layer, {"few": ALL(2)}, ALL(40))
     own = BatchSampler(RandomSampler(inputs), 7, drop_last=False)
     for loader in (DataLoader(inputs, 7, shuffle=True), DataLoader(inputs, batch_sampler=own)):
-        with pytest.raises(InputError, match="data is a DataLoader that shuffles, or has a sampler of its own"):
+        with pytest.raises(InputError, match="data is a DataLoader that shuffles, streams or has a sampler of its own"):
             agreement(model, loader, recording, "0", {"few": ALL(2)}, ALL(40))
     with pytest.raises(InputError, match="a collate_fn of its own"):
         agreement(model, DataLoader(inputs, 7, collate_fn=torch.stack), recording, "0", {"few": ALL(2)}, ALL(40))
@@ -228,7 +228,7 @@ def test_what_cannot_be_replaced(cut: Any) -> None:
 def test_the_callable_of_a_module_called_twice_is_remembered() -> None:
     recording = record(Reused(), torch.randn(6, 5), ["relu"], neurons=lambda x: x[:, :2])
     assert isinstance(recording, Recording)
-    assert not replaceable(recording, "relu#1")
+    assert not can_replace(recording, "relu#1")
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from neucept.errors import InputError, check_whole
 from neucept.progress import progress as show_progress
-from neucept.recording.batches import forward
 from neucept.recording.hooks import left_as_found
 from neucept.recording.intervention import numbers_of
 from neucept.recording.outputs import Output, logits_of
-from neucept.recording.units import channel_axis
 
 NORMALISATIONS = ("minmax", "rank", "maximum")
 NORMS = (1, 2, float("inf"))
@@ -300,7 +298,7 @@ def _shaped(values: Tensor, Z: Tensor, axis: int) -> Tensor:
 
 
 def _predict(tail: nn.Module, Z: Tensor, output: Output) -> np.ndarray:
-    return np.asarray(logits_of(forward(tail, Z), output).argmax(1).cpu().numpy())
+    return np.asarray(logits_of(tail(Z), output).argmax(1).cpu().numpy())
 
 
 def _mean_norm(activations: Tensor, norm: float) -> float:
@@ -345,7 +343,7 @@ def _checked(tail: nn.Module, activations: Any, output: Output) -> tuple[Tensor,
         raise InputError("No inputs were given.")
     with left_as_found(tail) as device:
         try:
-            logits = logits_of(forward(tail, activations[:1].to(device)), output)
+            logits = logits_of(tail(activations[:1].to(device)), output)
         except InputError:
             raise
         except Exception as error:  # a network of the user's may raise anything
@@ -386,7 +384,9 @@ def _check(
     """Give the axis of the channels; raise an InputError for scores or tops that do not fit."""
     if not isinstance(scores, Mapping) or not scores:
         raise InputError(f"scores={scores!r}: expected the scores of at least one method, {{name: (k,)}}.")
-    axis = channel_axis(None, activations) if axis is None else axis % activations.ndim
+    if axis is None:
+        axis = _axis_of(activations, {np.shape(given)[-1] for given in scores.values() if np.ndim(given)})
+    axis = axis % activations.ndim
     possible = (activations.shape[axis], activations[0].numel())
     for method, given in scores.items():
         values = np.asarray(given)
@@ -403,3 +403,14 @@ def _check(
             if top is not None and not (whole and 0 < top <= shape[-1] - spare):
                 raise InputError(f"tops={list(tops)}: expected numbers from 1 to {shape[-1] - spare}.")
     return axis
+
+
+def _axis_of(activations: Tensor, lengths: set[int]) -> int:
+    """Find the axis of the channels: the only one as long as the scores, or any where the scores are of elements."""
+    axes = [d for d in range(1, activations.ndim) if {activations.shape[d]} == lengths]
+    if len(axes) > 1 and activations[0].numel() not in lengths:
+        raise InputError(
+            f"Scores of {lengths.pop()} neurons fit the axes {axes} of activations {tuple(activations.shape)}: say"
+            " which counts the channels, axis=."
+        )
+    return axes[0] if axes else 1

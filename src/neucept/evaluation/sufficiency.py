@@ -19,10 +19,11 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
+from neucept.inputs import Inputs
 from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
-from neucept.recording.intervention import agreement, replaceable
+from neucept.recording.intervention import agreement, can_replace
 from neucept.recording.outputs import Output, recorded_output
 
 __all__ = ["held_out_r2", "sufficiency"]
@@ -87,8 +88,9 @@ def sufficiency(
     ----------
     recording, critical : Recording, CriticalNeurons
         Of `neucept.record` and `neucept.discover`.
-    model, data : Module and Dataset, optional
-        The recorded ones. With both, the network also predicts with the other neurons replaced.
+    model, data : Module and data of any kind, optional
+        The recorded ones, see `neucept.inputs.Inputs.of`. With both, the network also predicts with the other neurons
+        replaced.
     top : int
         Size of the set of first-ranked neurons, and of the random ones.
     output : None, str, int or callable
@@ -112,8 +114,10 @@ def sufficiency(
     response = target if target is not None else critical.target
     if response is None:
         raise InputError("The neurons were discovered for an array; give it as target=.")
-    if model is not None:
+    inputs = None
+    if model is not None and data is not None:
         output = recorded_output(recording.facts, output)
+        inputs = Inputs.of(data, model)
     kind = critical.response if critical.response != "array" else "logit"
     rng = np.random.default_rng(seed)
     rows = critical.samples
@@ -133,11 +137,12 @@ def sufficiency(
                 f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
                 "all alive": np.flatnonzero(selection.groups >= 0),
             }
+            agreed = dict.fromkeys(sets, (np.nan, np.nan))
+            if model is not None and inputs is not None and can_replace(recording, layer):
+                agreed = agreement(
+                    model, inputs, recording, layer, sets, predicted, output, seed=seed, target=critical.target
+                )
             for name, neurons in sets.items():
-                agreed = (np.nan, np.nan)
-                if model is not None and data is not None and replaceable(recording, layer):
-                    one = {name: neurons}
-                    agreed = agreement(model, data, recording, layer, one, predicted, output, seed=seed)[name]
                 table.append(
                     {
                         "layer": layer,
@@ -145,8 +150,8 @@ def sufficiency(
                         "count": len(neurons),
                         "r2_linear": held_out_r2(Z[:, neurons], y, nonlinear=False, seed=seed),
                         "r2_nonlinear": held_out_r2(Z[:, neurons], y, nonlinear=True, seed=seed),
-                        "agreement_mean": agreed[0],
-                        "agreement_resampled": agreed[1],
+                        "agreement_mean": agreed[name][0],
+                        "agreement_resampled": agreed[name][1],
                     }
                 )
                 advance(1)

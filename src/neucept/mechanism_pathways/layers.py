@@ -102,7 +102,7 @@ def _events(network: Network, inputs: Any, layers: Sequence[str]) -> list[_Event
             if split_call(layer) in ((name, None), (name, call)):
                 output = first_tensor(returned)
                 ends = "".join(raw for raw, value in last if torch.equal(value, output))
-                events.append(_Event(layer, ends, tuple(output.shape[1:]), channel_axis(module, output)))
+                events.append(_Event(layer, ends, tuple(output.shape[1:]), _axis(module, output)))
 
     named = {split_call(layer)[0] for layer in layers} & set(modules)
     handles = [modules[name].register_forward_hook(partial(leave, name)) for name in named]
@@ -113,3 +113,8 @@ def _events(network: Network, inputs: Any, layers: Sequence[str]) -> list[_Event
         for handle in handles:
             handle.remove()
     return events
+
+
+def _axis(module: nn.Module, output: Tensor) -> int:
+    axis = channel_axis(module, output)
+    return axis if axis is not None else output.ndim - 1 if output.ndim == 3 else 1

@@ -13,29 +13,36 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError, missing
-from neucept.rankings.network import Logits, at_layers, own_random, zero_input
+from neucept.inputs import Batch
+from neucept.rankings.network import Logits, at_layers, own_random
 from neucept.rankings.subject import Subject
-from neucept.recording.batches import to_device
 from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
+from neucept.recording.layout import resolve_units
+from neucept.recording.reading import float_type
 from neucept.recording.subnetwork import tail, twin
-from neucept.recording.units import channel_axis, first_tensor
+from neucept.recording.units import Encoder, Units, first_tensor
 
 BASELINES = ("input", "zero")
 
 
 @dataclass(frozen=True)
 class _Way:
-    """From what the layer returns (if the network is cut) or from inputs to attributions at the layer."""
+    """From what the layer returns (if the network is cut) or from inputs to attributions at the layer.
+
+    ``start`` is the target's logit at the baseline.
+    """
 
     cut: bool
     attribute: Callable[[Any], Any]
+    units: Units
+    start: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,8 @@ class Attribution(ABC):
     batch_size : int
         Inputs at a time.
     """
+
+    completes: ClassVar[float | None] = None  # share of the logit's change that attributions may miss; None: any
 
     baseline: str | Tensor = "input"
     absolute: bool = False
@@ -95,48 +104,91 @@ class Attribution(ABC):
             the inputs are not those that were recorded.
         """
         captum, model = _captum(), _checked(subject, self.name)
-        target = subject.recording.class_number(subject.target)  # type: ignore[arg-type]
+        target = subject.recording.class_number(subject.target)
         totals = {layer: np.zeros(subject.recording.activations(layer).shape[1]) for layer in subject.layers}
+        explained = {layer: np.zeros(2) for layer in subject.layers}  # what is missing, and what was to be explained
         ways: dict[str, _Way] = {}
         with left_as_found(model) as device, own_random(getattr(self, "seed", 0)), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="captum")
-            for rows, batch in subject.batches(self.batch_size):
-                inputs = to_device(batch, device)
+            for rows, given in subject.batches(self.batch_size):
+                batch = given.to(device, float_type(model))
                 if not ways or any(way.cut for way in ways.values()):
-                    returned, logits = at_layers(model, inputs, subject.layers, subject.output)
+                    returned, logits = at_layers(model, batch, subject.layers, subject.output)
                     _same(logits, subject.recording.logits[rows], "The model does on the data other than was recorded")
                 if not ways:
-                    found = returned.items()
-                    ways = {x: self._way(captum, subject, x, inputs, values, logits, target) for x, values in found}
+                    ways = self._ways(captum, subject, batch, returned, logits, target)
                 for layer, way in ways.items():
                     with torch.enable_grad():
-                        attributions = first_tensor(way.attribute(returned[layer] if way.cut else inputs)).detach()
-                    of_neurons = _neurons(attributions, model, layer, subject.recording.pooling.get(layer, "auto"))
-                    totals[layer] += (of_neurons.abs() if self.absolute else of_neurons).double().sum(0).cpu().numpy()
+                        raw = first_tensor(way.attribute(returned[layer] if way.cut else batch.tree)).detach()
+                    attributions = _of_neurons(raw, way.units)
+                    summed = attributions.double()
+                    totals[layer] += (summed.abs() if self.absolute else summed).sum(0).cpu().numpy()
+                    change = torch.as_tensor(subject.recording.logits[rows, target]).double() - way.start
+                    explained[layer] += [
+                        float((summed.sum(1).cpu() - change).abs().sum()),
+                        float(change.abs().sum()),
+                    ]
+        for layer, (missed, whole) in explained.items():
+            if self.completes is not None and missed > self.completes * whole:
+                warnings.warn(
+                    f"{self.name} at layer '{layer}': attributions should add up to the change of the logit, but miss"
+                    f" {missed / max(whole, 1e-30):.0%} of it. Captum does not know an operation of this network (it"
+                    " needs activations that are modules of known types); use integrated gradients.",
+                    stacklevel=2,
+                )
         return totals
 
+    def _ways(
+        self, captum: Any, subject: Subject, batch: Batch, returned: dict[str, Any], logits: Tensor, target: int
+    ) -> dict[str, _Way]:
+        """Prepare each layer, with the axes that its units read."""
+        assert subject.model is not None
+        units = {layer: subject.recording.units[layer] for layer in subject.layers}
+        resolved, _ = resolve_units(subject.model, batch, units, subject.output)
+        return {
+            layer: self._way(captum, subject, layer, batch, values, logits, target, resolved[layer])
+            for layer, values in returned.items()
+        }
+
     def _way(
-        self, captum: Any, subject: Subject, layer: str, inputs: Any, values: Any, logits: Tensor, target: int
+        self,
+        captum: Any,
+        subject: Subject,
+        layer: str,
+        batch: Batch,
+        values: Any,
+        logits: Tensor,
+        target: int,
+        units: Units,
     ) -> _Way:
         """Prepare a layer: by the rest of the network, or by the whole of it, tried on a first batch."""
         model: Any = subject.model
-        given = self.baseline if isinstance(self.baseline, Tensor) else zero_input(inputs)
-        given = to_device(given, logits.device)
+        given = (
+            Batch(self.baseline) if isinstance(self.baseline, Tensor) else batch.part(slice(0, 1)).map(torch.zeros_like)
+        )
+        given = given.to(logits.device, float_type(model))
         rest = None if self.whole else self._cut(model, layer, subject.output)
         if rest is not None and isinstance(values, Tensor):
             with torch.no_grad():
                 _same(rest(values), logits, f"The network after layer '{layer}' differs without in-place modules")
             zero = isinstance(self.baseline, str) and self.baseline == "zero"
             start = torch.zeros_like(values[:1]) if zero else at_layers(model, given, [layer])[0][layer]
-            return _Way(True, lambda values: self._rest(captum, rest, values, start, target))
+            with torch.no_grad():
+                at_start = float(rest(start)[0, target])
+            return _Way(True, lambda values: self._rest(captum, rest, values, start, target), units, at_start)
         if split_call(layer)[0] != layer or layer == INPUT:
             raise InputError(f"Captum explains layers by module, not single calls such as '{layer}'; rank others.")
+        if isinstance(batch.tree, dict):
+            raise InputError("Captum's classes for layers take no keyword inputs, and the network cannot be cut here.")
         copied = twin(model)
         network = Logits(copied, subject.output)
         module = modules_by_name(copied)[layer]
         with torch.no_grad():
-            _same(network(*_arguments(inputs)), logits, "The network differs without in-place modules")
-        return _Way(False, lambda inputs: self._all(captum, network, module, inputs, given, target))
+            _same(batch.call(network), logits, "The network differs without in-place modules")
+            at_start = float(given.call(network)[0, target])
+        return _Way(
+            False, lambda inputs: self._all(captum, network, module, inputs, given.tree, target), units, at_start
+        )
 
     def _cut(self, model: nn.Module, layer: str, output: Any) -> nn.Module | None:
         """Give the rest of the network, None where Captum's class for layers gives the same."""
@@ -171,6 +223,8 @@ class Saliency(Attribution):
 class IntegratedGradients(Attribution):
     """Gradients integrated from the baseline (Sundararajan, Taly, Yan, 2017), by Gauss-Legendre quadrature."""
 
+    completes: ClassVar[float | None] = 0.05
+
     steps: int = 50
     name: str = "integrated gradients"
 
@@ -192,6 +246,8 @@ class IntegratedGradients(Attribution):
 @dataclass(frozen=True)
 class DeepLift(Attribution):
     """Differences from the baseline, handed back rule by rule (Shrikumar, Greenside, Kundaje, 2017)."""
+
+    completes: ClassVar[float | None] = 0.01
 
     name: str = "DeepLIFT"
 
@@ -263,15 +319,9 @@ def _checked(subject: Subject, name: str) -> nn.Module:
     if isinstance(subject.target, np.ndarray):
         raise InputError(f"'{name}' explains a class's logit; got an array as target. Give a class.")
     for layer in subject.layers:
-        if subject.recording.pooling.get(layer, "auto") == "callable":
+        if isinstance(subject.recording.units[layer], Encoder):
             raise InputError(f"The neurons of layer '{layer}' are a callable's: attributions cannot be shared out.")
     return subject.model
-
-
-def _arguments(inputs: Any) -> tuple[Any, ...]:
-    if isinstance(inputs, dict):
-        raise InputError("Captum's classes for layers take no keyword inputs, and the network cannot be cut here.")
-    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def _same(found: Tensor, expected: Any, otherwise: str) -> None:
@@ -281,9 +331,11 @@ def _same(found: Tensor, expected: Any, otherwise: str) -> None:
         raise InputError(f"{otherwise}: logits differ by up to {off:.3g}. Give the recorded model and inputs.")
 
 
-def _neurons(attributions: Tensor, model: nn.Module, layer: str, how: str) -> Tensor:
-    """Sum over the positions of each neuron, (batch, k), as the recording has neurons."""
-    if attributions.ndim < 3 or how == "element":
-        return attributions.reshape(len(attributions), -1)
-    axis = channel_axis(modules_by_name(model).get(split_call(layer)[0]), attributions)
-    return attributions.sum([d for d in range(1, attributions.ndim) if d != axis])
+def _of_neurons(attributions: Tensor, units: Units) -> Tensor:
+    """Sum attributions over the positions of each neuron, (batch, k): the adjoint of `Units.spread`."""
+    k = units.read(attributions).shape[1]
+    batch = attributions.shape[getattr(units, "batch", 0)]
+    values = torch.zeros(batch, k, dtype=attributions.dtype, device=attributions.device, requires_grad=True)
+    with torch.enable_grad():
+        total = (units.spread(values, attributions) * attributions).sum()
+    return torch.autograd.grad(total, values)[0]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.recording.batches import forward
-from neucept.recording.hooks import INPUT, modules_by_name, split_call
+from neucept.inputs import Batch, map_tree
+from neucept.recording.hooks import INPUT, calls_of
 from neucept.recording.outputs import pick_logits
 
 
@@ -39,38 +39,20 @@ class Logits(nn.Module):
 
 
 def at_layers(
-    model: nn.Module, inputs: Any, layers: Sequence[str], output: Any = None
+    model: nn.Module, batch: Batch, layers: Sequence[str], output: Any = None
 ) -> tuple[dict[str, Any], Tensor]:
     """Run a model and keep what layers return, {layer: ...}, with the logits; in-place modules cannot change it."""
-    known, kept = modules_by_name(model), dict[str, Any]()
-    counts = dict.fromkeys(layers, 0)
+    kept: dict[str, Any] = {}
 
-    def hook(layer: str, call: int | None) -> Any:
-        def keep(module: nn.Module, given: Any, returned: Any) -> None:
-            if call is None or counts[layer] == call:
-                kept[layer] = returned.clone() if isinstance(returned, Tensor) else returned
-            counts[layer] += 1
+    def keep(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        if layer == INPUT and module is None:
+            given, keywords = returned
+            returned = keywords or (given[0] if len(given) == 1 else given)
+        kept[layer] = map_tree(lambda tensor: tensor.clone(), returned)
 
-        return keep
-
-    with ExitStack() as stack, torch.no_grad():
-        for layer in layers:
-            name, call = split_call(layer)
-            if name in known:
-                stack.callback(known[name].register_forward_hook(hook(layer, call)).remove)
-            elif layer == INPUT:
-                kept[layer] = inputs.clone() if isinstance(inputs, Tensor) else inputs
-        returned = forward(model, inputs)
+    with calls_of(model, layers, keep), torch.no_grad():
+        returned = batch.call(model)
     return kept, pick_logits(returned, output)
-
-
-def zero_input(inputs: Any) -> Any:
-    """Give one input of zeros, shaped like those of a batch."""
-    if isinstance(inputs, Tensor):
-        return torch.zeros_like(inputs[:1])
-    if isinstance(inputs, Mapping):
-        return {name: zero_input(part) for name, part in inputs.items()}
-    return tuple(zero_input(part) for part in inputs)
 
 
 @contextmanager

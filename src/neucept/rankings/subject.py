@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Subset
+from torch import nn
 
 from neucept.errors import InputError
+from neucept.inputs import Batch, Inputs
 from neucept.recording import Recording
-from neucept.recording.batches import batches, by_number
+from neucept.recording.hooks import check_model
 from neucept.recording.outputs import recorded_output
 from neucept.recording.recording import Target
 
@@ -34,7 +33,7 @@ class Subject:
         Recorded layers to rank.
     model : Module or None
         The recorded network, for methods that run it.
-    data : Dataset, tensor or pair of tensors, or None
+    data : Inputs or None
         The recorded inputs, in the order of the recording, for methods that run the network.
     output : None, str, int or callable
         Picks the logits out of what the model returns, as in `neucept.record`; that of the recording by default.
@@ -45,7 +44,7 @@ class Subject:
     rows: np.ndarray
     layers: tuple[str, ...]
     model: nn.Module | None = None
-    data: Any = None
+    data: Inputs | None = None
     output: Any = None
 
     @classmethod
@@ -77,16 +76,18 @@ class Subject:
             raise InputError(f"There are no inputs to rank neurons on: none is predicted as target={target!r}.")
         for layer in wanted:
             recording.activations(layer)
-        if data is not None and (found := _count(data)) != len(recording):
-            raise InputError(f"data holds {found} inputs, the recording {len(recording)}; give the recorded inputs.")
+        model = None if model is None else check_model(model)
+        inputs = None if data is None else Inputs.of(data, model)
+        if inputs is not None and inputs.n != len(recording):
+            raise InputError(f"data holds {inputs.n} inputs, the recording {len(recording)}; give the recorded inputs.")
         output = output if model is None else recorded_output(recording.facts, output)
-        return cls(recording, target, chosen, wanted, model, data, output)
+        return cls(recording, target, chosen, wanted, model, inputs, output)
 
     def activations(self, layer: str) -> np.ndarray:
         """Neurons of a layer on the chosen inputs, (len(rows), k) float64."""
         return np.asarray(self.recording.activations(layer)[self.rows], np.float64)
 
-    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Any]]:
+    def batches(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield the chosen inputs in batches, with their numbers.
 
         Raises
@@ -96,11 +97,9 @@ class Subject:
         """
         if self.data is None:
             raise InputError("This method runs the network on the inputs: give model= and data= (the recorded inputs).")
-        done = 0
-        for inputs, _ in batches(_part(_inputs(self.data), self.rows), batch_size):
-            rows = self.rows[done : done + batch_size]
-            done += len(rows)
-            yield rows, inputs
+        for start in range(0, len(self.rows), batch_size):
+            rows = self.rows[start : start + batch_size]
+            yield rows, self.data[rows]
 
 
 class Method(Protocol):
@@ -128,31 +127,3 @@ class Method(Protocol):
     def scores(self, subject: Subject) -> dict[str, np.ndarray]:
         """Score every neuron of the subject's layers, {layer: (k,)}; higher is more important."""
         ...
-
-
-def _inputs(data: Any) -> Any:
-    """Leave out the labels of a pair (inputs, labels)."""
-    data = by_number(data, collated=True)
-    return data[0] if isinstance(data, tuple | list) and len(data) == 2 and np.ndim(data[1]) == 1 else data
-
-
-def _count(data: Any) -> int:
-    inputs = _inputs(data)
-    if isinstance(inputs, tuple | Mapping):
-        return len(next(iter(inputs.values() if isinstance(inputs, Mapping) else inputs)))
-    if not hasattr(inputs, "__getitem__"):
-        raise InputError(
-            f"data is a {type(data).__name__}; expected the recorded inputs by number: a Dataset, a tensor or a pair"
-            " (inputs, labels)."
-        )
-    return len(inputs)
-
-
-def _part(inputs: Any, rows: np.ndarray) -> Any:
-    if isinstance(inputs, Tensor | np.ndarray):
-        return torch.as_tensor(inputs[rows])
-    if isinstance(inputs, Mapping):
-        return {name: _part(part, rows) for name, part in inputs.items()}
-    if isinstance(inputs, tuple):
-        return tuple(_part(part, rows) for part in inputs)
-    return Subset(inputs, rows.tolist())

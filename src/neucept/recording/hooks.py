@@ -23,7 +23,9 @@ def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in modules
-        if name and "parametrizations" not in name.split(".") and not isinstance(module, parametrize.ParametrizationList)
+        if name
+        and "parametrizations" not in name.split(".")
+        and not isinstance(module, parametrize.ParametrizationList)
     }
 
 
@@ -51,8 +53,8 @@ def check_model(model: Any) -> nn.Module:
         if isinstance(module, torch.jit.ScriptModule):
             where = f"Its module '{name}'" if name else "The model"
             raise InputError(
-                f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the Python"
-                " module that it was made from."
+                f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the"
+                " Python module that it was made from."
             )
     if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
         raise InputError("The model is on the meta device: its weights have no values. Load them first.")
@@ -63,7 +65,8 @@ def check_model(model: Any) -> nn.Module:
 def check_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
     """Return names of layers, or raise an InputError for unknown ones, doubles, and none at all."""
     if isinstance(layers, str) or not isinstance(layers, Sequence):
-        raise InputError(f"layers={layers!r}: expected a list of names, such as ['classifier.1'].")
+        example = layers if isinstance(layers, str) else "classifier.1"
+        raise InputError(f"layers={layers!r}: expected a list of names, such as [{example!r}].")
     if not len(layers):
         raise InputError("No layers were asked for. `neucept layers` lists a model's modules with their neurons.")
     if len(set(layers)) != len(layers):
@@ -128,6 +131,16 @@ def calls_of(model: nn.Module, layers: Sequence[str], visit: Visit) -> Iterator[
             if name in known:
                 stack.callback(known[name].register_forward_hook(hook(name)).remove)
         yield counts
+
+
+def never_called(layer: str, counts: dict[str, int]) -> InputError:
+    """Say that a layer was not called, and how often its module was; ``counts`` as `calls_of` yields them."""
+    name = split_call(layer)[0]
+    times = counts.get(name, 0)
+    which = f": '{name}' was called {times} times, '{name}#0' to '{name}#{times - 1}'" if times else ""
+    return InputError(
+        f"Layer '{layer}' was never called in the forward pass{which}. Record a module that the forward pass uses."
+    )
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""Run a network with some of a layer's neurons replaced, to see what the others can do alone."""
+"""Replace some of a layer's neurons while a network runs, to see what the others can do alone (ablation)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
@@ -11,17 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError, check_whole, closest
-from neucept.recording.batches import are_labels, by_number, forward, to_device
-from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
-from neucept.recording.outputs import Output, logits_of
+from neucept.errors import InputError, check_whole
+from neucept.inputs import Inputs
+from neucept.recording.hooks import INPUT, calls_of, check_model, left_as_found
+from neucept.recording.layout import resolve_units
+from neucept.recording.outputs import Output, logits_of, recorded_output
+from neucept.recording.reading import float_type
 from neucept.recording.recording import Recording
-from neucept.recording.units import channel_axis, first_tensor
+from neucept.recording.task import Classes, Regression
+from neucept.recording.units import Encoder, Units, first_tensor, replaceable
+
+__all__ = ["agreement", "can_replace", "numbers_of"]
+_FOR_MEAN = 512  # inputs over which a layer's mean output is taken
 
 
-def replaceable(recording: Recording, layer: str) -> bool:
-    """Say whether neurons of a layer can be replaced: not those of a callable, and not the input."""
-    return recording.pooling.get(layer, "auto") != "callable" and layer != INPUT
+def can_replace(recording: Recording, layer: str) -> bool:
+    """Say whether neurons of a layer can be replaced: not the input, nor those of a function without an inverse."""
+    return replaceable(recording.units[layer]) and layer != INPUT
 
 
 def agreement(
@@ -34,31 +39,36 @@ def agreement(
     output: Output = None,
     batch_size: int = 128,
     seed: int = 0,
+    target: int | str | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Share of predictions that stay when all but some neurons of a layer are replaced.
 
-    Replaced once by their mean over inputs of all kinds (position by position where a neuron is a map), once by what
-    another input, drawn from all of the recording, has there. All replaced neurons come from the same other input.
-    To be had from `neucept.recording`.
+    Replaced once by their mean over inputs of all kinds (mean ablation, position by position where a neuron is a map),
+    once by what another input, drawn from all of the recording, has there (resample ablation). All replaced neurons
+    come from the same other input. Exported by `neucept.recording`.
 
     Parameters
     ----------
     model : Module
         The recorded one; left as found.
-    data : Dataset or tensor
-        The recorded inputs, by number.
+    data : Inputs or data of any kind
+        The recorded inputs, see `neucept.inputs.Inputs.of`.
     recording : Recording
         Its predictions are those to keep.
     layer : str
-        Recorded as channels or elements.
+        Whose neurons can be put back into its output, see `can_replace`.
     kept : mapping of str to array
         Sets of neurons that stay, by any names: numbers, or a mask over the layer's neurons.
     rows : array
         Inputs to predict: numbers, or a mask over the recorded ones.
     output : None, str, int or callable
-        As in `neucept.record`.
-    batch_size, seed : int
-        Inputs at a time; of the choice of other inputs.
+        As in `neucept.record`; that of the recording by default.
+    batch_size : int
+        Inputs per batch.
+    seed : int
+        Seed for the choice of other inputs.
+    target : int or str, optional
+        The prediction that must stay, or stay away, where the task is not one of classes.
 
     Returns
     -------
@@ -68,10 +78,11 @@ def agreement(
     Raises
     ------
     InputError
-        When the layer's neurons cannot be replaced, see `replaceable`, when the data does not match the recording, when
-        there are no such neurons or inputs, or no inputs at all.
+        When the layer's neurons cannot be replaced, when model or data are not the recorded ones
+        (`Recording.verify`), when there are no such neurons or inputs, or no inputs at all.
     """
-    data = _checked(model, data, recording, layer)
+    if not can_replace(recording, layer):
+        raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
     check_whole("batch_size", batch_size)
     rows, k = numbers_of(rows, len(recording), "rows"), recording.activations(layer).shape[1]
     if not len(rows):
@@ -79,34 +90,42 @@ def agreement(
     masks = {name: torch.zeros(k, dtype=torch.bool) for name in kept}
     for name, neurons in kept.items():
         masks[name][torch.as_tensor(numbers_of(neurons, k, f"kept['{name}']"))] = True
+    model = check_model(model)
+    inputs = recording.verify(model, data, output, [layer])
+    output = recorded_output(recording.facts, output)
     rng = np.random.default_rng(seed)
     others = rng.choice(len(recording), size=len(rows), replace=len(rows) > len(recording))
     hits = {name: np.zeros(2) for name in kept}
     with left_as_found(model) as device:
-        mean = _mean(model, layer, [data[int(i)] for i in others[:512]], device, batch_size)
+        kind = float_type(model)
+        first = inputs[rows[:3]].to(device, kind)
+        units = resolve_units(model, first, {layer: recording.units[layer]}, output)[0][layer]
+        mean = _mean_output(model, layer, units, inputs, others[:_FOR_MEAN], batch_size)
         for start in range(0, len(rows), batch_size):
-            mine, theirs = rows[start : start + batch_size], others[start : start + batch_size]
-            inputs = to_device(_collate([data[int(i)] for i in (*mine, *theirs)]), device)
-            expected = recording.predictions[mine]
+            part, resampled = rows[start : start + batch_size], others[start : start + batch_size]
+            batch = inputs[np.concatenate([part, resampled])].to(device, kind)
+            expected = _decisions(recording, recording.logits[part], target)
             for name, mask in masks.items():
                 for way, source in enumerate((mean, None)):
-                    with _replaced(model, layer, mask.to(device), len(mine), source):
-                        logits = logits_of(forward(model, inputs), output)[: len(mine)]
-                    hits[name][way] += (logits.argmax(1).cpu().numpy() == expected).sum()
+                    replace = _replacement(units, mask.to(device), len(part), source)
+                    with calls_of(model, [layer], replace):
+                        logits = logits_of(batch.call(model), output)[: len(part)]
+                    kept_ones = _decisions(recording, logits.cpu().numpy(), target) == expected
+                    hits[name][way] += kept_ones.sum()
     return {name: (float(count[0] / len(rows)), float(count[1] / len(rows))) for name, count in hits.items()}
 
 
-def _checked(model: nn.Module, data: Any, recording: Recording, layer: str) -> Any:
-    """Give the recorded inputs, without labels; refuse layers whose neurons cannot be replaced."""
-    if not replaceable(recording, layer):
-        raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
-    if (name := split_call(layer)[0]) not in (known := modules_by_name(model)):
-        raise InputError(f"The model has no module '{name}'.{closest(name, known)}")
-    data = by_number(data, collated=True)
-    data = data[0] if isinstance(data, tuple | list) and len(data) == 2 and len(data[0]) == len(recording) else data
-    if not hasattr(data, "__getitem__") or len(data) != len(recording):
-        raise InputError("data must hold the recorded inputs, by number, for neurons to be replaced.")
-    return data
+def _decisions(recording: Recording, outputs: np.ndarray, target: int | str | None) -> np.ndarray:
+    """Give what must stay: the predicted class, or whether the target is predicted."""
+    task = recording.task
+    if isinstance(task, Classes):
+        return np.asarray(outputs.argmax(axis=1))
+    if target is None:
+        raise InputError(f"The task is {task.name}: say which prediction must stay, target=.")
+    if isinstance(task, Regression):
+        low, high = task.bounds(recording.logits, recording.class_number(target))
+        return np.asarray((outputs[:, task.output] >= low) & (outputs[:, task.output] <= high))
+    return task.predicted(outputs, recording.class_number(target))
 
 
 def numbers_of(given: Any, n: int, name: str) -> np.ndarray:
@@ -137,34 +156,24 @@ def numbers_of(given: Any, n: int, name: str) -> np.ndarray:
     return chosen.astype(np.int64)
 
 
-@contextmanager
-def _replaced(model: nn.Module, layer: str, keep: Tensor, count: int, source: Tensor | None) -> Iterator[None]:
+def _replacement(units: Units, keep: Tensor, count: int, source: Tensor | None) -> Any:
     """Replace what is not kept in the first ``count`` inputs of a batch, by ``source`` or by the inputs after them."""
-    seen = [0]
-    name, call = split_call(layer)
+    axis = getattr(units, "batch", 0)
 
-    def hook(module: nn.Module, given: Any, returned: Any) -> Any:
-        seen[0] += 1
-        if call is not None and seen[0] - 1 != call:
-            return None
+    def replace(layer: str, call: int, module: nn.Module | None, returned: Any) -> Any:
         tensor = first_tensor(returned)
-        other = tensor[count : 2 * count] if source is None else source.to(tensor.dtype).expand_as(tensor[:count])
-        changed = torch.where(_mask(module, tensor, keep), tensor[:count], other)
-        return _put_back(returned, torch.cat([changed, tensor[count:]]))
+        moved = tensor.movedim(axis, 0)
+        own, rest = moved[:count], moved[count:]
+        other = rest[:count] if source is None else source.to(tensor.dtype).expand_as(own)
+        if isinstance(units, Encoder):
+            codes, others = units.read(own, module), units.read(other, module)
+            changed = own + units.spread(torch.where(keep, codes, others), own) - units.spread(codes, own)
+        else:
+            replaced = units.spread(~keep, tensor, module).movedim(axis, 0)
+            changed = torch.where(replaced, other, own)
+        return _put_back(returned, torch.cat([changed, rest]).movedim(0, axis))
 
-    handle = modules_by_name(model)[name].register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _mask(module: nn.Module, tensor: Tensor, keep: Tensor) -> Tensor:
-    """Shape a mask over neurons as the module's output: a channel each, or an element each."""
-    if len(keep) == tensor[0].numel():
-        return keep.reshape(tensor.shape[1:])
-    axis = channel_axis(module, tensor)
-    return keep.reshape([-1 if d == axis else 1 for d in range(1, tensor.ndim)])
+    return replace
 
 
 def _put_back(returned: Any, tensor: Tensor) -> Any:
@@ -187,41 +196,29 @@ def _put_back(returned: Any, tensor: Tensor) -> Any:
     raise InputError(f"The layer returns a {type(returned).__name__}, in which neurons cannot be replaced.")
 
 
-def _mean(model: nn.Module, layer: str, items: Sequence[Any], device: torch.device, batch_size: int) -> Tensor:
-    """Mean output of a layer, position by position, (1, ...)."""
-    name, call = split_call(layer)
-    total: list[Tensor] = []
-    seen = [0]
+def _mean_output(
+    model: nn.Module, layer: str, units: Units, inputs: Inputs, rows: np.ndarray, batch_size: int
+) -> Tensor:
+    """Mean output of a layer, (1, ...) with the inputs first: position by position.
 
-    def hook(module: nn.Module, given: Any, returned: Any) -> None:
-        seen[0] += 1
-        if call is None or seen[0] - 1 == call:
-            total.append(first_tensor(returned).detach().sum(0, keepdim=True, dtype=torch.float32))
+    Where outputs differ in length from batch to batch (padded texts), each neuron's mean at all its positions.
+    """
+    sums: list[Tensor] = []
+    outputs: list[Tensor] = []
+    codes: list[Tensor] = []
+    axis = getattr(units, "batch", 0)
 
-    handle = modules_by_name(model)[name].register_forward_hook(hook)
-    try:
-        for start in range(0, len(items), batch_size):
-            seen[0] = 0
-            forward(model, to_device(_collate(items[start : start + batch_size]), device))
-    finally:
-        handle.remove()
-    return torch.stack(total).sum(0) / len(items)
+    def add(name: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        tensor = first_tensor(returned).detach()
+        sums.append(tensor.movedim(axis, 0).sum(0, keepdim=True, dtype=torch.float32))
+        codes.append(units.read(tensor, module).sum(0, keepdim=True, dtype=torch.float32))
+        outputs[:] = [tensor]
 
-
-def _collate(items: Sequence[Any]) -> Any:
-    """Stack inputs, labels left out."""
-    first = items[0]
-    if isinstance(first, Tensor | np.ndarray):
-        return torch.stack([torch.as_tensor(item) for item in items])
-    if isinstance(first, Mapping):
-        return {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in first}
-    if len(first) == 1 or (len(first) == 2 and are_labels(_stacked([item[1] for item in items]))):
-        return _collate([item[0] for item in items])
-    return tuple(_collate([item[part] for item in items]) for part in range(len(first)))
-
-
-def _stacked(parts: Sequence[Any]) -> Any:
-    try:
-        return torch.stack([torch.as_tensor(part) for part in parts])
-    except (TypeError, ValueError, RuntimeError):
-        return None
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    with calls_of(model, [layer], add):
+        for start in range(0, len(rows), batch_size):
+            inputs[rows[start : start + batch_size]].to(device, float_type(model)).call(model)
+    if len({total.shape for total in sums}) == 1:
+        return torch.stack(sums).sum(0) / len(rows)
+    mean = (torch.stack(codes).sum(0) / len(rows))[0]
+    return units.spread(mean, outputs[0]).movedim(axis, 0)[:1]

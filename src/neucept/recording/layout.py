@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from neucept.errors import InputError
 from neucept.inputs import Batch, tensors_of
-from neucept.recording.hooks import calls_of
+from neucept.recording.hooks import calls_of, never_called
 from neucept.recording.outputs import Output, Readout, raw_outputs
 from neucept.recording.units import Units, channel_axis, output_tensor, resolve
 
@@ -60,18 +60,17 @@ def resolve_units(
         When a layer is never called or does not give one row per input, or its channels are asked for and unknown.
     """
     few = batch.part(slice(0, 3)) if batch.n >= 3 else batch.part(slice(0, 1)).repeat(3)
-    larger, tracking, returned = _outputs(model, few, list(units))
-    smaller, _, _ = _outputs(model, few.part(slice(0, 2)), list(units))
+    larger, tracking, returned, counts = _outputs(model, few, list(units))
+    smaller, *_ = _outputs(model, few.part(slice(0, 2)), list(units))
     resolved: dict[str, Units] = {}
     for layer, how in units.items():
         calls = larger[layer]
         if not calls or len(calls) != len(smaller[layer]):
-            raise InputError(f"Layer '{layer}' was never called in the forward pass. Record a module that it uses.")
+            raise never_called(layer, counts)
         for number, ((tensor, module), (other, _)) in enumerate(zip(calls, smaller[layer], strict=True)):
             name = layer if len(calls) == 1 else f"{layer}#{number}"
-            channels = tracking.axes.get(tensor)
-            channels = channel_axis(module, tensor) if channels is None or channels >= tensor.ndim else channels
-            resolved[name] = resolve(how, tensor, _batch_axis(tensor, other, name), channels)
+            axis = tracking.channels(tensor, module)
+            resolved[name] = resolve(how, tensor, _batch_axis(tensor, other, name), axis)
             if resolved[name].name == "channel":  # an unknown axis is asked for now, not in the middle of the data
                 resolved[name].read(tensor.detach(), module)
     given = output.output if isinstance(output, Readout) else output
@@ -81,17 +80,17 @@ def resolve_units(
 
 def _outputs(
     model: nn.Module, batch: Batch, layers: Sequence[str]
-) -> tuple[dict[str, list[tuple[Tensor, nn.Module | None]]], _Tracking, Any]:
-    """Run a batch; return each call's output with its module, what was tracked, and what the model returned."""
+) -> tuple[dict[str, list[tuple[Tensor, nn.Module | None]]], Tracking, Any, dict[str, int]]:
+    """Run a batch; return each call's output with its module, what was tracked, what the model returned, and counts."""
     outputs: dict[str, list[tuple[Tensor, nn.Module | None]]] = {layer: [] for layer in layers}
 
     def visit(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
         outputs[layer].append((output_tensor(returned, layer)[0], module))
 
-    tracking = _Tracking()
-    with torch.random.fork_rng(devices=[]), calls_of(model, layers, visit), tracking:
+    tracking = Tracking()
+    with torch.random.fork_rng(devices=[]), calls_of(model, layers, visit) as counts, tracking:
         returned = batch.fresh().call(model)
-    return outputs, tracking, returned
+    return outputs, tracking, returned, counts
 
 
 def _batch_axis(output: Tensor, smaller: Tensor, layer: str) -> int:
@@ -106,13 +105,18 @@ def _batch_axis(output: Tensor, smaller: Tensor, layer: str) -> int:
     )
 
 
-class _Tracking(TorchFunctionMode):
+class Tracking(TorchFunctionMode):
     """Pass on, from operation to operation, which axis counts the channels."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.axes = WeakTensorKeyDictionary()
-        self.made_by = WeakTensorKeyDictionary()
+        self.axes: Any = WeakTensorKeyDictionary()
+        self.made_by: Any = WeakTensorKeyDictionary()
+
+    def channels(self, tensor: Tensor, module: nn.Module | None) -> int | None:
+        """Axis of a tensor that counts the channels; None where neither operations nor the module say it."""
+        axis: int | None = self.axes.get(tensor)
+        return axis if axis is not None and axis < tensor.ndim else channel_axis(module, tensor)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -171,8 +175,8 @@ _HIDES = ("src_key_padding_mask", "key_padding_mask")  # of which True is paddin
 def token_mask(model: nn.Module, batch: Batch) -> Tensor | None:
     """Find which tokens of a batch are real.
 
-    The inputs called ``attention_mask`` or ``mask`` say it, ``src_key_padding_mask`` says the contrary; without one, the
-    padding number of an embedding does.
+    The inputs called ``attention_mask`` or ``mask`` say it, ``src_key_padding_mask`` says the contrary; without one,
+    the padding number of an embedding does.
 
     Returns
     -------

@@ -84,7 +84,8 @@ def raw_outputs(returned: Any, output: Output = None) -> Tensor:
             " task=Scores(function), a score per class from what the model returns."
         )
     outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
-    return outputs[:, None] if outputs.ndim == 1 else outputs
+    matrix: Tensor = outputs[:, None] if outputs.ndim == 1 else outputs
+    return matrix
 
 
 def pick_logits(returned: Any, output: Output = None) -> Tensor:
@@ -142,7 +143,10 @@ def infer_kind(raw: np.ndarray, task: Task, made_by: str = "") -> tuple[str, str
         return "logits", ""
     several = raw.shape[1] > 1
     if several and not isinstance(task, MultiLabel) and (np.abs(raw.sum(axis=1) - 1) < 1e-2).all():
-        return "probabilities", "The model's outputs are probabilities (they sum to 1): their logarithms are the logits."
+        return (
+            "probabilities",
+            "The model's outputs are probabilities (they sum to 1): their logarithms are the logits.",
+        )
     many = len(raw) >= 100 and (not several or isinstance(task, MultiLabel))
     if made_by in ("sigmoid", "expit", "hardsigmoid") or many:
         what = "outputs lie" if several else "output lies"

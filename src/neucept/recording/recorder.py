@@ -15,26 +15,30 @@ import torch
 from torch import Tensor, nn
 
 from neucept import storage
-from neucept.errors import InputError
+from neucept.errors import InputError, check_whole
+from neucept.inputs import Batch, Inputs, read_labels
 from neucept.progress import progress as show_progress
-from neucept.recording.batches import batches, count, forward, to_device
-from neucept.recording.hooks import Watch, left_as_found, modules_by_name, poolings, split_call
-from neucept.recording.outputs import Output, guessed_among, logits_of
+from neucept.recording.hooks import calls_of, check_layers, check_model, left_as_found, modules_by_name
+from neucept.recording.layout import Tracking, resolve_units, token_mask
+from neucept.recording.outputs import Output, Readout, guessed_among, infer_kind, raw_outputs
+from neucept.recording.reading import call_first, float_type, read_neurons
 from neucept.recording.recording import Recording
-from neucept.recording.units import Pooling, first_tensor, pool
+from neucept.recording.task import Regression, Scores, Task, as_task, infer_task
+from neucept.recording.units import Channels, Neurons, Units, output_tensor, units_of
 
 
 def record(
     model: nn.Module,
     data: Any,
     layers: Sequence[str],
-    neurons: Pooling | Mapping[str, Pooling] = "auto",
+    neurons: Neurons | Mapping[str, Neurons] = "auto",
     output: Output = None,
     device: torch.device | str | None = None,
     batch_size: int = 256,
     class_names: Sequence[str] | None = None,
     store: str | Path | None = None,
     progress: bool = True,
+    task: str | Task = "auto",
 ) -> Recording:
     """Record neurons of named layers, logits and labels: one forward pass for all of them.
 
@@ -44,27 +48,32 @@ def record(
     ----------
     model : Module
         Any classifier.
-    data : Dataset, DataLoader, tensor or pair of tensors
-        Inputs, or pairs of (input, label). Inputs are tensors, tuples or dicts (keyword inputs). Order is kept.
+    data : tensor, array, frame, mapping, tuple, Dataset, DataLoader or Inputs
+        Inputs, or inputs with labels, see `neucept.inputs.Inputs.of`. Order is kept.
     layers : sequence of str
-        Names as in ``model.named_modules()``; ``"input"`` is the input itself. A module called several times gives a
-        layer a call, ``name#0``, ``name#1``, ... (or only the one asked for by that name).
-    neurons : {"auto", "channel", "element"}, callable, or mapping of layer to either
-        ``channel``: means over space or tokens; ``element``: all elements; ``auto``: channel for maps and tokens,
-        element for vectors; a callable maps (batch, ...) to (batch, k).
+        Names as in ``model.named_modules()``; ``"input"`` is the input itself. A module called several times gives one
+        layer per call, ``name#0``, ``name#1``, ... (or only the one asked for by that name).
+    neurons : str, Units, callable, or mapping of layer to either
+        ``"channel"``: means over space or tokens, padding left out; ``"element"``: all elements; ``"auto"``: channel
+        for maps and tokens, element for vectors; units such as ``Channels(axis=1)``, ``Token(0)`` or ``Encoder(...)``
+        from `neucept.recording`; a callable maps (batch, ...) to (batch, k).
     output : None, str, int or callable
         Picks the logits out of what the model returns: a key or attribute, a position, or a function of it. By default
         what is called ``logits``, or the first tensor, with a warning where there are several.
     device : device, optional
         Where to run; by default where the model is.
     batch_size : int
-        Inputs at a time (a DataLoader has its own).
+        Inputs per batch (a DataLoader has its own).
     class_names : sequence of str, optional
         By default what the data carries as ``class_names`` or ``classes``, else the numbers.
     store : path, optional
         A new folder: activations are written there as they come and not held in memory, and it is the saved recording.
     progress : bool
         Show progress when it takes more than two seconds.
+    task : {"auto", "classes", "binary", "multi-label", "regression"} or Task
+        What the outputs mean. ``"auto"``: several outputs are classes, one output is binary; several labels per input
+        make it multi-label, labels that are not whole numbers a regression. Probabilities are recognised and converted
+        to logits, with a warning. ``Scores(function)`` computes a score per class from anything the model returns.
 
     Returns
     -------
@@ -73,8 +82,9 @@ def record(
     Raises
     ------
     InputError
-        Before the first batch for what can be known then (unknown layers, an unusable store), in the first batch for
-        layers never called, and for NaN or infinite values with layer, neuron and input.
+        Before the first batch for what can be known then (unknown layers, an unusable store, scripted models), in the
+        first batch for inputs that the model does not take, layers never called and axes that are not known, and for
+        NaN or infinite values with layer, neuron and input.
 
     Examples
     --------
@@ -82,78 +92,149 @@ def record(
     >>> record(net, torch.randn(10, 5), layers=["1"], progress=False)
     Recording(10 inputs, 3 classes; 1 (8 neurons))
     """
-    watch = Watch(model, layers, neurons)
-    chosen = poolings(layers, neurons)
-    total = count(data)
-    names = _class_names(data, class_names)
-    if batch_size < 1:
-        raise InputError(f"batch_size={batch_size}: expected at least 1.")
-    if total == 0:
+    model = check_model(model)
+    asked = units_of(check_layers(model, layers), neurons)
+    inputs = Inputs.of(data, model)
+    meaning = as_task(task)
+    batch_size = check_whole("batch_size", batch_size)
+    if isinstance(meaning, Scores) and output is None:
+        output = meaning.function
+    if inputs.n == 0:
         raise InputError("The data holds no inputs.")
+    if class_names is not None and isinstance(class_names, str):
+        raise InputError(f"class_names={class_names!r}: expected a list of names.")
     with ExitStack() as stack:
         draft = None
         if store is not None:
-            if total is None:
+            if inputs.n is None:
                 raise InputError("store= needs data that knows its length (a Dataset, not a stream).")
             draft = stack.enter_context(storage.new_folder(store, "Recording"))
-        columns: dict[str, _Column] = {}
-        done = 0
-        stack.enter_context(watch)
+        names = tuple(map(str, class_names)) if class_names is not None else None
+        run = _Run(model, asked, output, inputs.n, draft, names, inputs.class_names, meaning)
         where = stack.enter_context(left_as_found(model, device))
-        advance = stack.enter_context(show_progress("recording", total, progress))
-        for inputs, labels in batches(data, batch_size):
-            returned = forward(model, to_device(inputs, where))
-            parts = {f"neurons/{layer}": values for layer, values in watch.take().items()}
-            parts["logits"] = logits_of(returned, output)
-            if not done and output is None and (what := guessed_among(returned)) is not None:
-                warnings.warn(
-                    f"The model returns a {what}; the first one is taken for the logits. Say which with"
-                    " output= (--output).",
-                    stacklevel=2,
-                )
-            size = len(parts["logits"])
-            if labels is not None:
-                parts["labels"] = labels
-            if not done:
-                names = _fit(names, parts["logits"].shape[1], class_names is not None)
-            elif parts.keys() != columns.keys():
-                changed = ", ".join(sorted(parts.keys() ^ columns.keys()))
-                raise InputError(f"From input {done} on other things are recorded than before ({changed}).")
-            for name, values in parts.items():
-                if len(values) != size:
-                    raise InputError(
-                        f"'{name}' has {len(values)} rows where the logits have {size}; neurons must be (batch, k)."
-                    )
-                _check_finite(name, values, done)
-                columns.setdefault(name, _Column(total, draft, len(columns))).add(values)
-            done += size
-            advance(size)
-        if not done:
-            raise InputError("The data holds no inputs.")
-        arrays = {name: column.array(done) for name, column in columns.items()}
-        recorded = [name.removeprefix("neurons/") for name in arrays if name.startswith("neurons/")]
-        # A call name#0 that was not asked for by that name is pooled as name is.
-        ways = {layer: chosen[layer if layer in chosen else split_call(layer)[0]] for layer in recorded}
-        pooling = {layer: "callable" if callable(how) else how for layer, how in ways.items()}
-        class_names = names or ()
-        settings = {
-            "model": type(model).__name__,
-            "inputs": done,
-            "output": repr(output) if output is not None else "",
-        }
+        advance = stack.enter_context(show_progress("recording", inputs.n, progress))
+        kind = float_type(model)
+        for batch, labels in inputs.batches(batch_size):
+            run.add(batch.to(where, kind), labels)
+            advance(batch.n)
+        recording = run.finish()
         if draft is not None:
-            facts = {"layers": recorded, "class_names": class_names, "pooling": pooling, "facts": settings}
-            storage.write(draft, "Recording", facts, arrays)
-    if store is not None:
-        return Recording.open(store)
-    return Recording(
-        neurons={layer: arrays[f"neurons/{layer}"] for layer in recorded},
-        logits=arrays["logits"],
-        labels=arrays.get("labels"),
-        class_names=class_names,
-        pooling=pooling,
-        facts=settings,
-    )
+            recording.write(draft)
+    return recording if store is None else Recording.open(store, recording.task)
+
+
+class _Run:
+    """What has been recorded so far."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        asked: Mapping[str, Units],
+        output: Output,
+        total: int | None,
+        draft: Path | None,
+        names: tuple[str, ...] | None,
+        of_data: tuple[str, ...] | None,
+        task: Task | None,
+    ) -> None:
+        self.model, self.asked, self.output = model, asked, output
+        self.total, self.draft = total, draft
+        self.names, self.of_data, self.task = names, of_data, task
+        self.units: dict[str, Units] = {}
+        self.made_by = ""
+        self.columns: dict[str, _Column] = {}
+        self.labels: list[Any] = []
+        self.lengths: set[int] = set()
+        self.done = 0
+
+    def add(self, batch: Batch, labels: Any) -> None:
+        """Run one batch."""
+        if not self.units:
+            self._begin(batch, labels)
+        try:
+            neurons, returned = read_neurons(self.model, batch, self.units)
+        except InputError:
+            raise
+        except Exception as error:
+            error.add_note(f"This happened on inputs {self.done} to {self.done + batch.n - 1} of the data.")
+            raise
+        raw = raw_outputs(returned, self.output).detach().float()
+        parts = {**{f"neurons/{layer}": values for layer, values in neurons.items()}, "logits": raw}
+        if len(raw) != batch.n:
+            raise InputError(
+                f"The model gave {len(raw)} rows of logits for {batch.n} inputs; they must be (batch, ...)."
+            )
+        for name, values in parts.items():
+            if len(values) != batch.n:
+                raise InputError(
+                    f"'{name}' has {len(values)} rows where the logits have {batch.n}; neurons must be (batch, k)."
+                )
+            _check_finite(name, values, self.done)
+            if name not in self.columns:
+                self.columns[name] = _Column(self.total, self.draft, len(self.columns))
+            self.columns[name].add(values)
+        if (labels is None) != (not self.labels) and self.done:
+            raise InputError(f"From input {self.done} on the data has {'no ' if labels is None else ''}labels.")
+        if labels is not None:
+            self.labels.append(labels)
+        self.lengths |= {t.shape[1] for t in batch.tensors() if t.ndim == 2 and not t.is_floating_point()}
+        self.done += batch.n
+
+    def _begin(self, batch: Batch, labels: Any) -> None:
+        """Check that the model takes the inputs and fits the labels, and find the axes of its layers."""
+        returned = call_first(self.model, batch.part(slice(0, 1)).fresh())
+        if self.output is None and (what := guessed_among(returned)) is not None:
+            warnings.warn(
+                f"The model returns a {what}; the first one is taken for the logits. Say which with"
+                " output= (--output).",
+                stacklevel=4,
+            )
+        raw = raw_outputs(returned, self.output)
+        outputs = raw.shape[1]
+        if labels is not None:
+            first = read_labels(labels, self.names or self.of_data)
+            if self.task is None:
+                infer_task(raw.cpu().numpy(), first)
+        if self.names is not None and len(self.names) != outputs and (outputs, len(self.names)) != (1, 2):
+            raise InputError(f"{len(self.names)} class names were given, but the model has {outputs} outputs.")
+        self.units, self.made_by = resolve_units(self.model, batch, self.asked, self.output)
+        self.masked = token_mask(self.model, batch) is not None
+
+    def finish(self) -> Recording:
+        """Join the batches, and say what the outputs mean."""
+        names = self.names or self.of_data
+        if not self.done:
+            raise InputError("The data holds no inputs.")
+        arrays = {name: column.array(self.done) for name, column in self.columns.items()}
+        labels = read_labels(_joined(self.labels), names) if self.labels else None
+        task = self.task or infer_task(arrays["logits"], labels)
+        kind, notice = infer_kind(arrays["logits"], task, self.made_by)
+        if notice:
+            warnings.warn(f"{notice} Say task= to settle it.", stacklevel=4)
+        if len(self.lengths) > 1 and not self.masked and any(isinstance(u, Channels) for u in self.units.values()):
+            warnings.warn(
+                f"Batches of token numbers have {min(self.lengths)} to {max(self.lengths)} tokens and no attention mask"
+                " was found, so padding counts in the means over tokens. Give the mask as an input called"
+                " attention_mask, or use neurons=Token(0).",
+                stacklevel=4,
+            )
+        logits = arrays.pop("logits")
+        if kind != "logits" or (logits.shape[1] == 1 and not isinstance(task, Regression)):
+            logits = Readout(kind=kind)(torch.from_numpy(np.asarray(logits))).numpy()
+        return Recording(
+            neurons={layer: arrays[f"neurons/{layer}"] for layer in self.units},
+            logits=logits,
+            labels=labels,
+            class_names=_fit(self.names, self.of_data, logits.shape[1], task),
+            units=self.units,
+            task=task,
+            facts={
+                "model": type(self.model).__name__,
+                "inputs": self.done,
+                "output": repr(self.output) if self.output is not None else "",
+                "readout": kind,
+            },
+        )
 
 
 def list_layers(model: nn.Module, inputs: Any) -> pd.DataFrame:
@@ -163,14 +244,14 @@ def list_layers(model: nn.Module, inputs: Any) -> pd.DataFrame:
     ----------
     model : Module
         Any network.
-    inputs : tensor, tuple or dict
-        A batch, of one input or more, to run once.
+    inputs : tensor, tuple, dict or Inputs
+        One input or more, to run once.
 
     Returns
     -------
     DataFrame
-        One row a module that is called: ``layer``, ``type``, ``shape`` (without the batch), ``neurons`` (how many
-        ``neurons="auto"`` gives) and ``calls``.
+        One row per module that is called: ``layer``, ``type``, ``shape`` (without the batch), ``neurons`` (how many
+        ``neurons="auto"`` gives; 0 where the axis of its channels is not known) and ``calls``.
 
     Examples
     --------
@@ -181,27 +262,27 @@ def list_layers(model: nn.Module, inputs: Any) -> pd.DataFrame:
     1     1     ReLU  (4, 4, 4)        4      1
     2     2  Flatten      (64,)       64      1
     """
+    model = check_model(model)
     rows: dict[str, dict[str, Any]] = {}
+    tensors: dict[str, tuple[Tensor, nn.Module | None]] = {}
 
-    def hook(name: str) -> Any:
-        def keep(module: nn.Module, given: Any, returned: Any) -> None:
-            try:
-                tensor = first_tensor(returned)
-            except TypeError:
-                return
-            if name in rows:
-                rows[name]["calls"] += 1
-            elif tensor.ndim >= 1:
-                size = pool(tensor, "auto", module, name).shape[1]
-                shape = tuple(tensor.shape[1:])
-                rows[name] = {"layer": name, "type": type(module).__name__, "shape": shape, "neurons": size, "calls": 1}
+    def visit(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        if layer in rows:
+            rows[layer]["calls"] += 1
+            return
+        try:
+            tensor, _ = output_tensor(returned, layer)
+        except InputError:  # no tensor: nothing to record
+            return
+        rows[layer] = {"layer": layer, "type": type(module).__name__, "shape": tuple(tensor.shape[1:]), "calls": 1}
+        tensors[layer] = (tensor, module)
 
-        return keep
-
-    with left_as_found(model) as device, ExitStack() as stack:
-        for name, module in modules_by_name(model).items():
-            stack.callback(module.register_forward_hook(hook(name)).remove)
-        forward(model, to_device(inputs, device))
+    with left_as_found(model) as device, Tracking() as tracking, calls_of(model, list(modules_by_name(model)), visit):
+        call_first(model, Inputs.of(inputs, model)[:].to(device, float_type(model)))
+    for layer, (tensor, module) in tensors.items():
+        axis = tracking.channels(tensor, module)
+        size = tensor[0].numel() if tensor.ndim <= 2 else 0 if axis is None else tensor.shape[axis]
+        rows[layer]["neurons"] = size
     return pd.DataFrame(list(rows.values()), columns=["layer", "type", "shape", "neurons", "calls"])
 
 
@@ -258,18 +339,22 @@ def _check_finite(name: str, values: Tensor, done: int) -> None:
     )
 
 
-def _class_names(data: Any, given: Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is not None:
-        return tuple(map(str, given))
-    source = getattr(data, "dataset", data)
-    names = getattr(source, "class_names", None) or getattr(source, "classes", None)
-    return tuple(map(str, names)) if names is not None and not isinstance(names, str) else None
+def _joined(parts: list[Any]) -> Any:
+    """Concatenate the labels of all batches."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat([part.detach().cpu() for part in parts])
+    if isinstance(parts[0], pd.Series):
+        return pd.concat(parts)
+    if isinstance(parts[0], pd.Categorical):
+        return pd.concat([pd.Series(part) for part in parts])
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _fit(names: tuple[str, ...] | None, classes: int, strict: bool) -> tuple[str, ...]:
-    """Names for the model's outputs; those of the data are of no use where their number differs."""
-    if names is not None and len(names) == classes:
-        return names
-    if names is not None and strict:
-        raise InputError(f"{len(names)} class names were given, but the model has {classes} outputs.")
-    return tuple(map(str, range(classes)))
+def _fit(given: Sequence[str] | None, of_data: Sequence[str] | None, outputs: int, task: Task) -> tuple[str, ...]:
+    """Name the model's outputs; names of the data are of no use where their number differs."""
+    if given is not None and len(given) != outputs:
+        raise InputError(f"{len(given)} class names were given, but the model has {outputs} outputs.")
+    names = given or of_data
+    if names is not None and len(names) == outputs:
+        return tuple(names)
+    return ("output",) if isinstance(task, Regression) and outputs == 1 else tuple(map(str, range(outputs)))

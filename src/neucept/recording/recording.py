@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
+from torch import nn
 
 from neucept import storage
 from neucept.errors import InputError, closest
+from neucept.inputs import Inputs
+from neucept.recording.hooks import check_layers, check_model, left_as_found
+from neucept.recording.layout import resolve_units
+from neucept.recording.outputs import Output, logits_of, recorded_output
+from neucept.recording.reading import float_type, read_neurons
+from neucept.recording.task import RESPONSES, Classes, Task, task_from_facts, task_to_facts
+from neucept.recording.units import Units, as_units, readable, units_from_facts, units_to_facts
 
-RESPONSES = ("logit", "margin", "log_prob")
-Target = int | str | np.ndarray
+Target = int | str | tuple[float, float] | np.ndarray
+ALIKE = 0.02  # largest difference from what was recorded, as a share of the largest value, that is called the same
+
+__all__ = ["RESPONSES", "Recording", "Target"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +35,16 @@ class Recording:
     neurons : mapping of str to array
         {layer: (n, k)}, float32; see `activations`.
     logits : array
-        (n, C), float32.
+        (n, C), float32: the outputs of the task.
     labels : array or None
-        (n,), int64, class numbers as the data gave them.
+        (n,) int64, class numbers as the data gave them; (n,) float64, values of a regression; (n, C), one column per
+        label of a multi-label task.
     class_names : tuple of str
         The C names.
-    pooling : mapping of str to str
-        How each layer became neurons: ``auto``, ``channel``, ``element`` or ``callable``.
+    units : mapping of str to Units
+        How each layer became neurons; a name such as ``"element"`` will do.
+    task : Task
+        What the outputs mean.
     facts : mapping
         The settings of the recording, for reports.
     path : Path or None
@@ -53,12 +65,15 @@ class Recording:
     logits: np.ndarray
     labels: np.ndarray | None
     class_names: tuple[str, ...]
-    pooling: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, Units] = field(default_factory=dict)
+    task: Task = field(default_factory=Classes)
     facts: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        units = {layer: as_units(self.units.get(layer, "auto"), layer) for layer in self.neurons}
+        object.__setattr__(self, "units", units)
         n = len(self.logits)
         for name, array in {**self.neurons, "labels": self.labels}.items():
             if array is not None and len(array) != n:
@@ -81,9 +96,35 @@ class Recording:
         return tuple(self.neurons)
 
     @property
+    def pooling(self) -> dict[str, str]:
+        """Names of the units of each layer: ``channel``, ``element``, ``token``, ``callable`` or ``auto``."""
+        return {layer: units.name for layer, units in self.units.items()}
+
+    @property
     def predictions(self) -> np.ndarray:
-        """Predicted class numbers, (n,)."""
+        """Number of the largest output of each input, (n,); the predicted class where the task is one of classes."""
         return np.asarray(self.logits.argmax(axis=1))
+
+    def predicted(self, target: int | str | tuple[float, float]) -> np.ndarray:
+        """Which inputs are predicted as a target, (n,) bool."""
+        return self.task.predicted(self.logits, self.class_number(target))
+
+    def right(self, target: int | str, labels: np.ndarray | None = None) -> np.ndarray | None:
+        """Whether a target is true of each input, (n,) bool; None without labels.
+
+        Parameters
+        ----------
+        target : int or str
+            A class, or another target of the task.
+        labels : array, optional
+            Others than those recorded.
+        """
+        labels = self.labels if labels is None else labels
+        return None if labels is None else self.task.right(self.logits, labels, self.class_number(target))
+
+    def target_name(self, target: int | str) -> str:
+        """Name a target, for tables and reports."""
+        return self.task.target_name(self.class_number(target), self.class_names)
 
     def activations(self, layer: str) -> np.ndarray:
         """Neurons of a layer, (n, k) float32.
@@ -102,30 +143,15 @@ class Recording:
             + (hint or closest(layer, self.layers))
         )
 
-    def class_number(self, target: int | str) -> int:
-        """Find the number of a class given by number or name.
+    def class_number(self, target: Any) -> Any:
+        """Find a target of the task, given by number or name: the number of a class, or the text of a range.
 
         Raises
         ------
         InputError
-            When there is no such class.
+            When there is no such target.
         """
-        if isinstance(target, str):
-            if target in self.class_names:
-                return self.class_names.index(target)
-            if not target.isdecimal():
-                known = ", ".join(self.class_names[:20]) + (", ..." if len(self.class_names) > 20 else "")
-                raise InputError(
-                    f"No class is called '{target}'.{closest(target, self.class_names)} There are: {known}."
-                )
-        elif not isinstance(target, int | np.integer):
-            raise InputError(f"target is a {type(target).__name__}; expected a class number or name, or an (n,) array.")
-        number = int(target)
-        if not 0 <= number < len(self.class_names):
-            raise InputError(
-                f"target={target}: the model has {len(self.class_names)} classes, 0 to {len(self.class_names) - 1}."
-            )
-        return number
+        return self.task.target(target, self.class_names)
 
     def response(self, target: Target, kind: str = "logit") -> np.ndarray:
         """Compute what is to be explained, (n,) float64.
@@ -147,15 +173,7 @@ class Recording:
                     f"The target array is not finite at input {int(np.flatnonzero(~np.isfinite(target))[0])}."
                 )
             return target.astype(np.float64)
-        if kind not in RESPONSES:
-            raise InputError(f"response={kind!r}: expected one of {', '.join(map(repr, RESPONSES))}.")
-        number = self.class_number(target)
-        logits = np.asarray(self.logits, np.float64)
-        if kind == "log_prob":
-            return np.asarray(log_softmax(logits, axis=1)[:, number])
-        if kind == "margin":
-            return np.asarray(logits[:, number] - np.delete(logits, number, axis=1).max(axis=1))
-        return np.asarray(logits[:, number])
+        return self.task.response(self.logits, self.class_number(target), kind)
 
     def samples(self, target: Target, samples: str | np.ndarray | Sequence[int] | None = None) -> np.ndarray:
         """Choose the inputs to look at, as row numbers in ascending order.
@@ -173,7 +191,7 @@ class Recording:
             if samples == "all":
                 return np.arange(len(self))
             if samples == "predicted" and not isinstance(target, np.ndarray):
-                return np.flatnonzero(self.predictions == self.class_number(target))
+                return np.flatnonzero(self.predicted(target))
             raise InputError(f"samples={samples!r}: expected 'predicted' (for a class), 'all', a mask or row numbers.")
         chosen = np.asarray(samples)
         if chosen.dtype == bool and chosen.shape == (len(self),):
@@ -199,27 +217,106 @@ class Recording:
             cache={},
         )
 
+    def verify(
+        self,
+        model: nn.Module,
+        data: Any,
+        output: Output = None,
+        layers: Sequence[str] | None = None,
+        rows: int = 4,
+    ) -> Inputs:
+        """Check that a model and data are the recorded ones: logits and activations of a few inputs.
+
+        Parameters
+        ----------
+        model : Module
+            Left as it was found.
+        data : Inputs or data of any kind
+            See `neucept.inputs.Inputs.of`.
+        output : None, str, int or callable
+            As in `neucept.record`; that of the recording by default.
+        layers : sequence of str, optional
+            Recorded layers to compare; all by default. Those of functions that were not saved are left out.
+        rows : int
+            How many inputs to compare.
+
+        Returns
+        -------
+        Inputs
+            The data, read.
+
+        Raises
+        ------
+        InputError
+            When the data holds another number of inputs, or the model gives other logits or activations for them.
+        """
+        model = check_model(model)
+        inputs = Inputs.of(data, model)
+        if inputs.n != len(self):
+            raise InputError(
+                f"data holds {inputs.n} inputs, the recording {len(self)}; give the recorded inputs, in their order."
+            )
+        chosen = np.unique(np.linspace(0, len(self) - 1, rows).astype(int))
+        wanted = self.layers if layers is None else layers
+        for layer in wanted:
+            self.activations(layer)
+        check_layers(model, list(wanted))
+        with left_as_found(model) as device:
+            batch = inputs[chosen].to(device, float_type(model))
+            way = recorded_output(self.facts, output)
+            units = {layer: self.units[layer] for layer in wanted if readable(self.units[layer])}
+            units, _ = resolve_units(model, batch, units, way)
+            neurons, returned = read_neurons(model, batch, units)
+            values = {"": logits_of(returned, way), **neurons}
+        for layer, again in values.items():
+            held = np.asarray(self.activations(layer)[chosen] if layer else self.logits[chosen])
+            got = again.cpu().numpy()
+            if got.shape != held.shape or np.abs(got - held).max() > ALIKE * max(float(np.abs(held).max()), 1e-6):
+                what = f"activations at layer '{layer}'" if layer else "logits"
+                raise InputError(
+                    f"The model gives other {what} for inputs {', '.join(map(str, chosen))} than the recording holds."
+                    " Give the model and the data, in the order, that were recorded."
+                )
+        return inputs
+
     def save(self, path: str | Path) -> Path:
         """Write the recording to a folder; `Recording.open` reads it."""
+        with storage.new_folder(path, "Recording") as draft:
+            self.write(draft)
+        return Path(path)
+
+    def write(self, folder: Path) -> None:
+        """Write into a folder that exists; arrays that lie there already are only listed."""
         facts = {
             "layers": list(self.layers),
             "class_names": list(self.class_names),
-            "pooling": dict(self.pooling),
+            "units": {layer: units_to_facts(units) for layer, units in self.units.items()},
+            "task": task_to_facts(self.task),
             "facts": dict(self.facts),
         }
         arrays = {f"neurons/{layer}": array for layer, array in self.neurons.items()}
-        return storage.save(path, "Recording", facts, {**arrays, "logits": self.logits, "labels": self.labels})
+        storage.write(folder, "Recording", facts, {**arrays, "logits": self.logits, "labels": self.labels})
 
     @classmethod
-    def open(cls, path: str | Path) -> Recording:
-        """Open a saved recording; activations stay on disk until they are used."""
+    def open(cls, path: str | Path, task: Task | None = None) -> Recording:
+        """Open a saved recording; activations stay on disk until they are used.
+
+        Parameters
+        ----------
+        path : path
+            The folder that `save` made.
+        task : Task, optional
+            What the outputs mean, where the recording was made with a task of the user's own.
+        """
         with storage.opened(path, "Recording", lazy=True) as (facts, arrays):
+            units = facts["units"] if "units" in facts else facts["pooling"]  # names alone, in the first format
             return cls(
                 neurons={layer: arrays[f"neurons/{layer}"] for layer in facts["layers"]},
                 logits=np.asarray(arrays["logits"]),
                 labels=np.asarray(arrays["labels"]) if "labels" in arrays else None,
                 class_names=tuple(facts["class_names"]),
-                pooling=facts["pooling"],
+                units={layer: units_from_facts(described) for layer, described in units.items()},
+                task=task if task is not None else task_from_facts(facts.get("task")),
                 facts=facts["facts"],
                 path=Path(path),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from neucept.errors import InputError, closest
-from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, poolings, split_call
-from neucept.recording.units import Pooling, channel_axis, first_tensor
+from neucept.errors import InputError, check_real, check_whole
+from neucept.inputs import Batch
+from neucept.recording.hooks import INPUT, calls_of, check_layers, check_model, left_as_found, modules_by_name
+from neucept.recording.layout import resolve_units
+from neucept.recording.reading import call_first, float_type
+from neucept.recording.units import Neurons, Units, as_units, output_tensor
 
 SHARE = 0.9  # of the absolute gradient, held by the box
 _CELLS = 32  # a side; larger inputs are searched on a grid of so many cells
@@ -24,7 +26,7 @@ def activating_regions(
     inputs: Tensor,
     layer: str,
     neuron: int | Sequence[int],
-    neurons: Pooling = "auto",
+    neurons: Neurons = "auto",
     share: float = SHARE,
     device: torch.device | str | None = None,
     batch_size: int = 64,
@@ -44,7 +46,7 @@ def activating_regions(
         As in `neucept.record`: a module, ``"name#1"`` for one call of a module called several times, or ``"input"``.
     neuron : int or sequence of int
         Its number in that layer; several stand for their mean.
-    neurons : {"auto", "channel", "element"} or callable
+    neurons : str, Units or callable
         How the layer becomes neurons, as in `neucept.record`.
     share : float
         In (0, 1].
@@ -76,19 +78,28 @@ def activating_regions(
         raise InputError(
             f"Regions need images (n, C, H, W) of real numbers; got {tuple(inputs.shape)} of {inputs.dtype}."
         )
-    if not 0 < share <= 1:
-        raise InputError(f"share={share!r}: expected a number in (0, 1].")
-    poolings([layer], neurons)
+    share = check_real("share", share, 0, np.nextafter(1, 2), above=True)
+    check_whole("batch_size", batch_size)
+    model, how = check_model(model), as_units(neurons, layer)
+    check_layers(model, [layer])
     members = [int(neuron)] if isinstance(neuron, int | np.integer) else [int(number) for number in neuron]
-    boxes = []
-    with left_as_found(model, device) as where, torch.enable_grad():
-        for part in torch.split(inputs, batch_size):
-            images = part.to(where)
-            gradient = _gradient(model, images, layer, members, neurons).double()
-            flat = gradient.flatten(1).abs().amax(dim=1) == 0
-            if flat.any() and where.type in ("cpu", "cuda"):
-                gradient[flat] = _gradient(model, images[flat], layer, members, neurons, exact=True)
-            boxes += [smallest_box(image, share) for image in gradient.abs().sum(dim=1).cpu().numpy()]
+    boxes: list[tuple[int, int, int, int]] = []
+    with left_as_found(model, device) as where:
+        kind = float_type(model) or inputs.dtype
+        first = Batch(inputs[:3]).to(where, kind)
+        call_first(model, first.part(slice(0, 1)).fresh())
+        units, _ = resolve_units(model, first, {layer: how})
+        if len(units) > 1:
+            names = list(units)
+            raise InputError(f"'{layer}' was called {len(names)} times: choose among '{names[0]}' to '{names[-1]}'.")
+        with torch.enable_grad():
+            for part in torch.split(inputs, batch_size):
+                images = part.to(where, kind)
+                gradient = _gradient(model, images, layer, members, units[layer]).double()
+                flat = gradient.flatten(1).abs().amax(dim=1) == 0
+                if flat.any() and where.type in ("cpu", "cuda"):
+                    gradient[flat] = _gradient(model, images[flat], layer, members, units[layer], exact=True)
+                boxes += [smallest_box(image, share) for image in gradient.abs().sum(dim=1).cpu().numpy()]
     return np.array(boxes, dtype=np.int64).reshape(len(boxes), 4)
 
 
@@ -134,45 +145,27 @@ def _edges(size: int) -> np.ndarray:
 
 
 def _gradient(
-    model: nn.Module, images: Tensor, layer: str, members: list[int], how: Pooling, exact: bool = False
+    model: nn.Module, images: Tensor, layer: str, members: list[int], units: Units, exact: bool = False
 ) -> Tensor:
     """Gradient of the neuron with respect to each image, (n, C, H, W); ``exact`` computes in double precision."""
+    # A copy, also of tensors made in inference mode, which can have no gradient.
     leaf = images.detach().to(torch.float64 if exact else images.dtype, copy=True).requires_grad_()
-    if layer == INPUT and layer not in modules_by_name(model):
-        value = _value(leaf, how, None, layer, members)
-    else:
-        value = _at_layer(
-            model, leaf.clone(), layer, members, how, exact
-        )  # a first in-place module must not meet the leaf
-    if not value.requires_grad:
-        return torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
-    return torch.zeros_like(leaf) if gradient is None else gradient
-
-
-def _at_layer(model: nn.Module, images: Tensor, layer: str, members: list[int], how: Pooling, exact: bool) -> Tensor:
-    """Run the model and give the neuron's value for each image, (n,), with its graph."""
-    known = modules_by_name(model)
-    name, call = split_call(layer)
-    if name not in known:
-        raise InputError(f"The model has no module '{name}'.{closest(name, known)}")
     values: list[Tensor] = []
-    calls = 0
 
-    def keep(module: nn.Module, given: Any, returned: Any) -> None:
-        nonlocal calls
-        if call in (None, calls):
-            values.append(_value(first_tensor(returned), how, module, layer, members))
-        calls += 1
+    def keep(name: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        tensor, _ = output_tensor(returned, layer)
+        values.append(_value(tensor, units, module, layer, members))
 
-    with ExitStack() as stack:
-        stack.callback(known[name].register_forward_hook(keep).remove)
-        functional_call(model, _doubled(model) if exact else {}, (images,))
-    if not values:
-        raise InputError(f"Layer '{layer}' was never called in the forward pass; '{name}' was called {calls} times.")
-    if len(values) > 1:
-        raise InputError(f"'{name}' was called {calls} times: choose among '{name}#0' to '{name}#{calls - 1}'.")
-    return values[0]
+    if layer == INPUT and layer not in modules_by_name(model):
+        values.append(_value(leaf, units, None, layer, members))
+    else:
+        with calls_of(model, [layer], keep):
+            # A first in-place module must not meet the leaf.
+            functional_call(model, _doubled(model) if exact else {}, (leaf.clone(),))
+    if not values[0].requires_grad:
+        return torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(values[0].sum(), leaf, allow_unused=True)
+    return torch.zeros_like(leaf) if gradient is None else gradient
 
 
 def _doubled(model: nn.Module) -> dict[str, Tensor]:
@@ -181,15 +174,9 @@ def _doubled(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().double() for name, tensor in tensors.items() if tensor.is_floating_point()}
 
 
-def _value(tensor: Tensor, how: Pooling, module: nn.Module | None, layer: str, members: list[int]) -> Tensor:
-    """Mean of some neurons of a layer, (n,), as `neucept.recording.units.pool` has them, but with their graph."""
-    if callable(how):
-        neurons = how(tensor)
-    elif tensor.ndim >= 3 and how in ("auto", "channel"):
-        axis = channel_axis(module, tensor)
-        neurons = tensor.mean([d for d in range(1, tensor.ndim) if d != axis])
-    else:
-        neurons = tensor.reshape(len(tensor), -1)
+def _value(tensor: Tensor, units: Units, module: nn.Module | None, layer: str, members: list[int]) -> Tensor:
+    """Mean of some neurons of a layer, (n,), with its graph."""
+    neurons = units.read(tensor, module)
     if not members or min(members) < 0 or max(members) >= neurons.shape[1]:
         raise InputError(
             f"Layer '{layer}' has {neurons.shape[1]} neurons, 0 to {neurons.shape[1] - 1}; {members} were asked for."

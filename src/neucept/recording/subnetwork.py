@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from neucept.errors import InputError, closest
-from neucept.recording.hooks import INPUT, modules_by_name, split_call
+from neucept.recording.hooks import INPUT, changed_by_mode, check_model, modules_by_name, split_call
 from neucept.recording.units import first_tensor
 
 _KEEP_ROWS = {  # functions and methods that leave the first axis of their first argument as it is
@@ -56,7 +56,7 @@ def tail(model: nn.Module, layer: str) -> nn.Module:
     >>> torch.equal(tail(net, "0")(net[0](inputs)), net(inputs))
     True
     """
-    copied = twin(model)
+    copied = twin(check_model(model))
     known = modules_by_name(copied)
     if layer == INPUT and INPUT not in known:
         return copied
@@ -76,12 +76,15 @@ def tail(model: nn.Module, layer: str) -> nn.Module:
 def twin(model: nn.Module) -> nn.Module:
     """Copy a model's modules but not its parameters and buffers, in evaluation mode.
 
+    Parameters of modules that may change them with the mode (those with a ``train`` of their own) are copied too.
+
     Raises
     ------
     InputError
         When a module cannot be copied.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    own = {id(tensor) for tensor in changed_by_mode(model)}
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in own}
     try:
         return deepcopy(model, shared).eval()
     except Exception as error:  # a module of the user's may raise anything

@@ -99,7 +99,7 @@ class Classes:
     name = "classes"
 
     def target(self, target: Any, names: Sequence[str]) -> int:
-        """A class, by number or name; see `Task.target`."""
+        """Return a class, by number or name; see `Task.target`."""
         return _output_number(target, names)
 
     def target_name(self, target: int | str, names: Sequence[str]) -> str:
@@ -111,7 +111,7 @@ class Classes:
         return np.asarray(outputs.argmax(axis=1) == target)
 
     def response(self, outputs: np.ndarray, target: int | str, kind: str = "logit") -> np.ndarray:
-        """The logit, the logit minus the largest other (margin), or the logarithm of the probability."""
+        """Return the logit, the logit minus the largest other (margin), or the logarithm of the probability."""
         one_of("response", kind, RESPONSES)
         logits, number = np.asarray(outputs, np.float64), int(target)
         if kind == "log_prob":
@@ -153,7 +153,7 @@ class MultiLabel:
         check_real("threshold", self.threshold, 0, 1, above=True)
 
     def target(self, target: Any, names: Sequence[str]) -> int:
-        """A label, by number or name; see `Task.target`."""
+        """Return a label, by number or name; see `Task.target`."""
         return _output_number(target, names, "label")
 
     def target_name(self, target: int | str, names: Sequence[str]) -> str:
@@ -165,7 +165,7 @@ class MultiLabel:
         return np.asarray(expit(np.asarray(outputs[:, int(target)], np.float64)) >= self.threshold)
 
     def response(self, outputs: np.ndarray, target: int | str, kind: str = "logit") -> np.ndarray:
-        """The logit (also for the margin, against the label's absence), or the logarithm of the probability."""
+        """Return the logit (for the margin too: it is against absence), or the logarithm of the probability."""
         one_of("response", kind, RESPONSES)
         logit = np.asarray(outputs[:, int(target)], np.float64)
         return np.asarray(log_expit(logit)) if kind == "log_prob" else logit
@@ -206,7 +206,7 @@ class Scores(MultiLabel):
         return np.asarray(outputs[:, int(target)] >= self.threshold)
 
     def response(self, outputs: np.ndarray, target: int | str, kind: str = "logit") -> np.ndarray:
-        """The score itself."""
+        """Return the score itself."""
         if kind != "logit":
             raise InputError(f"response={kind!r}: scores have no probabilities; use the default, the score itself.")
         return np.asarray(outputs[:, int(target)], np.float64)
@@ -242,7 +242,7 @@ class Regression:
     name = "regression"
 
     def target(self, target: Any, names: Sequence[str]) -> str:
-        """A part of the range, as a text; see `Task.target`."""
+        """Return a part of the range, as a text; see `Task.target`."""
         if isinstance(target, tuple | list) and len(target) == 2:
             low, high = (check_real("target", bound, -np.inf) for bound in target)
             target = f"{low:.10g} to {high:.10g}"
@@ -253,11 +253,12 @@ class Regression:
         if isinstance(target, str) and (bounds := _INTERVAL.fullmatch(target)) and float(bounds[1]) < float(bounds[2]):
             return target
         raise InputError(
-            f"target={target!r}: a regression explains a part of the range: 'highest tenth', 'lowest 5%' or (low, high)."
+            f"target={target!r}: a regression explains a part of the range, such as 'highest tenth', 'lowest 5%' or"
+            " (low, high)."
         )
 
     def target_name(self, target: int | str, names: Sequence[str]) -> str:
-        """The text of the range."""
+        """Return the text of the range."""
         return str(target)
 
     def bounds(self, outputs: np.ndarray, target: int | str) -> tuple[float, float]:
@@ -279,7 +280,7 @@ class Regression:
         return np.asarray((values >= low) & (values <= high))
 
     def response(self, outputs: np.ndarray, target: int | str, kind: str = "logit") -> np.ndarray:
-        """The output itself."""
+        """Return the output itself."""
         if kind != "logit":
             raise InputError(f"response={kind!r}: a regression has no probabilities; use the default, the output.")
         return np.asarray(outputs[:, self.output], np.float64)
@@ -332,7 +333,7 @@ def infer_task(outputs: np.ndarray, labels: np.ndarray | None) -> Task:
     if labels is not None and labels.ndim == 2:
         if labels.shape[1] != width:
             raise InputError(
-                f"The labels have {labels.shape[1]} columns, the model has {width} outputs: they do not belong together."
+                f"The labels have {labels.shape[1]} columns but the model {width} outputs: they do not belong together."
             )
         return Classes() if width > 1 and (labels.sum(axis=1) == 1).all() else MultiLabel()
     if width == 1:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError
+from neucept.errors import InputError, closest
 
 
 def first_tensor(output: Any) -> Tensor:
@@ -306,6 +306,16 @@ def as_units(neurons: Any, layer: str = "") -> Units:
     )
 
 
+def units_of(layers: Sequence[str], neurons: Any) -> dict[str, Units]:
+    """Give each layer its units, from one value for all or a mapping of layer to value."""
+    if not isinstance(neurons, Mapping):
+        return {layer: as_units(neurons, layer) for layer in layers}
+    for layer in neurons:
+        if layer not in layers:
+            raise InputError(f"neurons= names '{layer}', which is not recorded.{closest(layer, layers)}")
+    return {layer: as_units(neurons.get(layer, "auto"), layer) for layer in layers}
+
+
 def replaceable(units: Units) -> bool:
     """Whether neurons of these units can be put back into the layer's output."""
     return not isinstance(units, Encoder) or units.decode is not None
@@ -325,10 +335,16 @@ def units_from_facts(facts: Mapping[str, Any] | str) -> Units:
     if name in _KINDS:
         return _KINDS[name](**held)
 
-    def lost(output: Tensor) -> Tensor:
-        raise InputError("The neurons were recorded by a function, which is not saved; give it again, neurons=.")
+    return Encoder(_lost, None, held.get("labels"))
 
-    return Encoder(lost, None, held.get("labels"))
+
+def _lost(output: Tensor) -> Tensor:
+    raise InputError("The neurons were recorded by a function, which is not saved; give it again, neurons=.")
+
+
+def readable(units: Units) -> bool:
+    """Whether units can read a layer's output; those of a function that was not saved cannot."""
+    return not (isinstance(units, Encoder) and units.encode is _lost)
 
 
 def neurons_of(output: Any, units: Units, module: nn.Module | None, layer: str, mask: Tensor | None = None) -> Tensor:
@@ -423,5 +439,3 @@ def _resolve(units: Units, output: Tensor) -> Units:
     if not isinstance(units, Auto):
         return units
     return Channels() if output.ndim >= 3 else Elements()
-
-
