@@ -34,6 +34,7 @@ from neucept import (
 from neucept.mechanisms import choose, one_mechanism, wilson
 from neucept.mechanisms.clustering import Centres, Neighbours, cluster
 from neucept.rankings import Activation, rank
+from neucept.recording import Channels
 
 Groups = tuple[Recording, np.ndarray]
 ALL_SIX = {"hidden": [0, 1, 2, 3, 4, 5]}
@@ -693,7 +694,7 @@ def test_a_way_to_the_logits_that_cannot_be_kept_is_asked_for(three_groups: Grou
 def test_neurons_made_in_another_way_are_refused(three_groups: Groups) -> None:
     maps = torch.randn(40, 2, 2, 2)
     model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 2))
-    by_channel, by_element = (record(model, maps, ["0"], neurons=way) for way in ("channel", "element"))
+    by_channel, by_element = (record(model, maps, ["0"], neurons=way) for way in (Channels(axis=1), "element"))
     mechanisms = learn(by_channel, {"0": [0, 1]}, 2)
     assert mechanisms.pooling == {"0": "channel"}
     with pytest.raises(InputError, match=r"neurons='channel' of layer '0', but this recording has 'element'"):

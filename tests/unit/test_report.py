@@ -18,8 +18,9 @@ from neucept import report
 from neucept.calibration import Calibration
 from neucept.errors import InputError
 from neucept.knockoffs import EValues, Frequency, LocalFDR
-from neucept.recording import Recording, record
+from neucept.recording import Channels, Recording, record
 from neucept.recording.regions import activating_regions, smallest_box
+from neucept.recording.units import units_from_facts
 from neucept.reports import figures
 from neucept.reports.embedding import embed
 from neucept.reports.pictures import encode, open_pictures, picture_of
@@ -314,8 +315,8 @@ def test_finer_labels(page, images):
 
 
 def test_callable_neurons_have_no_crops(page, recording, images, model):
-    pooling = {"first": "callable", "second": "callable"}
-    text = without_scripts(page(recording=replace(recording, pooling=pooling), data=images, model=model))
+    units = dict.fromkeys(("first", "second"), units_from_facts("callable"))
+    text = without_scripts(page(recording=replace(recording, units=units), data=images, model=model))
     assert "<img" in text and 'class="crop"' not in text
 
 
@@ -414,7 +415,7 @@ class Corner(nn.Module):
 @pytest.mark.parametrize(("neuron", "box"), [(0, [0, 0, 4, 4]), (1, [4, 4, 8, 8]), ([0, 1], [0, 0, 8, 8])])
 def test_regions_are_where_the_neuron_looks(layer, neuron, box):
     inputs = torch.full((3, 1, 8, 8), 0.7)
-    boxes = activating_regions(Corner(), inputs, layer, neuron, share=1.0, batch_size=2)
+    boxes = activating_regions(Corner(), inputs, layer, neuron, Channels(axis=1), share=1.0, batch_size=2)
     assert boxes.tolist() == [box] * 3
 
 

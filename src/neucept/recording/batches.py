@@ -13,6 +13,8 @@ from neucept.inputs import Batch, Inputs, map_tree
 
 def by_number(data: Any, collated: bool = False) -> Any:
     """Give what holds the inputs by number."""
+    if data is None:
+        return None
     inputs = Inputs.of(data)
     return data if inputs.by_tensor else inputs.dataset
 

@@ -22,7 +22,7 @@ from neucept.errors import InputError
 from neucept.inputs import Batch, tensors_of
 from neucept.recording.hooks import calls_of, never_called
 from neucept.recording.outputs import Output, Readout, raw_outputs
-from neucept.recording.units import Units, channel_axis, output_tensor, resolve
+from neucept.recording.units import Units, channel_axis, neurons_of, output_tensor, resolve
 
 _FIRST = ("conv", "batch_norm", "group_norm", "instance_norm", "pixel_shuffle", "pixel_unshuffle")
 _LAST = ("linear", "bilinear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
@@ -72,7 +72,7 @@ def resolve_units(
             axis = tracking.channels(tensor, module)
             resolved[name] = resolve(how, tensor, _batch_axis(tensor, other, name), axis)
             if resolved[name].name == "channel":  # an unknown axis is asked for now, not in the middle of the data
-                resolved[name].read(tensor.detach(), module)
+                neurons_of(tensor, resolved[name], module, name)
     given = output.output if isinstance(output, Readout) else output
     made_by = "" if callable(given) else str(tracking.made_by.get(raw_outputs(returned, given), ""))
     return resolved, made_by
@@ -151,6 +151,8 @@ def _follow(
     if name in _SAME:
         return given[0][1] if given[0][1] is not None else output.ndim - 1
     known = [(shape, axis) for shape, axis in given if axis is not None]
+    if not known and "pool" in name and output.ndim > 2:
+        return 1
     if not known or name == "einsum":
         return None
     shape, axis = known[0]

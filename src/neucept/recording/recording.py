@@ -252,7 +252,7 @@ class Recording:
         """
         model = check_model(model)
         inputs = Inputs.of(data, model)
-        if inputs.n != len(self):
+        if inputs.dataset is not None and inputs.n != len(self):  # inputs that cannot be found by number are an error
             raise InputError(
                 f"data holds {inputs.n} inputs, the recording {len(self)}; give the recorded inputs, in their order."
             )
