@@ -1,6 +1,11 @@
 """Training: reproducible, resumable, and with a prior whose frozen part does not move."""
 
+import errno
+import os
+import pickle
 import random
+from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from neucept.datasets import load_data
 from neucept.errors import InputError
@@ -93,6 +98,9 @@ def test_going_on_after_an_interruption_gives_the_same_weights(tmp_path: Path, o
         train(network(), blobs(), checkpoint=file, **settings)
 
 
+PARTS = ("settings", "losses", "model", "optimizer")
+
+
 def replaced(number: int, module: nn.Module) -> nn.Sequential:
     model = network()
     model[number] = module
@@ -171,6 +179,236 @@ def test_data_with_noise_go_on_and_random_generators_are_left_alone(tmp_path: Pa
     train(network(2), Noisy(), epochs=1, checkpoint=tmp_path / "noisy.pt")
 
 
+def change(file: Path, part: str, value: Any) -> None:
+    """Replace a part of a checkpoint, as "model.0.weight"; None removes it."""
+    state = torch.load(file)
+    outer, _, inner = part.partition(".")
+    holder, key = (state[outer], inner) if inner else (state, outer)
+    if value is None:
+        del holder[key]
+    else:
+        holder[key] = value
+    torch.save(state, file)
+
+
+def change_moment(file: Path, value: Tensor) -> None:
+    state = torch.load(file)
+    state["optimizer"]["state"][0]["exp_avg"] = value
+    torch.save(state, file)
+
+
+NAN = float("nan")
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "noise": lambda file: file.write_bytes(b"noise" * 99),
+    "cut short": lambda file: file.write_bytes(file.read_bytes()[:-300]),
+    "text": lambda file: file.write_text("epoch 3"),
+    "code": lambda file: file.write_bytes(pickle.dumps(random.random)),
+    "whole network": lambda file: torch.save(network(), file),
+    "list": lambda file: torch.save([1, 2], file),
+    "pairs": lambda file: torch.save([("settings", {}), ("losses", [])], file),
+    "weights alone": lambda file: torch.save(network().state_dict(), file),
+    **{f"no {part}": lambda file, part=part: change(file, part, None) for part in PARTS},
+    **{f"{part} is a text": lambda file, part=part: change(file, part, "x") for part in PARTS},
+    **{
+        f"{part} is empty": lambda file, part=part: change(file, part, {})
+        for part in ("settings", "model", "optimizer")
+    },
+    "setting is a tensor": lambda file: change(file, "settings.lr", torch.zeros(3)),
+    "settings by number": lambda file: change(file, "settings", {0: 1}),
+    "other setting": lambda file: change(file, "settings.seed", 9),
+    "a setting less": lambda file: change(file, "settings.lr", None),
+    "loss is nan": lambda file: change(file, "losses", [NAN]),
+    "loss is a text": lambda file: change(file, "losses", ["0.1"]),
+    "too many losses": lambda file: change(file, "losses", [0.1] * 5),
+    "weights are nan": lambda file: change(file, "model.0.weight", torch.full((8, 4), NAN)),
+    "statistics are nan": lambda file: change(file, "model.1.running_mean", torch.full((8,), NAN)),
+    "weights of another shape": lambda file: change(file, "model.0.weight", torch.zeros(8, 5)),
+    "weights of another type": lambda file: change(file, "model.0.weight", torch.zeros(8, 4).int()),
+    "weights without values": lambda file: change(file, "model.0.weight", torch.zeros(8, 4, device="meta")),
+    "sparse weights": lambda file: change(file, "model.0.weight", torch.zeros(8, 4).to_sparse()),
+    "weights are a number": lambda file: change(file, "model.0.weight", 3),
+    "a weight less": lambda file: change(file, "model.0.weight", None),
+    "a weight more": lambda file: change(file, "model.9.weight", torch.zeros(3)),
+    "another number of weights": lambda file: change(file, "optimizer.param_groups", [{"params": [0]}]),
+    "groups are a text": lambda file: change(file, "optimizer.param_groups", "x"),
+    "moments are nan": lambda file: change_moment(file, torch.full((8, 4), NAN)),
+    "moments of another shape": lambda file: change_moment(file, torch.zeros(2)),
+    "folder": lambda file: (file.unlink(), file.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_checkpoints_are_refused_and_the_network_stays(tmp_path: Path, damage: str) -> None:
+    file, model = tmp_path / "run.pt", network()
+    train(network(), blobs(), epochs=2, checkpoint=file)
+    DAMAGE[damage](file)
+    model.train()
+    model[1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InputError, match=r"run\.pt is (no checkpoint|of another training|a folder)"):
+        train(model, blobs(), epochs=2, checkpoint=file)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training and not model[1].training and model[0].training
+
+
+def test_numbers_of_numpy_are_kept_in_checkpoints(tmp_path: Path) -> None:
+    settings = {"epochs": np.int64(1), "lr": np.float64(0.01), "seed": np.int32(3), "batch_size": np.uint8(9)}
+    losses = train(network(), blobs(), checkpoint=tmp_path / "run.pt", **settings)
+    assert train(network(), blobs(), checkpoint=tmp_path / "run.pt", **settings) == losses
+
+
+def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any, **settings: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InputError, match=r"Cannot write to .*name too long"):
+        train(model, blobs(), epochs=1, checkpoint=tmp_path / ("x" * 300))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refused)
+        for checkpoint in (tmp_path / "new.pt", tmp_path / "deep" / "new.pt"):
+            with pytest.raises(InputError, match=r"Cannot write to .*new\.pt: Permission denied. Choose a checkpoint"):
+                train(model, blobs(), epochs=1, checkpoint=checkpoint)
+        with pytest.raises(InputError, match="Permission denied"):
+            train_with_prior(network, blobs(), blobs(), n_classes=(3, 3), checkpoints=tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    long, link = tmp_path / ("x" * 255), tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    for checkpoint in (long, link):
+        train(network(), blobs(), epochs=1, checkpoint=checkpoint)
+    assert link.is_symlink() and (tmp_path / "target").is_file() and len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_full_disk_keeps_the_checkpoint_of_the_epoch_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, saves, save = tmp_path / "run.pt", [], torch.save
+
+    def full(state: Any, path: Path) -> None:
+        saves.append(path)
+        if len(saves) == 2:
+            path.write_bytes(b"half")
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"run\.pt cannot be written \(.*\). What was written before is kept"):
+        train(network(), blobs(), epochs=3, checkpoint=file)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+    assert len(torch.load(file)["losses"]) == 1
+
+
+class Merging(nn.Linear):
+    """Adds a low-rank update to its weight in evaluation mode, as LoRA layers do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.down, self.up = nn.Parameter(torch.ones(2, inputs)), nn.Parameter(torch.ones(outputs, 2))
+        self.merged = False
+
+    def train(self, mode: bool = True) -> "Merging":
+        super().train(mode)
+        if mode == self.merged:
+            self.weight.data += (-1 if mode else 1) * self.up @ self.down
+            self.merged = not mode
+        return self
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_an_error_leaves_modes_and_layout_as_found(
+    error: type[BaseException], mode: bool, mixed: bool, layout: torch.memory_format
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), Merging(16, 2), nn.Dropout())
+    model.to(memory_format=layout).train(mode)
+    model[4].train(not mode)
+    steps = 0
+
+    def failing(inputs: Tensor) -> Tensor:
+        nonlocal steps
+        steps += 1
+        if steps > 3:
+            raise error
+        return inputs
+
+    modes = [module.training for module in model.modules()]
+    data = TensorDataset(torch.randn(40, 3, 4, 4), torch.arange(40) % 2)
+    with pytest.raises(error):
+        train(model, data, epochs=1, batch_size=8, mixed_precision=mixed, augment=failing, frozen_prefix="1")
+    assert [module.training for module in model.modules()] == modes
+    assert model[3].merged == (not mode) and model[0].weight.is_contiguous(memory_format=layout)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    train(model, data, epochs=1, mixed_precision=mixed)
+    assert not any(module.training for module in model.modules()) and model[3].merged
+    assert model[0].weight.is_contiguous(memory_format=layout)
+
+
+class Returning(nn.Module):
+    """Gives its logits among other things while it is trained, as GoogLeNet does, and alone otherwise."""
+
+    Both = namedtuple("Both", ("logits", "aux"))
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.net, self.way = network(), way
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.net(x)
+        if not self.training:
+            return logits
+        ways = {"named": Returning.Both(logits, x), "mapping": {"loss": x.sum(), "logits": logits}}
+        return ways.get(self.way, (logits, x))
+
+
+@pytest.mark.parametrize("way", ["named", "mapping", "tuple"])
+def test_networks_that_return_more_while_they_are_trained(way: str) -> None:
+    plain, model = network(), Returning(way)
+    losses = train(model, blobs(), epochs=2, seed=4)
+    assert losses == train(plain, blobs(), epochs=2, seed=4) and same(plain, model.net)
+    assert accuracy(model, blobs()) == accuracy(plain, blobs())
+
+
+def test_the_output_can_be_chosen(tmp_path: Path) -> None:
+    class Second(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, self.net(x)
+
+    model, plain = Second(), network()
+    assert train(model, blobs(), epochs=1, output=1) == train(plain, blobs(), epochs=1)
+    assert accuracy(model, blobs(), output=1) == accuracy(plain, blobs())
+    train(Second(), blobs(), epochs=1, output=1, checkpoint=tmp_path / "run.pt")
+    with pytest.raises(InputError, match=r"output 1 there, -1 now"):
+        train(Second(), blobs(), epochs=1, output=-1, checkpoint=tmp_path / "run.pt")
+
+
+def test_googlenet_is_trained() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    model = torchvision.models.googlenet(weights=None, num_classes=2, aux_logits=True, init_weights=False)
+    data = TensorDataset(torch.randn(4, 3, 64, 64), torch.arange(4) % 2)
+    assert len(train(model, data, epochs=1, batch_size=4)) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool])
+def test_labels_of_any_whole_type(dtype: torch.dtype) -> None:
+    inputs, labels = blobs(classes=2).tensors
+    expected = train(network(2), TensorDataset(inputs, labels), epochs=1)
+    assert train(network(2), TensorDataset(inputs, labels.to(dtype)), epochs=1) == expected
+
+
+def test_maps_and_probabilities_are_targets_too() -> None:
+    maps = TensorDataset(torch.randn(8, 3, 6, 6), torch.randint(0, 2, (8, 6, 6)))
+    model = nn.Conv2d(3, 2, 1)
+    assert train(model, maps, epochs=30, lr=0.1)[-1] < 1
+    soft = TensorDataset(blobs().tensors[0], nn.functional.one_hot(blobs().tensors[1]).float())
+    assert train(network(), soft, epochs=1) == pytest.approx(train(network(), blobs(), epochs=1), rel=1e-5)
+
+
 def test_the_folder_of_a_checkpoint_is_made(tmp_path: Path) -> None:
     train(network(), blobs(), epochs=1, checkpoint=tmp_path / "new" / "folder" / "run.pt")
     assert (tmp_path / "new" / "folder" / "run.pt").exists()
@@ -221,7 +459,7 @@ def test_label_smoothing_spreads_a_share_of_the_target(tmp_path: Path) -> None:
     assert loss == pytest.approx(float(0.8 * plain - 0.2 * logs.mean()), rel=1e-5)
     with pytest.raises(InputError, match=r"label_smoothing 0\.2 there, 0\.0 now"):
         train(start, data, epochs=1, lr=1e-12, checkpoint=file)
-    with pytest.raises(InputError, match=r"label_smoothing=1\.0 is not possible"):
+    with pytest.raises(InputError, match=r"label_smoothing=1\.0: expected a number from 0 on, below 1"):
         train(network(), data, epochs=1, label_smoothing=1.0)
 
 
@@ -262,11 +500,34 @@ def test_the_frozen_part_of_the_papers_vgg() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"epochs": 0}, "must be positive"),
-        ({"epochs": 1, "optimizer": "adamw"}, "expected 'adam' or 'sgd'"),
-        ({"epochs": 1, "frozen_prefix": ["0", "1", "4"]}, "every parameter is frozen"),
+        ({"epochs": 0}, "epochs=0: expected a whole number, 1 or more"),
+        ({"epochs": 2.5}, "epochs=2.5: expected a whole number"),
+        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"batch_size": "8"}, "batch_size='8': expected a whole number"),
+        ({"seed": -1}, "seed=-1: expected a whole number, 0 or more"),
+        ({"lr": 0}, "lr=0: expected a number above 0"),
+        ({"lr": float("nan")}, "lr=nan: expected a number above 0"),
+        ({"weight_decay": "none"}, "weight_decay='none': expected a number"),
+        ({"optimizer": "adamw"}, "optimizer='adamw': expected one of 'adam', 'sgd'. Did you mean 'adam'"),
+        ({"device": "gpu"}, "device='gpu' cannot be used"),
+        ({"model": LeNet}, "model is a type; expected a torch.nn.Module"),
+        ({"model": nn.LazyLinear(2)}, "parameters without values"),
+        ({"model": nn.Linear(4, 3, device="meta")}, "parameters without values"),
+        ({"dataset": DataLoader(blobs())}, "data set is a DataLoader; expected a Dataset with a length"),
+        ({"dataset": iter([1])}, "expected a Dataset with a length"),
+        ({"dataset": blobs().tensors}, "data set is a tuple; expected a Dataset"),
+        ({"dataset": blobs().tensors[0]}, "has a Tensor; expected .input, label."),
+        ({"dataset": [(torch.zeros(4), 0), (torch.zeros(5), 1)]}, "cannot be joined to a batch"),
+        ({"dataset": TensorDataset(torch.zeros(4, 4))}, "has 1 parts; expected .input, label."),
+        ({"dataset": [(torch.zeros(4), "cat")]}, "labels are str; expected class numbers"),
+        ({"dataset": [({"x": torch.zeros(4)}, 1)]}, "with a tensor as the input"),
+        ({"dataset": TensorDataset(torch.zeros(4, 4), torch.zeros(4, 1).long())}, r"labels have the shape \(4, 1\)"),
+        ({"dataset": TensorDataset(torch.zeros(4, 9), torch.zeros(4).long())}, r"does not take inputs .* \(4, 9\)"),
+        ({"output": "logits"}, "No logits found by output='logits'"),
+        ({"dataset": TensorDataset(torch.full((4, 4), torch.nan), torch.zeros(4).long())}, "loss is nan in epoch 1"),
+        ({"frozen_prefix": ["0", "1", "4"]}, "every parameter is frozen"),
         ({"model": nn.ReLU()}, "every parameter is frozen"),
-        ({"dataset": blobs(0)}, "holds no inputs to train on"),
+        ({"dataset": blobs(0)}, "holds no inputs"),
         ({"dataset": blobs(classes=4)}, "labels run from 0 to 3, but the network has 3 outputs: classes 0 to 2"),
         ({"dataset": TensorDataset(torch.zeros(4, 4), -torch.ones(4).long())}, "labels run from -1 to -1"),
         ({"dataset": TensorDataset(torch.zeros(4, 4), torch.zeros(4))}, "labels are torch.float32; expected class"),
@@ -284,11 +545,17 @@ def test_settings_that_are_not_possible(settings: dict[str, object], said: str) 
         ({"epochs": (1, 1, 1, 1)}, "epochs=.*: expected one number"),
         ({"n_classes": (3,)}, r"n_classes=\(3,\): expected two numbers"),
         ({"n_classes": 3}, "n_classes=3: expected two numbers"),
+        ({"epochs": "many"}, "epochs='many': expected one number"),
+        ({"epochs": (1, 2.5)}, "epochs=2.5: expected a whole number"),
+        ({"seed": None}, "seed=None: expected a whole number"),
+        ({"factory": 3}, "factory is a int; expected a function"),
     ],
 )
 def test_settings_that_are_not_possible_with_a_prior(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        train_with_prior(network, blobs(), blobs(), **{"n_classes": (3, 3)} | settings)
+        train_with_prior(
+            **{"factory": network, "prior_data": blobs(), "posterior_data": blobs(), "n_classes": (3, 3)} | settings
+        )
 
 
 def test_transfer_copies_what_fits() -> None:
@@ -325,7 +592,7 @@ def test_accuracy_leaves_the_model_as_found() -> None:
     first = accuracy(model, blobs())
     assert model.training
     assert accuracy(model, blobs(), batch_size=7) == first  # no dropout, no batch statistics
-    with pytest.raises(InputError, match="no inputs to predict"):
+    with pytest.raises(InputError, match="holds no inputs"):
         accuracy(model, blobs(0))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-import pickle
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,11 +26,11 @@ _IN_WORDS = {  # settings that are no numbers to be shown
     "start": "the network begins with other weights (build it from the same seed and the same prior network)",
     "data": "the inputs or labels are others",
 }
-_LATER = ("frozen_prefix", *_IN_WORDS)  # which the oldest checkpoints do not hold
+_LATER = ("frozen_prefix", "output", *_IN_WORDS)  # which the oldest checkpoints do not hold
 
 
 def identity(
-    model: nn.Module, dataset: Dataset[tuple[Tensor, int]], frozen_prefix: str | Sequence[str]
+    model: nn.Module, dataset: Dataset[tuple[Tensor, int]], frozen_prefix: str | Sequence[str], output: Any = None
 ) -> dict[str, Any]:
     """Say which training it is, beyond its numbers: what is frozen, the network, its first weights and the data.
 
@@ -42,28 +42,76 @@ def identity(
         Of (input, label), of which a few are looked at.
     frozen_prefix : str or sequence of str
         As in `neucept.training.train`.
+    output : None, str, int or callable
+        As in `neucept.training.train`.
 
     Returns
     -------
     dict
-        Names of what is frozen, and one short text each for the rest, equal where they are equal.
+        Names of what is frozen, and a short text for each of the rest, equal where they are equal.
     """
     names = [frozen_prefix] if isinstance(frozen_prefix, str) else frozen_prefix
     first, again = _read(dataset), _read(dataset)
-    known = first if _digest(first) == _digest(again) else first[1::2]  # inputs that change, as by chance, say nothing
+    known = first if _digest(first) == _digest(again) else first[1::2]  # inputs that differ at each reading say nothing
     return {
         "frozen_prefix": sorted(set(names)),
+        "output": _ADDRESS.sub("", repr(output)),
         "network": hashlib.sha256(_ADDRESS.sub("", repr(model)).encode()).hexdigest()[:16],
         "start": _digest(value for value in model.state_dict().values() if isinstance(value, Tensor)),
         "data": _digest(known),
     }
 
 
+def check_writable(path: Path) -> Path:
+    """Make the folder of a checkpoint and try to write there, before the work.
+
+    Returns
+    -------
+    Path
+        Where to write: behind a link, what it names.
+
+    Raises
+    ------
+    InputError
+        A checkpoint cannot be written there.
+    """
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        if path.is_dir():
+            raise InputError(f"The checkpoint {path} is a folder; give a file in it, such as {path / 'training.pt'}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _partial(path).write_bytes(b"")
+        _partial(path).unlink()
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to {path}: {error.strerror}. Choose a checkpoint in a folder that is writable."
+        ) from error
+    return path
+
+
 def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(dict(state), partial)
-    os.replace(partial, path)
+    """Write a checkpoint, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The disk is full, or the folder has gone. The checkpoint of the epoch before is still there.
+    """
+    partial = _partial(path)
+    try:
+        torch.save(dict(state), partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+        raise InputError(
+            f"The checkpoint {path} cannot be written ({str(error).splitlines()[0]}). What was written before is kept."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """Name the draft of a checkpoint: short, and the same in each run, so that no drafts pile up."""
+    return path.with_name(f".neucept-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.partial")
 
 
 def read(path: Path, settings: Mapping[str, Any], device: torch.device) -> dict[str, Any] | None:
@@ -72,28 +120,61 @@ def read(path: Path, settings: Mapping[str, Any], device: torch.device) -> dict[
     Raises
     ------
     InputError
-        When it is no checkpoint or one of another training, or when none can be written here.
+        When it is no checkpoint, is damaged, or is one of another training.
     """
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"Cannot write to {path}: {error}.") from error
         return None
     try:
-        state = dict(torch.load(path, map_location=device, weights_only=True))
-        found, _, _, _ = (state[key] for key in ("settings", "losses", "model", "optimizer"))
-        found = {"label_smoothing": 0.0, **found}  # which the oldest checkpoints do not hold
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no checkpoint of a training ({type(error).__name__}); remove it.") from error
+        state = torch.load(path, map_location=device, weights_only=True)
+        _check_parts(state)
+    except Exception as error:  # a damaged file can raise anything
+        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing more is known'}"
+        raise InputError(
+            f"{path} is no checkpoint of a training, or is damaged ({said[:200]}). Remove or rename it to begin anew."
+        ) from error
+    kept = {"label_smoothing": 0.0, **state["settings"]}  # which the oldest checkpoints do not hold
     other = [
-        _IN_WORDS.get(key, f"{key} {found.get(key)} there, {value} now")
+        _IN_WORDS.get(key, f"{key} {kept.get(key)} there, {value} now")
         for key, value in settings.items()
-        if found.get(key, value if key in _LATER else None) != value
+        if kept.get(key, value if key in _LATER else None) != value
     ]
     if other:
         raise InputError(f"The checkpoint {path} is of another training: {'; '.join(other)}. Remove or rename it.")
-    return state
+    if len(state["losses"]) > settings["epochs"]:
+        raise InputError(
+            f"{path} is no checkpoint of a training, or is damaged (it holds {len(state['losses'])} losses of"
+            f" {settings['epochs']} epochs). Remove or rename it to begin anew."
+        )
+    return dict(state)
+
+
+def _check_parts(state: Any) -> None:
+    """Raise a ValueError unless something has the parts of a checkpoint."""
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}")
+    for part, kind in (("settings", dict), ("losses", list), ("model", dict), ("optimizer", dict)):
+        if not isinstance(state.get(part), kind):
+            raise ValueError(
+                f"its part '{part}' is a {type(state[part]).__name__}" if part in state else f"no '{part}'"
+            )
+    for name, value in state["settings"].items():
+        if not isinstance(name, str) or not isinstance(value, str | int | float | list | None):
+            raise ValueError(f"it holds the setting {name!r}, a {type(value).__name__}")
+    for loss in state["losses"]:
+        if not isinstance(loss, float) or not math.isfinite(loss):
+            raise ValueError(f"it holds the loss {loss!r}")
+    for part in ("model", "optimizer"):
+        for tensor in _tensors(state[part]):
+            if tensor.is_meta or bool((tensor.is_floating_point() or tensor.is_complex()) and tensor.isnan().any()):
+                raise ValueError(f"its part '{part}' holds values that are not a number")
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping | list | tuple):
+        for part in content.values() if isinstance(content, Mapping) else content:
+            yield from _tensors(part)
 
 
 def load(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -104,32 +185,40 @@ def load(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torc
     InputError
         When they do not fit; the network is not changed then.
     """
-    shapes = ({name: np.shape(value) for name, value in part.items()} for part in (state["model"], model.state_dict()))
-    there, here = shapes
-    differing = [name for name in there.keys() | here.keys() if there.get(name) != here.get(name)]
+    own = model.state_dict()
+    saved, here = ({name: _kind(value) for name, value in part.items()} for part in (state["model"], own))
+    differing = [str(name) for name in saved.keys() | here.keys() if saved.get(name) != here.get(name)]
     try:
         if differing:
             raise ValueError(f"the network has other parameters, such as '{min(differing)}'")
         optimizer.load_state_dict(state["optimizer"])
+        for parameter, values in optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and name != "step" and value.shape != parameter.shape:
+                    raise ValueError(f"the optimiser's '{name}' has the shape {tuple(value.shape)}")
         model.load_state_dict(state["model"])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"The checkpoint {path} is of another training: {error}. Remove or rename it.") from error
+
+
+def _kind(value: object) -> object:
+    return (value.dtype, tuple(value.shape), value.layout) if isinstance(value, Tensor) else type(value)
 
 
 def _read(dataset: Dataset[tuple[Tensor, int]]) -> list[Tensor]:
     """Read a few inputs, evenly spread, each followed by its label."""
     n = len(dataset)  # type: ignore[arg-type]
-    found = []
+    tensors = []
     with _seeded():
         for i in np.linspace(0, n - 1, min(n, _LOOKED_AT)).astype(int).tolist():
             inputs, labels = default_collate([dataset[i]])
-            found += [inputs, labels]
-    return found
+            tensors += [*_tensors(inputs), labels]
+    return tensors
 
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """Let what inputs draw at random be the same each time, without a trace in the global generators."""
+    """Seed the global generators for what inputs draw at random, and restore their states."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng([]):

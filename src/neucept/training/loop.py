@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +13,22 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from neucept.errors import InputError, closest
+from neucept.errors import InputError, check_real, check_whole, one_of
 from neucept.progress import progress as show_progress
+from neucept.recording.hooks import left_as_found
+from neucept.recording.outputs import Output
 from neucept.training import checkpoint as checkpoints
+from neucept.training.network import (
+    check_device,
+    check_labels,
+    collate,
+    count_inputs,
+    fixed,
+    left_in_place,
+    logits_of,
+    modules_named,
+    own_randomness,
+)
 
 Augment = Callable[[Tensor], Tensor]
 
@@ -41,13 +53,18 @@ def train(
     label_smoothing: float = 0.0,
     progress: bool = True,
     description: str = "Training",
+    output: Output = None,
 ) -> list[float]:
     """Train a classifier, in place.
+
+    An error or an interruption leaves the weights of the last step, and each module's mode, the device and the memory
+    format as found.
 
     Parameters
     ----------
     model : Module
-        From inputs (n, ...) to logits (n, C).
+        From inputs (n, ...) to logits (n, C), or to something that holds them, as GoogLeNet gives while it is trained;
+        see ``output``.
     dataset : Dataset
         Of (input, label), with a length.
     epochs : int
@@ -55,7 +72,7 @@ def train(
     lr : float
         Learning rate; the highest, for "sgd".
     batch_size : int
-        Inputs a step.
+        Inputs per step.
     optimizer : {"adam", "sgd"}
         Adam at a constant rate, or gradient descent with Nesterov momentum 0.9 and a one-cycle rate: up in the first
         30% of the steps, then down to 0 along a cosine.
@@ -70,7 +87,7 @@ def train(
     checkpoint : str or Path, optional
         A file written after each epoch, whole or not at all. Where it exists, training goes on from it: with the same
         settings, a network that begins with the same weights, and the same data, of which a few inputs are compared.
-        Whether `augment` is the same nobody can tell.
+        `augment` is not compared.
     frozen_prefix : str or sequence of str
         Names of modules, normally the first ones, whose parameters and batch statistics stay fixed, with all in them.
     mixed_precision : bool
@@ -81,18 +98,22 @@ def train(
     progress : bool
         Whether to show progress.
     description : str
-        What the progress says is being done.
+        Text in front of the progress.
+    output : None, str, int or callable
+        Where the logits are in what the model returns, as in `neucept.record`. Auxiliary logits do not count in the
+        loss.
 
     Returns
     -------
     list of float
-        Mean loss of each epoch. The model is left in evaluation mode.
+        Mean loss of each epoch. The model is left in evaluation mode, where it was.
 
     Raises
     ------
     InputError
-        A setting is not possible, there are no inputs, a label is none of the network's classes, a frozen module does
-        not exist, or the checkpoint is of another training or cannot be written.
+        Before the work: a setting is not possible, there are no inputs, a frozen module does not exist, or the
+        checkpoint is damaged, of another training or cannot be written. Later: the model does not take the inputs, a
+        label is none of its classes, or the loss is not finite.
 
     References
     ----------
@@ -106,23 +127,16 @@ def train(
     >>> losses[-1] < losses[0] / 2
     True
     """
-    if epochs < 1 or batch_size < 1 or not lr > 0:
-        raise InputError(f"epochs={epochs}, batch_size={batch_size} and lr={lr} must be positive.")
-    if not 0 <= label_smoothing < 1:
-        raise InputError(f"label_smoothing={label_smoothing} is not possible; expected at least 0 and below 1.")
-    if optimizer not in ("adam", "sgd"):
-        raise InputError(f"optimizer={optimizer!r} is not possible; expected 'adam' or 'sgd'.")
-    if not _length(dataset):
-        raise InputError("The data set holds no inputs to train on.")
-    frozen = _modules(model, frozen_prefix)
-    home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    place = torch.device(device) if device is not None else home
-    with own_randomness(place), _fixed(frozen):
-        own = checkpoints.identity(model, dataset, frozen_prefix) if checkpoint is not None else {}
-        model.to(place)
-        if mixed_precision:
-            model.to(memory_format=torch.channels_last)
-        run = _Run(model, optimizer, lr, weight_decay, place, mixed_precision, label_smoothing)
+    epochs, batch_size = check_whole("epochs", epochs), check_whole("batch_size", batch_size)
+    seed, lr = check_whole("seed", seed, 0), check_real("lr", lr, 0, above=True)
+    weight_decay = check_real("weight_decay", weight_decay, 0)
+    label_smoothing = check_real("label_smoothing", label_smoothing, 0, 1)
+    one_of("optimizer", optimizer, ("adam", "sgd"))
+    n = count_inputs(model, dataset)
+    frozen = modules_named(model, frozen_prefix)
+    file = checkpoints.check_writable(Path(checkpoint)) if checkpoint is not None else None
+    with left_in_place(model, device, mixed_precision) as place, own_randomness(place), fixed(frozen):
+        run = _Run(model, optimizer, lr, weight_decay, place, mixed_precision, label_smoothing, output)
         settings = {
             "epochs": epochs,
             "lr": lr,
@@ -132,16 +146,18 @@ def train(
             "seed": seed,
             "mixed_precision": mixed_precision,
             "label_smoothing": label_smoothing,
-            "inputs": _length(dataset),
-            **own,
+            "inputs": n,
         }
-        losses = run.resume(Path(checkpoint), settings) if checkpoint is not None else []
-        steps = math.ceil(_length(dataset) / batch_size)
+        losses: list[float] = []
+        if file is not None:
+            settings |= checkpoints.identity(model, dataset, frozen_prefix, output)
+            losses = run.resume(file, settings)
+        steps = math.ceil(n / batch_size)
         with show_progress(description, (epochs - len(losses)) * steps, progress) as advance:
             for epoch in range(len(losses), epochs):
                 order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
                 torch.manual_seed(_epoch_seed(seed, epoch))
-                batches = DataLoader(dataset, batch_size, shuffle=True, generator=order)
+                batches = DataLoader(dataset, batch_size, shuffle=True, generator=order, collate_fn=collate)
                 model.train()
                 for module in frozen:
                     module.eval()
@@ -149,13 +165,14 @@ def train(
                 for step, (inputs, labels) in enumerate(batches, epoch * steps):
                     total += run.step(inputs, labels, augment, step / (epochs * steps)) * len(labels)
                     advance(1)
-                losses.append(float(total) / _length(dataset))
-                if checkpoint is not None:
-                    run.save(Path(checkpoint), settings, losses)
-        model.eval()
-        model.to(home)
-        if mixed_precision:
-            model.to(memory_format=torch.contiguous_format)
+                if not math.isfinite(float(total)):
+                    raise InputError(
+                        f"The loss is {float(total)} in epoch {epoch + 1}: the training diverged. Lower lr={lr}, or"
+                        " check the inputs for values that are not finite."
+                    )
+                losses.append(float(total) / n)
+                if file is not None:
+                    run.save(file, settings, losses)
     return losses
 
 
@@ -165,6 +182,7 @@ def accuracy(
     *,
     batch_size: int = 256,
     device: str | torch.device | None = None,
+    output: Output = None,
 ) -> float:
     """Share of inputs whose largest logit is that of their label; the model is left as found.
 
@@ -178,11 +196,13 @@ def accuracy(
         Inputs at once.
     device : str or torch.device, optional
         Where to compute; where the model is, by default.
+    output : None, str, int or callable
+        Where the logits are in what the model returns, as in `neucept.record`.
 
     Raises
     ------
     InputError
-        There are no inputs.
+        There are no inputs, the model does not take them, or a label is none of its classes.
 
     Examples
     --------
@@ -191,20 +211,14 @@ def accuracy(
     >>> accuracy(nn.Flatten(), TensorDataset(logits, torch.tensor([0, 1, 1, 1])))
     0.75
     """
-    if not _length(dataset):
-        raise InputError("The data set holds no inputs to predict.")
-    training = model.training
-    home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    place = torch.device(device) if device is not None else home
-    right = 0
-    try:
-        model.to(place).eval()
-        with torch.inference_mode():
-            for inputs, labels in DataLoader(dataset, batch_size):
-                right += int((model(inputs.to(place)).argmax(1).cpu() == labels).sum())
-    finally:
-        model.to(home).train(training)
-    return right / _length(dataset)
+    check_whole("batch_size", batch_size)
+    n, right = count_inputs(model, dataset), 0
+    with left_as_found(model, check_device(device)) as place:
+        for inputs, labels in DataLoader(dataset, batch_size, collate_fn=collate):
+            logits = logits_of(model, inputs.to(place), output)
+            check_labels(labels, logits)
+            right += int((logits.argmax(1).cpu() == labels).sum())
+    return right / n
 
 
 def flip_and_shift(pixels: int = 4, flip: bool = True) -> Augment:
@@ -249,19 +263,20 @@ class _Run:
         device: torch.device,
         mixed: bool,
         smoothing: float,
+        output: Output,
     ) -> None:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise InputError("There is nothing to train: every parameter is frozen.")
         self.model, self.device, self.lr, self.one_cycle = model, device, lr, name == "sgd"
-        self.mixed, self.smoothing = mixed, smoothing
+        self.mixed, self.smoothing, self.output = mixed, smoothing, output
         self.optimizer: torch.optim.Optimizer
         if self.one_cycle:
             self.optimizer = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
         else:
             self.optimizer = torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
 
-    def step(self, inputs: Tensor, labels: Tensor, augment: Augment | None, done: float) -> Tensor:
+    def step(self, inputs: Any, labels: Tensor, augment: Augment | None, done: float) -> Tensor:
         if self.one_cycle:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr * _one_cycle(done)
@@ -270,9 +285,11 @@ class _Run:
         if self.mixed and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            logits = self.model(inputs)
-        _check_labels(labels, logits)
-        loss = cross_entropy(logits.float(), labels.to(self.device), label_smoothing=self.smoothing)
+            logits = logits_of(self.model, inputs, self.output)
+        check_labels(labels, logits)
+        labels = labels.to(self.device)
+        labels = labels if labels.is_floating_point() else labels.long()
+        loss = cross_entropy(logits.float(), labels, label_smoothing=self.smoothing)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -290,19 +307,6 @@ class _Run:
         return list(state["losses"])
 
 
-def _check_labels(labels: Tensor, logits: Tensor) -> None:
-    """Refuse class numbers that the network has no output for."""
-    if labels.ndim != 1 or logits.ndim != 2:
-        return
-    if labels.is_floating_point():
-        raise InputError(f"The labels are {labels.dtype}; expected class numbers, whole.")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise InputError(
-            f"The labels run from {int(labels.min())} to {int(labels.max())}, but the network has {logits.shape[1]}"
-            f" outputs: classes 0 to {logits.shape[1] - 1}."
-        )
-
-
 def _one_cycle(done: float) -> float:
     """Give the share of the highest rate after a share of the steps."""
     if done < _WARM_UP:
@@ -310,41 +314,5 @@ def _one_cycle(done: float) -> float:
     return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
 
 
-def _modules(model: nn.Module, names: str | Sequence[str]) -> list[nn.Module]:
-    known = dict(model.named_modules())
-    wanted = [names] if isinstance(names, str) else list(names)
-    for name in wanted:
-        if name not in known:
-            raise InputError(f"There is no module {name!r} to freeze.{closest(name, known)}")
-    return [known[name] for name in wanted]
-
-
-@contextmanager
-def _fixed(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Take no gradients for the parameters of some modules."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
-    """Let random numbers be drawn without a trace in the global generators."""
-    devices = (
-        [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else []
-    )
-    with torch.random.fork_rng(devices):
-        yield
-
-
 def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-def _length(dataset: Dataset[tuple[Tensor, int]]) -> int:
-    return len(dataset)  # type: ignore[arg-type]

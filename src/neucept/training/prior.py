@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from neucept.errors import InputError
-from neucept.training.loop import own_randomness, train
+from neucept.errors import InputError, check_whole
+from neucept.training.checkpoint import check_writable
+from neucept.training.loop import train
+from neucept.training.network import own_randomness
 
 
 def transfer(prior: nn.Module, model: nn.Module) -> list[str]:
@@ -46,7 +48,7 @@ def transfer(prior: nn.Module, model: nn.Module) -> list[str]:
 
 @dataclass(frozen=True)
 class PriorTraining:
-    """What :func:`train_with_prior` gives.
+    """The networks of :func:`train_with_prior`.
 
     Parameters
     ----------
@@ -87,25 +89,26 @@ def train_with_prior(
     factory : callable
         From a number of classes to a fresh network.
     prior_data, posterior_data : Dataset
-        Of (input, label): the prior task (ten digits, say) and the posterior one (even or odd).
+        Items (input, label): the prior task (ten digits, say) and the posterior one (even or odd).
     n_classes : (int, int), optional
         Numbers of classes of the two tasks; by default the lengths of the data sets' ``class_names``.
     epochs : int, (int, int) or (int, int, int)
-        Of the two tasks; the third is of the network without prior knowledge, which may need more.
+        Passes over the data of the two tasks; the third number is for the network without prior knowledge, which may
+        need more.
     normal : bool
         Whether to train a third network on the posterior task alone, for comparison.
     frozen_prefix : str or sequence of str
         Modules of the posterior network that keep what the prior task taught them, batch statistics included.
     checkpoints : str or Path, optional
-        Folder for checkpoints, with which training goes on after an interruption. After another training of the prior
-        network those that began from its parameters are refused.
+        Folder for checkpoints, from which training goes on after an interruption. After the prior network is trained
+        again, the checkpoints of networks that began from its parameters are refused.
     seed : int
         For initial weights and all else.
     prior_settings : dict, optional
-        Further arguments of :func:`train` for the prior network alone, such as ``{"label_smoothing": 0.1}``; they come
-        before those for all.
+        Further arguments of :func:`train` for the prior network alone, such as ``{"label_smoothing": 0.1}``; they
+        override those for all.
     **settings
-        Further arguments of :func:`train`, for all the trainings.
+        Further arguments of :func:`train`, for all three networks.
 
     Returns
     -------
@@ -122,14 +125,20 @@ def train_with_prior(
     own = {"epochs", "seed", "checkpoint", "description", "frozen_prefix"} & set(prior_settings or {})
     if own:
         raise InputError(f"prior_settings= holds {min(own)!r}, which is set for all the trainings together.")
-    passes = (epochs, epochs) if isinstance(epochs, int | np.integer) else tuple(epochs)
-    if len(passes) not in (2, 3):
+    passes = tuple(epochs) if np.iterable(epochs) else (epochs, epochs)
+    if isinstance(epochs, str) or len(passes) not in (2, 3):
         raise InputError(f"epochs={epochs!r}: expected one number, (prior, PKT) or (prior, PKT, normal).")
+    for count in passes:
+        check_whole("epochs", count)
     width_prior, width_posterior = n_classes or (_width(prior_data), _width(posterior_data))
     epochs_prior, epochs_pkt, *others = passes
     folder = Path(checkpoints) if checkpoints is not None else None
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("prior", "pkt", "normal"):
+            check_writable(folder / f"{name}.pt")
+    check_whole("seed", seed, 0)
+    if not callable(factory):
+        raise InputError(f"factory is a {type(factory).__name__}; expected a function from a number of classes.")
 
     def fresh(width: int) -> nn.Module:
         with own_randomness(torch.device("cpu")):
