@@ -588,3 +588,33 @@ def test_rows_that_do_not_exist() -> None:
     for rows in ([3], [0.5], [True], [[0]], ["a"]):
         with pytest.raises(InputError, match="row numbers below 3"):
             data.take(rows)
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet", "shards"])
+def test_splits_and_samples_share_the_scale(tmp_path: Path, form: str) -> None:
+    rows = []
+    for split, high in (("train", 4000), ("test", 300)):
+        for name in ("a", "b"):
+            put(tmp_path / "d", f"{split}/{name}/0.tif")
+            file = tmp_path / "d" / split / name / "0.tif"
+            Image.fromarray((RAMP * high).astype("uint16")).save(file)
+            rows.append({"image": file.read_bytes(), "label": "ab".index(name), "split": split})
+    frame, path = pd.DataFrame(rows), tmp_path / "d"
+    if form == "parquet":
+        path = tmp_path / "d.parquet"
+        frame.to_parquet(path)
+    elif form == "shards":
+        path = tmp_path / "shards"
+        path.mkdir()
+        for split, part in frame.groupby("split"):
+            part.drop(columns="split").to_parquet(path / f"{split}-00000-of-00001.parquet", index=False)
+    data, said = quiet(path, split="test")
+    assert "white at 4095" in said and data.picture(0).max() == round(300 / 4095 * 255)
+    assert "white at 4095" in quiet(path, split="test", limit=1)[1]
+
+
+def test_pictures_and_labels_that_no_data_set_holds() -> None:
+    with pytest.raises(InputError, match=r"pictures are float64; expected bytes"):
+        neucept.datasets.Scaling()(np.zeros((1, 4, 4)))
+    with pytest.raises(InputError, match="labels are float64; expected class numbers"):
+        ImageDataset(neucept.datasets.images.Stored(np.zeros((2, 4, 4), np.uint8)), np.array([0.5, 1]), ("a", "b"))

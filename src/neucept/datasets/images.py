@@ -155,6 +155,10 @@ class Scaling:
 
     def __call__(self, pictures: Picture) -> Tensor:
         """Transform pictures (n, H, W) or (n, H, W, 3) of uint8 to a tensor (n, C, H, W) of float32."""
+        if pictures.dtype != np.uint8:
+            raise InputError(
+                f"The pictures are {pictures.dtype}; expected bytes (uint8). ImageDataset.from_array reads others."
+            )
         pixels = torch.from_numpy(np.array(pictures))  # a copy: the pictures may be read-only
         pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         scaled = pixels.float() / 255
@@ -207,6 +211,12 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def __post_init__(self) -> None:
         if len(self.pictures) != len(self.labels):
             raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
+        labels = np.asarray(self.labels)
+        if labels.dtype.kind not in "iu":
+            raise InputError(
+                f"The labels are {labels.dtype}; expected class numbers. ImageDataset.from_array reads others."
+            )
+        object.__setattr__(self, "labels", labels.astype(np.int64))
         check_labels(self.labels, self.class_names)
 
     @classmethod

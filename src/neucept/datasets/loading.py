@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ _FORMATS = (
     "or a .parquet file (image, label)"
 )
 _KEPT_BYTES = 2**30  # decoded pictures are kept in memory up to this size, otherwise decoded again when needed
+_LOOKED_AT = 256  # pictures of the other splits, and beyond the limit, that take part in the choice of the scale
 _NAMED = 5  # unreadable images that a message names
 
 
@@ -69,7 +71,8 @@ def load_data(
         order; otherwise they replace the data's names.
     scale : float or (float, float), optional
         White, or black and white, of pictures that are not made of bytes (16 bits, floats). By default it is taken
-        from the smallest and largest value of all pictures that are read, the same for all, and a warning says which.
+        from the smallest and largest value of all pictures that are read (and of some of the other splits), the same
+        for all, and a warning says which.
     on_unreadable : {"error", "skip"}
         What to do about an image that cannot be decoded; "skip" keeps the rest and warns.
     seed : int
@@ -119,7 +122,11 @@ def load_data(
     pictures: Pictures
     if isinstance(table.pictures, Encoded):
         encoded = table.pictures.take(chosen)
-        pictures, readable, said = read_pictures(encoded, channels, on_unreadable, progress, scale)
+        left = np.setdiff1d(np.arange(len(labels.numbers)), chosen)
+        contents, further = table.pictures.contents, table.others
+        pictures, readable, said = read_pictures(
+            encoded, channels, on_unreadable, progress, scale, lambda: [*(contents[i] for i in left), *further()]
+        )
         chosen = chosen[readable]
         notices += said
     else:
@@ -200,7 +207,12 @@ def _read(path: Path, split: str | None, scale: object) -> Table:
 
 
 def read_pictures(
-    encoded: Encoded, channels: int | None, on_unreadable: str, show: bool, scale: object = None
+    encoded: Encoded,
+    channels: int | None,
+    on_unreadable: str,
+    show: bool,
+    scale: object = None,
+    others: Callable[[], Sequence[Any]] = tuple,
 ) -> tuple[Pictures, NDArray[np.int64], list[str]]:
     """Decode pictures, so that unreadable ones and the scale of all are known before any work is done with them.
 
@@ -216,6 +228,9 @@ def read_pictures(
         Whether to show progress.
     scale : float or (float, float), optional
         White, or black and white, of pictures that are not made of bytes.
+    others : callable
+        Gives encoded pictures of the same data set that are not asked for; some of them take part in the choice of
+        the scale, so that parts of a data set get the same.
 
     Returns
     -------
@@ -269,8 +284,15 @@ def read_pictures(
             " in the upper 8 bits. Store them with 8 bits per channel."
         )
     shared = Scale.of(scale)
-    if wide:
-        shared = shared or Scale.covering(low, high, "The images")
+    if wide and shared is None:
+        rest = others()
+        for i in np.linspace(0, len(rest) - 1, min(len(rest), _LOOKED_AT)).astype(int):
+            with contextlib.suppress(InputError):
+                values = decode(rest[i], "")[0]
+                if values.dtype != np.uint8:
+                    low, high = min(low, float(values.min())), max(high, float(values.max()))
+        shared = Scale.covering(low, high, "The images")
+    if wide and shared is not None:
         notices.append(shared.describe(f"{wide} of {len(readable)} images", low, high))
     elif shared is not None:
         notices.append(f"scale={scale} changes nothing: all images are made of bytes.")

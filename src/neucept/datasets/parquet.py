@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
         column = list(read["split"].unique()) if "split" in read else [name for name in own if split_kinds([name])]
         of_rows = choose_split(column, split, at)
         rows = read["split"].isin(of_rows).to_numpy() if "split" in read else rows
-    read = read[rows]
+    unused, read = read[~rows], read[rows]
     places = [f"in row {row} of {file}" for row, file in zip(read["row"], read["at"], strict=True)]
     if image == "sheet":
         parts = [np.asarray(row) for row in labels[rows]]
@@ -105,8 +105,26 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
         numbers = _named_by_column(labels, rows, read["name"], str(at))
     else:
         numbers = _number({file: frames[file][label] for file in every}, labels, rows, names, str(at), every[0])
-    contents = [value.get("bytes") if isinstance(value, dict) else value for value in read[image]]
-    return Table(Encoded(contents, places), numbers, notices)
+    closed = [file for file in every if file not in taken]
+    return Table(
+        Encoded(_bytes(read[image]), places),
+        numbers,
+        notices,
+        lambda: _bytes(unused[image]) + [content for file in closed for content in _first_images(file, image)],
+    )
+
+
+def _bytes(column: Iterable[Any]) -> list[Any]:
+    return [value.get("bytes") if isinstance(value, dict) else value for value in column]
+
+
+def _first_images(path: Path, image: str) -> list[Any]:
+    """Read some images of a file that was not asked for."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=64, columns=[image]), None)
+        return [] if batch is None else _bytes(batch.column(0).to_pylist())
 
 
 def _number(

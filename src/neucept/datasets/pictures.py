@@ -186,7 +186,7 @@ def decode(content: Any, name: str) -> tuple[NDArray[Any], frozenset[str]]:
                 raise ValueError(f"it declares {image.width} x {image.height} pixels, more than {limit:,}")
             if any(";16" in str(tile[3]) for tile in image.tile) and len(image.getbands()) > 1:
                 remarks.add(DEEP_COLOUR)
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            if image.format != "MPO" and getattr(image, "is_animated", False):
                 remarks.add(FRAMES)
             turned = image.getexif().get(0x0112, 1) in range(2, 9)
             image.load()

@@ -9,10 +9,10 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,14 @@ class Table:
         Their classes, with the names.
     notices : tuple of str
         What was left out or decided, for the person to know.
+    others : callable
+        Gives pictures of the splits that were not asked for, encoded: all splits share a scale.
     """
 
     pictures: Picture | Encoded
     labels: Labels
     notices: tuple[str, ...] = ()
+    others: Callable[[], list[Any]] = list
 
     def __post_init__(self) -> None:
         if len(self.pictures) != len(self.labels.numbers):
@@ -176,7 +179,8 @@ def read_folder(path: Path, split: str | None) -> Table:
             f" {first} is {names[first]!r}; give class_names= (--classes) in the network's order if that is another"
         )
     said = tuple(f"{path}: {notice}." for notice in notices)
-    return Table(Encoded(files, [str(file) for file in files]), Labels(labels, tuple(names)), said)
+    rest = [file for part, _, file in places if available and part not in chosen]
+    return Table(Encoded(files, [str(file) for file in files]), Labels(labels, tuple(names)), said, lambda: rest)
 
 
 def find_images(path: Path) -> tuple[list[_Member], list[str]]:
