@@ -618,3 +618,70 @@ def test_pictures_and_labels_that_no_data_set_holds() -> None:
         neucept.datasets.Scaling()(np.zeros((1, 4, 4)))
     with pytest.raises(InputError, match="labels are float64; expected class numbers"):
         ImageDataset(neucept.datasets.images.Stored(np.zeros((2, 4, 4), np.uint8)), np.array([0.5, 1]), ("a", "b"))
+
+
+IMAGES = np.zeros((2, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "said"),
+    [
+        ({"x_a": np.zeros((2, 5, 5), np.uint8), "y_a": [0, 1], "x_b": IMAGES, "y_b": [0, 1]}, {}, "have the shapes"),
+        ({"x": IMAGES, "y": 0}, {}, "labels .* have shape"),
+        ({"x": 0, "y": [0]}, {}, "images .* have shape"),
+        ({"x": IMAGES, "y": np.zeros(2, [("a", int)])}, {}, "expected whole numbers or texts"),
+        ({"x": IMAGES, "y": [0, 1]}, {"split": 1}, "split=1: expected a name"),
+        ({"x": IMAGES, "y": [0, 1]}, {"limit": 1, "seed": -1}, "seed=-1: expected a whole number"),
+        ({"x": IMAGES, "y": [0, 1]}, {"limit": 2.5}, "limit=2.5: expected a whole number"),
+        ({"x": IMAGES, "y": [0, 1]}, {"size": (1, 2, 3)}, "size=.* is not possible"),
+        ({"x": IMAGES, "y": [0, 1]}, {"size": "8"}, "size='8' is not possible"),
+        ({"x": IMAGES, "y": [0, 1]}, {"channels": "3"}, "channels='3' is not possible"),
+        ({"x": IMAGES, "y": [0, 1]}, {"mean": 0.5}, "mean=0.5: expected one number per channel"),
+        ({"x": IMAGES, "y": [0, 1]}, {"std": (0,)}, "above 0"),
+        ({"x": IMAGES, "y": [0, 1]}, {"class_names": 5}, "expected a list of names"),
+        ({"x": IMAGES, "y": [0, 1]}, {"class_names": []}, "but there are 0 class names"),
+    ],
+)
+def test_wrong_arrays_and_options(tmp_path: Path, arrays: dict[str, Any], options: dict[str, Any], said: str) -> None:
+    np.savez(tmp_path / "d.npz", **arrays)
+    with pytest.raises(InputError, match=said):
+        quiet(tmp_path / "d.npz", **options)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a", ["a"]])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(InputError, match="expected the path of a folder or file"):
+        load_data(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array([[1, 2], [0]]), "not whole numbers"),
+        (pa.array([{"a": 1}, {"a": 2}]), "not whole numbers"),
+        (pa.array([None, 1]), "1 rows without a label"),
+        (pa.array([True, None]), "1 rows without a label"),
+        (pa.array(["x", None]).dictionary_encode(), "1 rows without a label"),
+        (pa.array([np.datetime64("2020-01-01")] * 2), "not whole numbers|expected whole numbers or texts"),
+    ],
+)
+def test_columns_that_are_no_labels(tmp_path: Path, column: pa.Array, said: str) -> None:
+    pq.write_table(pa.table({"image": [png()] * 2, "label": column}), tmp_path / "d.parquet")
+    with pytest.raises(InputError, match=said):
+        load_data(tmp_path / "d.parquet", progress=False)
+
+
+def test_splits_that_are_numbers_or_missing(tmp_path: Path) -> None:
+    for splits, asked, count in (([0, 1, 1], "1", 2), (["a", None, "b"], "a", 1), (["a", None, "b"], "all", 3)):
+        frame = pd.DataFrame({"image": [png()] * 3, "label": [0, 1, 1], "split": splits})
+        frame.to_parquet(tmp_path / "d.parquet")
+        assert len(load_data(tmp_path / "d.parquet", split=asked, progress=False)) == count
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"{", b"[]", b'{"info": null}', b'{"info": {"features": {"label": {"names": 5}}}}']
+)
+def test_features_that_cannot_be_read_are_none(tmp_path: Path, metadata: bytes) -> None:
+    table = pa.table({"image": [png()] * 2, "label": [0, 1]}).replace_schema_metadata({"huggingface": metadata})
+    pq.write_table(table, tmp_path / "d.parquet")
+    assert load_data(tmp_path / "d.parquet", progress=False).class_names == ("0", "1")

@@ -249,7 +249,11 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         InputError
             The pixels or the labels cannot be read as such.
         """
-        (pictures,), notice = arrays_as_bytes([np.asarray(pixels)], "The pixels", scale)
+        try:
+            array = np.asarray(pixels)
+        except ValueError as error:
+            raise InputError(f"The pixels are no array: {error}") from error
+        (pictures,), notice = arrays_as_bytes([array], "The pixels", scale)
         read = number_labels(labels, "the array", class_names)
         for note in filter(None, (notice, read.notice)):
             warnings.warn(note, stacklevel=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,7 @@ class Labels:
         """
         if given is None:
             return self
-        if isinstance(given, str):
-            raise InputError(f"class_names={given!r}: expected a list of names.")
-        known = tuple(str(name) for name in given)
+        known = _names(given)
         strange = [name for name in self.names if name not in known]
         if not strange:
             check_labels(np.zeros(0, np.int64), known)
@@ -112,7 +110,7 @@ def number_labels(values: Any, source: str, names: Sequence[str] | None = None, 
     (('7', '10000001'), ('False', 'True'))
     """
     labels = _plain(values, source)
-    known = tuple(str(name) for name in names) if names is not None else None
+    known = _names(names) if names is not None else None
     if labels.dtype.kind == "U":
         distinct, places = np.unique(labels, return_inverse=True)
         if known is not None or not all(_NUMBER.fullmatch(text) for text in distinct):
@@ -144,9 +142,18 @@ def number_labels(values: Any, source: str, names: Sequence[str] | None = None, 
     )
 
 
+def _names(given: Any) -> tuple[str, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InputError(f"class_names={given!r}: expected a list of names.")
+    return tuple(str(name) for name in given)
+
+
 def _plain(values: Any, source: str) -> NDArray[Any]:
     """Give labels as one array of whole numbers, truth values or texts."""
-    labels = np.asarray(values)
+    try:
+        labels = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"The labels of {source} are no array: {error}") from error
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -272,6 +279,7 @@ def stratified_sample(labels: NDArray[np.int64], size: int, seed: int = 0) -> ND
     array([6, 3])
     """
     check_whole("limit", size)
+    check_whole("seed", seed, 0)
     labels = np.asarray(labels)
     if size >= len(labels):
         return np.arange(len(labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -107,12 +108,14 @@ def load_data(
     (4, torch.Size([1, 16, 16]), array([0, 0, 1, 1]))
     """
     if channels not in (None, 1, 3):
-        raise InputError(f"channels={channels} is not possible; expected 1 (gray) or 3 (colour).")
+        raise InputError(f"channels={channels!r} is not possible; expected 1 (gray) or 3 (colour).")
     one_of("on_unreadable", on_unreadable, ["error", "skip"])
     if transform is not None and not (size is None and mean is None and std is None):
         raise InputError("Give either a transform, or size, mean and std: the transform replaces them.")
     scaling = Scaling(_height_width(size), _numbers("mean", mean), _numbers("std", std))
     Scale.of(scale)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path={path!r}: expected the path of a folder or file.")
     table = _read(Path(path), split, scale)
     labels = table.labels.named(class_names, str(path))
     chosen = np.arange(len(labels.numbers)) if limit is None else stratified_sample(labels.numbers, limit, seed)

@@ -89,10 +89,12 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
     labels = np.concatenate([_objects(frames[file][label]) for file in taken])
     rows = np.full(len(read), True)
     if len(files) == 1:
-        own = [_split_of(file) for file in every[:1]]
-        column = list(read["split"].unique()) if "split" in read else [name for name in own if split_kinds([name])]
-        of_rows = choose_split(column, split, at)
-        rows = read["split"].isin(of_rows).to_numpy() if "split" in read else rows
+        if "split" in read:
+            of_row = np.array(["none" if pd.isna(name) else str(name) for name in read["split"]], dtype=object)
+            rows = np.isin(of_row, choose_split(list(dict.fromkeys(of_row)), split, at))
+        else:
+            own = _split_of(every[0])
+            choose_split([own] if split_kinds([own]) else [], split, at)
     unused, read = read[~rows], read[rows]
     places = [f"in row {row} of {file}" for row, file in zip(read["row"], read["at"], strict=True)]
     if image == "sheet":
@@ -161,7 +163,7 @@ def _named_by_column(labels: np.ndarray, rows: np.ndarray, names: pd.Series[Any]
 
 def _is_label(value: Any) -> bool:
     """Whether a label of rows that are not taken says anything of the classes; those of a test split often do not."""
-    return not (value is None or value != value or value == "" or (isinstance(value, int) and value < 0))
+    return np.ndim(value) == 0 and not (pd.isna(value) or value == "" or (isinstance(value, int) and value < 0))
 
 
 def _array(values: Sequence[Any]) -> np.ndarray:

@@ -103,6 +103,8 @@ def choose_split(available: Sequence[str], split: str | None, path: Path) -> lis
     InputError
         There is no such split, or several are of that kind.
     """
+    if split is not None and not isinstance(split, str):
+        raise InputError(f"split={split!r}: expected a name, such as 'test'.")
     if split is None and len(available) > 1:
         warnings.warn(
             f"{path} has the splits {', '.join(available)}, and all are taken: what the network was trained on, too. "
@@ -113,15 +115,15 @@ def choose_split(available: Sequence[str], split: str | None, path: Path) -> lis
         return list(available)
     if split in available:
         return [split]
-    kinds, asked = split_kinds(available), split_kinds([str(split)])
-    alike = [name for name in available if asked and kinds.get(name) == asked[str(split)]]
+    kinds, asked = split_kinds(available), split_kinds([split])
+    alike = [name for name in available if asked and kinds.get(name) == asked[split]]
     if len(alike) == 1:
         return alike
     listed = ", ".join(map(repr, available))
     if alike:
         raise InputError(f"{path} has several splits that split={split!r} may mean, of {listed}. Give its whole name.")
     has = f"the splits {listed}" if available else "no splits"
-    raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(str(split), available)}")
+    raise InputError(f"{path} has no split {split!r}; it has {has}.{closest(split, available)}")
 
 
 def check_unpacked(declared: int, stored: int, source: str | Path) -> None:
@@ -402,6 +404,8 @@ def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
     ends = np.cumsum([len(values) for values in flat.values()])
     numbers = np.split(every.numbers, ends[:-1])
     taken = [i for i, part in enumerate(parts) if part is None or part in chosen]
+    if len(shapes := {pictures[i].shape[1:] for i in taken}) > 1:
+        raise InputError(f"The images in {path} have the shapes {shapes}; choose one split with split= (--split).")
     return Table(
         np.concatenate([pictures[i] for i in taken]),
         Labels(np.concatenate([numbers[i] for i in taken]), every.names, every.notice),
