@@ -56,7 +56,7 @@ class Comparison:
     """
 
     names: tuple[str, str]
-    target: int | None
+    target: int | str | None
     target_name: str
     counts: tuple[int, int]
     rows: np.ndarray

@@ -200,7 +200,7 @@ class _Job:
     def of(cls, recording: Recording, target: Any, samples: Any, response: str) -> _Job:
         rows = recording.samples(target, samples)
         y = recording.response(target, response)[rows]
-        name = "response" if isinstance(target, np.ndarray) else recording.class_names[recording.class_number(target)]
+        name = "response" if isinstance(target, np.ndarray) else recording.target_name(target)
         if len(rows) < FEWEST_INPUTS:
             which = "" if samples is not None or isinstance(target, np.ndarray) else f" predicted as '{name}'"
             raise InputError(

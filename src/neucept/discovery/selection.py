@@ -206,8 +206,8 @@ class CriticalNeurons(Mapping[str, Selection]):
     ----------
     selections : mapping of str to Selection
         In the order of the recording.
-    target : int or None
-        The class number; None for an array response.
+    target : int, str or None
+        The class number, or the text of a regression's range; None for an array response.
     target_name : str
         Its name.
     response : str
@@ -219,7 +219,7 @@ class CriticalNeurons(Mapping[str, Selection]):
     """
 
     selections: Mapping[str, Selection]
-    target: int | None
+    target: int | str | None
     target_name: str
     response: str
     samples: np.ndarray

@@ -98,6 +98,7 @@ def trace_pathways(
     rng = np.random.default_rng(seed)
     K, rows = len(mechanisms), mechanisms.samples
     drawn = _drawn(mechanisms, most, rng)
+    target = 0 if isinstance(mechanisms.target, str) else mechanisms.target  # a range of a regression's output
     middles = [mechanisms.typical(k, typical) for k in range(K)]
     _check_aligned(mechanisms, model, data, drawn[:_CHECKED], output)
     first = _inputs(data, rows[drawn[:1]])
@@ -106,14 +107,14 @@ def trace_pathways(
     gradients: list[np.ndarray] = []
     with show_progress("following pathways", len(drawn) + sum(map(len, middles)), progress) as advance:
         for positions in _parts(drawn, batch_size):
-            pathway = scorer.score(_inputs(data, rows[positions]), mechanisms.target).select(sparsity)
+            pathway = scorer.score(_inputs(data, rows[positions]), target).select(sparsity)
             shapes = {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
             packed.append(np.packbits(flat(pathway).cpu().numpy(), axis=1))
             advance(len(positions))
         if isinstance(first, Tensor) and first.is_floating_point():
             explain = PathwayGradient(scorer, sparsity)
             for positions in _parts(np.concatenate(middles), batch_size):
-                gradients.append(explain.attribute(_inputs(data, rows[positions]), mechanisms.target).cpu().numpy())
+                gradients.append(explain.attribute(_inputs(data, rows[positions]), target).cpu().numpy())
                 advance(len(positions))
     chosen = _used(mechanisms)
     if critical is not None:

@@ -206,10 +206,9 @@ def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
     )
 
 
-def _target(recording: Recording, critical: Critical, target: int | str | None) -> tuple[int | None, str]:
+def _target(recording: Recording, critical: Critical, target: int | str | None) -> tuple[int | str | None, str]:
     if target is not None:
-        number = recording.class_number(target)
-        return number, recording.class_names[number]
+        return recording.class_number(target), recording.target_name(target)
     if isinstance(critical, CriticalNeurons):
         return critical.target, critical.target_name
     return None, "all inputs"

@@ -56,7 +56,7 @@ class Mechanisms:
 
     Attributes
     ----------
-    target : int or None
+    target : int, str or None
         The class number; None for an array response or neurons given by hand.
     target_name : str
         Its name.
@@ -84,7 +84,7 @@ class Mechanisms:
         The comparison that chose their number (``n_mechanisms="auto"``); None where the number was given.
     """
 
-    target: int | None
+    target: int | str | None
     target_name: str
     samples: np.ndarray
     labels: np.ndarray
@@ -279,6 +279,7 @@ class Mechanisms:
         in_deviations = (values - self.values.mean(axis=0)) / self._deviation
         distances = self.assigner.distances((values - self.mean) / self.scale)
         apart = self.separation()
+        predictions = recording.task.describe(recording.logits, recording.class_names)
         rows = []
         for i, label in enumerate(labels):
             others = np.where(np.arange(len(self)) == label, np.inf, distances[i])
@@ -286,7 +287,7 @@ class Mechanisms:
             alone = not np.isfinite(others).any()
             ambiguity = 1.0 if label < 0 else float(distances[i, label] / max(others.min(), 1e-12))
             row: dict[str, Any] = {
-                "prediction": recording.class_names[recording.predictions[i]],
+                "prediction": predictions[i],
                 "mechanism": int(label),
                 "typicality": float(typicality[i]),
                 "runner_up": -1 if alone else int(others.argmin()),

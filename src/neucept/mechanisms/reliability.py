@@ -10,8 +10,10 @@ import pandas as pd
 from scipy.stats import fisher_exact, norm
 
 from neucept.errors import InputError
+from neucept.inputs import read_labels
 from neucept.mechanisms.mechanisms import Mechanisms
 from neucept.recording import Recording
+from neucept.recording.task import Classes
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -104,25 +106,27 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
         raise InputError(f"confidence={confidence!r}: expected a share between 0 and 1, such as 0.95.")
     if not isinstance(mechanisms, Mechanisms):
         raise InputError(f"mechanisms is a {type(mechanisms).__name__}; expected what neucept.learn returns.")
-    labels = recording.labels if labels is None else np.asarray(labels)
-    if labels is None:
+    given = recording.labels if labels is None else labels
+    if given is None:
         raise InputError("Reliability needs the true classes: record labelled data, or give labels=.")
     if mechanisms.target is None:
         raise InputError("Reliability is about the predictions of a class; these mechanisms belong to no class.")
-    if labels.shape != (len(recording),):
+    labels = read_labels(given, recording.class_names)
+    if len(labels) != len(recording):
         raise InputError(f"labels has shape {labels.shape}; expected ({len(recording)},).")
-    if labels.dtype == object and all(isinstance(label, int | np.integer) for label in labels):
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "biuf" or not np.array_equal(labels, np.floor(labels)):
-        raise InputError(f"labels= are {labels.dtype}; expected class numbers, whole and none missing.")
     if not mechanisms.learnt_on(recording):
         raise InputError(
             "These mechanisms were learnt on another recording. For other inputs, mechanisms.assign(recording) gives"
             " the mechanism of each."
         )
-    if labels.min() < 0 or labels.max() >= len(recording.class_names):
+    if isinstance(recording.task, Classes) and (labels.dtype.kind == "f" or labels.ndim != 1):
+        raise InputError(f"labels= are {labels.dtype} {labels.shape}; expected class numbers, whole and none missing.")
+    if isinstance(recording.task, Classes) and (labels.min() < 0 or labels.max() >= len(recording.class_names)):
         raise InputError(
             f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes."
             " Give labels= in the model's own classes."
         )
-    return np.asarray(labels[mechanisms.samples] == mechanisms.target)
+    right = recording.right(mechanisms.target, labels)
+    if right is None:
+        raise InputError(f"The labels do not say whether '{mechanisms.target_name}' is true of an input.")
+    return np.asarray(right[mechanisms.samples])

@@ -71,6 +71,10 @@ class Task(Protocol):
         """Whether the target is true of each input, (n,) bool; None where the labels do not say."""
         ...
 
+    def describe(self, outputs: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Say in words what is predicted of each input."""
+        ...
+
 
 def _output_number(target: Any, names: Sequence[str], what: str = "class") -> int:
     """Find an output by number or name."""
@@ -128,6 +132,10 @@ class Classes:
             labels = labels.argmax(axis=1)
         return np.asarray(labels == target)
 
+    def describe(self, outputs: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Name the predicted class."""
+        return [names[number] for number in outputs.argmax(axis=1)]
+
 
 @dataclass(frozen=True)
 class Binary(Classes):
@@ -173,6 +181,11 @@ class MultiLabel:
     def right(self, outputs: np.ndarray, labels: np.ndarray, target: int | str) -> np.ndarray | None:
         """Where the label's column is 1; class numbers say that one label is true."""
         return np.asarray(labels == target if labels.ndim == 1 else labels[:, int(target)] > 0)
+
+    def describe(self, outputs: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Name all predicted labels."""
+        masks = np.column_stack([self.predicted(outputs, number) for number in range(len(names))])
+        return [", ".join(name for name, on in zip(names, row, strict=True) if on) or "none" for row in masks]
 
 
 @dataclass(frozen=True)
@@ -290,6 +303,10 @@ class Regression:
         low, high = self.bounds(outputs, target)
         values = labels if labels.ndim == 1 else labels[:, self.output]
         return np.asarray((values >= low) & (values <= high))
+
+    def describe(self, outputs: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Write the output's value."""
+        return [f"{value:.4g}" for value in outputs[:, self.output]]
 
 
 TASKS: dict[str, Callable[..., Task]] = {
