@@ -145,7 +145,7 @@ def compared(seed: int, label: int, scale: Scale) -> dict[str, Any]:
             "low": round(low, 4),
             "high": round(high, 4),
             "matched": len(result.matches),
-            "moved": round(result.moved, 4),
+            "moved": round(result.churn, 4),
             "jaccard": round(float(np.mean([result.jaccard[m] for m in result.matches] or [0.0])), 4),
         }
     for name, kind in KINDS.items():

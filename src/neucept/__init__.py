@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neucept import rankings
+    from neucept.analysis import Analysis, analyse
     from neucept.calibration import Calibration, calibrate
     from neucept.comparison import Comparison, compare
     from neucept.discovery import CriticalNeurons, Guarantee, NothingSelectedWarning, Promise, Selection, discover
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from neucept.training import PriorTraining, train_with_prior
 
 _PUBLIC = {
+    "neucept.analysis": ("Analysis", "analyse"),
     "neucept.calibration": ("Calibration", "calibrate"),
     "neucept.comparison": ("Comparison", "compare"),
     "neucept.discovery": ("CriticalNeurons", "Guarantee", "NothingSelectedWarning", "Promise", "Selection", "discover"),
@@ -43,6 +45,7 @@ _MODULES = {
 
 __version__ = _version("neucept")
 __all__ = [
+    "Analysis",
     "Calibration",
     "Choice",
     "Comparison",
@@ -58,6 +61,7 @@ __all__ = [
     "Recording",
     "Selection",
     "ablation",
+    "analyse",
     "calibrate",
     "choose_n_mechanisms",
     "compare",

@@ -138,10 +138,9 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
     total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * (REPETITIONS + 2)
     with show_progress("measuring the entropy of mechanisms", total, progress) as advance:
         frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
-    even = critical["even"]
-    mechanisms = neucept.learn(recording, even, n_mechanisms=5, seed=seed)
-    # The digits, not even and odd: the page shows which of them each mechanism holds.
-    neucept.report(recording, even, mechanisms, data=digits, model=model, path=page, progress=progress)
+    # The digits, not even and odd: the report shows which of them each mechanism holds.
+    done = {"recording": recording, "critical": critical["even"]}
+    neucept.report(neucept.analyse(model, digits, **done, seed=seed, progress=progress), path=page)
     return pd.concat(frames, ignore_index=True)
 
 

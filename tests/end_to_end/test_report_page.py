@@ -104,7 +104,7 @@ def report(recorded, mechanisms, tmp_path_factory):
 def comparison(recorded, mechanisms, tmp_path_factory):
     data, _, recordings = recorded
     found = neucept.compare(*(learnt for _, learnt in mechanisms), names=(LONG, "new & co"), recordings=recordings)
-    return found.report(tmp_path_factory.mktemp("page") / "comparison.html", data=data)
+    return neucept.report(found, path=tmp_path_factory.mktemp("page") / "comparison.html", data=data)
 
 
 def run(page, folder, *options):

@@ -16,10 +16,11 @@ import torch
 from scipy.stats import fisher_exact
 from sklearn.metrics import adjusted_mutual_info_score
 
-from neucept import InputError, Recording, learn
+from neucept import InputError, Recording, learn, report
 from neucept.comparison import Comparison, compare
 from neucept.comparison.overlap import adjusted_information, beyond_chance, contingency, jaccard, resampled
 from neucept.mechanisms import Mechanisms
+from neucept.reports import figures
 
 N = 300
 
@@ -53,7 +54,7 @@ def test_equal_mechanisms_match_perfectly(groups: np.ndarray) -> None:
     table = found.table()
     assert (table["jaccard"] == 1).all() and (table["verdict"] == "matched").all() and (table["inside"] == 1).all()
     assert found.agreement == pytest.approx((1, 1, 1))
-    assert found.moved == 0 and found.alone == ([], []) and all(len(rows) == 0 for rows in found.only)
+    assert found.churn == 0 and found.alone == ([], []) and all(len(rows) == 0 for rows in found.only)
     assert (found.contingency == np.diag([120, 80, 60, 40])).all()
 
 
@@ -102,7 +103,7 @@ def test_a_division_that_has_nothing_to_do_with_the_other(groups: np.ndarray) ->
     assert found.matches == [] and found.alone == ([0, 1, 2, 3], [0, 1, 2, 3])
     table = found.table()
     assert (table["verdict"] == "alone").all() and (table["match"] == -1).all() and (table["p_corrected"] > 0.05).all()
-    assert found.agreement[1] < 0 < found.agreement[2] and found.moved == 1
+    assert found.agreement[1] < 0 < found.agreement[2] and found.churn == 1
 
 
 def test_a_mechanism_that_the_other_splits() -> None:
@@ -117,17 +118,17 @@ def test_a_mechanism_that_the_other_splits() -> None:
     assert of_b.loc[0, "jaccard"] == pytest.approx(120 / 180)
     of_a = found.table().query("network == 'A'").set_index("mechanism")
     assert of_a.loc[0, "inside"] == pytest.approx(120 / 180)
-    assert found.alone == ([], []) and found.moved == pytest.approx(60 / 300)
+    assert found.alone == ([], []) and found.churn == pytest.approx(60 / 300)
 
 
 def test_one_mechanism_alone_is_matched() -> None:
     _, one = mechanisms_of(sized(60))
     same = compare(one, one)
-    assert same.matches == [(0, 0)] and same.moved == 0 and same.alone == ([], [])
+    assert same.matches == [(0, 0)] and same.churn == 0 and same.alone == ([], [])
     assert same.table()["verdict"].tolist() == ["matched", "matched"]
     _, three = mechanisms_of(sized(30, 20, 10))
     divided = compare(one, three)
-    assert divided.matches == [(0, 0)] and divided.moved == pytest.approx(0.5)
+    assert divided.matches == [(0, 0)] and divided.churn == pytest.approx(0.5)
     assert divided.table()["verdict"].tolist() == ["matched", "matched", "overlaps", "overlaps"]
 
 
@@ -290,12 +291,12 @@ def two(groups: np.ndarray) -> Callable[..., Comparison]:
 def test_the_page_is_one_file(two: Callable[..., Comparison], groups: np.ndarray, tmp_path: Path) -> None:
     split = np.where((groups == 0) & (np.arange(N) % 2 == 0), 4, groups)
     images = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    path = two(split).report(tmp_path / "page.html", data=(images, torch.arange(N) % 3))
+    path = report(two(split), path=tmp_path / "page.html", data=(images, torch.arange(N) % 3))
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
     page = path.read_text(encoding="utf-8")
     outline = Outline(page)
     assert outline.open == [] and outline.loads == [] and len(set(outline.ids)) == len(outline.ids)
-    assert {"summary", "flow", "matches", "together", "apart", "only", "words"} <= set(outline.ids)
+    assert {"summary", "flow", "matches", "together", "apart", "only", "glossary"} <= set(outline.ids)
     assert set(outline.links) <= set(outline.ids)
     assert "default-src 'none'" in page and "<b>old" not in page and "data:image/png;base64," in page
     specs = [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', page)]
@@ -306,19 +307,19 @@ def test_the_page_is_one_file(two: Callable[..., Comparison], groups: np.ndarray
 def test_the_page_without_pictures_and_without_matches(two: Callable[..., Comparison], tmp_path: Path) -> None:
     found = two(sized(120, 80, 60, 40, seed=5))
     assert found.matches == []
-    page = found.report(tmp_path / "page.html", title="A < B").read_text(encoding="utf-8")
+    page = report(found, path=tmp_path / "page.html", title="A < B").read_text(encoding="utf-8")
     outline = Outline(page)
     assert outline.open == [] and "<img" not in page and "together" not in outline.ids and "A &lt; B" in page
     assert set(outline.links) <= set(outline.ids)
     with pytest.raises(InputError, match="data has 299 inputs"):
-        found.report(tmp_path / "page.html", data=torch.rand(N - 1, 1, 8, 8))
+        report(found, path=tmp_path / "page.html", data=torch.rand(N - 1, 1, 8, 8))
 
 
 def test_figures_hold_every_input(two: Callable[..., Comparison], groups: np.ndarray) -> None:
     found = two(np.where(np.arange(N) % 4 == 0, (groups + 1) % 4, groups))
-    link = found.flow().data[0].link
+    link = figures.flow(found).data[0].link
     assert sum(link.value) == len(found.rows)
-    heat = found.heat_map().data[0]
+    heat = figures.heat_map(found).data[0]
     assert np.asarray(heat.customdata).sum() == found.common.sum()
     diagonal = np.diag(np.asarray(heat.z))
     assert (diagonal == np.asarray(heat.z).max(axis=1)).all()

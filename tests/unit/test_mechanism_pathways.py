@@ -25,9 +25,8 @@ from neucept.mechanism_pathways.overlap import compared, mean_overlap, permutati
 from neucept.mechanisms import Mechanisms
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
 from neucept.pathways.tracing.network import Network
-from neucept.reports.pathways import find_pathways
+from neucept.reports.pathways import sites_part
 from neucept.reports.phrases import percent
-from neucept.reports.sites import sites_part
 
 CHOSEN = {"0": [1, 4, 5], "3": [0, 2]}
 
@@ -369,12 +368,12 @@ def page(network: nn.Module, pictures: Tensor, mechanisms: Mechanisms, tmp_path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         critical = neucept.discover(recording, 1, samples="all", draws=2, calibration=None, progress=False)
-    guide = neucept.choose_n_mechanisms(mechanisms, range(1, 4), progress=False)
+    compared = neucept.choose_n_mechanisms(mechanisms, range(1, 4), progress=False)
     measured = neucept.sufficiency(recording, critical, progress=False)
 
     def make(**more: Any) -> str:
         path = tmp_path / "page.html"
-        given = {"guide": guide, "sufficiency": measured, "progress": False} | more
+        given = {"n_clusters": compared, "sufficiency": measured, "progress": False} | more
         text = neucept.report(recording, critical, mechanisms, path=path, **given).read_text()
         return re.sub("<(script|style)>.*?</(script|style)>", "", text, flags=re.DOTALL)
 
@@ -387,16 +386,16 @@ def test_cards_show_pathways(page: Any, network: nn.Module, pictures: Tensor, fo
     table = found.table()
     for k in range(3):
         within, others = (f"{100 * table[name][k]:.0f}%" for name in ("within", "others"))
-        assert f"Two inputs of this mechanism overlap by {within}, one of it and one of the others by {others}" in text
+        assert f"The mean overlap is {within} within this mechanism and {others} with other mechanisms" in text
     assert text.count('class="sites"') == 3 and "sites</summary>" not in text
     for row in found.by_site().itertuples():
         assert f'title="{row.site}, {row.neurons} neurons"' in text and f"<b>{percent(row.kept)}</b>" in text
-    assert text.count("of the pathways, and") == 15  # five critical neurons of each
+    assert text.count("of the pathways, and by") == 15  # five critical neurons of each
     assert "mean pathway gradient of mechanism" not in text  # of two channels: no pictures on this page
     computed = page(data=pictures, model=network)
     assert "A pathway is the 10% of all neurons" in computed and "(NeuronMCT)" in computed
     assert 'class="pathway"' not in page(data=pictures, model=network, pathways=False)
-    assert "give report() the model (model=) and the data" in page(data=pictures)
+    assert "need the model (model=) and the data" in page(data=pictures)
 
 
 def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
@@ -429,8 +428,12 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
 
     again = neucept.record(odd := Odd(), x, layers=["net.0"], progress=False)
     mechanisms = neucept.learn(again, {"net.0": [0, 1]}, 2, samples="all", target=0)
-    pathways, why = find_pathways(True, mechanisms, odd, x, None, False)
-    assert pathways is None and why == "The pathways of the mechanisms could not be followed: <no> gradients here"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        critical = neucept.discover(again, 0, samples="all", draws=2, calibration=None, progress=False)
+    with pytest.raises(RuntimeError, match="<no> gradients here"):  # a bug is no reason to leave pathways out
+        neucept.report(again, critical, mechanisms, x, tmp_path / "c.html", odd, progress=False)
+    assert not (tmp_path / "c.html").exists()
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
     again = neucept.record(linear, x, layers=["1"], progress=False)
     mechanisms = neucept.learn(again, {"1": [0, 1]}, 2, samples="all", target=0)
@@ -438,7 +441,7 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         critical = neucept.discover(again, 0, samples="all", draws=2, calibration=None, progress=False)
     text = neucept.report(again, critical, mechanisms, x, tmp_path / "b.html", linear, progress=False).read_text()
-    assert "could not be followed: Sequential calls no activation function" in text
+    assert "cannot be traced: Sequential calls no activation function" in text
 
 
 def test_many_sites_are_folded_away_and_those_of_critical_neurons_are_not(found: MechanismPathways) -> None:
@@ -455,7 +458,7 @@ def test_many_sites_are_folded_away_and_those_of_critical_neurons_are_not(found:
     shown, folded = sites_part(many, 0).split("<details>")
     assert [i for i in range(14) if f'title="{i}, 4 neurons"' in shown] == [0, 2, 5, 6, 7, 8, 9, 10, 12, 13]
     assert [i for i in range(14) if f'title="{i}, 4 neurons"' in folded] == [1, 3, 4, 11]
-    assert "the other 4 sites" in folded
+    assert "4 other sites" in folded
 
 
 def test_pathways_of_other_mechanisms_are_refused(page: Any, found: MechanismPathways) -> None:

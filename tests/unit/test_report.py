@@ -15,16 +15,18 @@ from torch.utils.data import DataLoader
 
 import neucept
 from neucept import report
+from neucept.analysis.embedding import embed
+from neucept.analysis.pictures import open_images
 from neucept.calibration import Calibration
+from neucept.datasets.pictures import picture_of
 from neucept.errors import InputError
 from neucept.knockoffs import EValues, Frequency, LocalFDR
 from neucept.recording import Channels, Recording, record
 from neucept.recording.regions import activating_regions, smallest_box
 from neucept.recording.units import units_from_facts
-from neucept.reports import figures
-from neucept.reports.embedding import embed
-from neucept.reports.pictures import encode, open_pictures, picture_of
-from neucept.reports.selected import promise_clause
+from neucept.reports import figures, tag
+from neucept.reports.components import image
+from neucept.reports.phrases import guarantee_clause
 
 N = 160
 
@@ -75,7 +77,7 @@ def mechanisms(recording, critical):
 
 
 @pytest.fixture(scope="module")
-def guide(mechanisms):
+def compared(mechanisms):
     return neucept.choose_n_mechanisms(mechanisms, range(1, 4), progress=False)
 
 
@@ -85,13 +87,13 @@ def measured(recording, critical):
 
 
 @pytest.fixture
-def page(recording, critical, mechanisms, guide, measured, tmp_path):
+def page(recording, critical, mechanisms, compared, measured, tmp_path):
     """A function that makes the page, some arguments changed, and gives its text."""
 
     def make(**changed):
-        given = {"recording": recording, "critical": critical, "mechanisms": mechanisms, "guide": guide}
+        given = {"recording": recording, "critical": critical, "mechanisms": mechanisms, "n_clusters": compared}
         given |= {"sufficiency": measured, "path": tmp_path / "report.html", "progress": False} | changed
-        path = report(**given)
+        path = report(given.pop("recording"), **given)
         assert [file.name for file in path.parent.iterdir()] == ["report.html"]
         return path.read_text(encoding="utf-8")
 
@@ -140,7 +142,7 @@ def without_scripts(page):
 def test_full_page(page, model, images, recording):
     text = page(data=images, model=model)
     outline = well_formed(text)
-    for part in ("summary", "mechanisms", "map", "separation", "layers", "gallery", "number", "settings", "words"):
+    for part in ("summary", "mechanisms", "map", "separation", "layers", "gallery", "number", "provenance", "glossary"):
         assert part in outline.ids
     assert "<b>cat" not in text  # neither in the page nor in the figures
     assert "How Small decides “&lt;b&gt;cat&lt;/b&gt; &amp; co”" in text
@@ -196,30 +198,29 @@ def test_calibrated_page(page, calibrated, images):
         assert selection.promise.evidence in text
     shown = without_scripts(text)
     assert "3 of the 6 groups of neurons (6 of 12 neurons) of second are selected" in shown
-    assert "On responses planted on these layers" in shown and "evidence, not a proof" in shown
+    assert "On responses simulated on these layers" in shown and "evidence, not a proof" in shown
     assert "6 groups of 12 neurons" in shown
     assert all(f"<li>{pair}</li>" in shown for pair in ("1, 0", "3, 2", "5, 4")) and "<li>7, 6</li>" not in shown
     assert "The strongest candidate has a 5% probability of being critical" in shown  # at the first layer
     assert "critical neurons or groups" in shown
-    assert "moves with neuron 0" in shown
+    assert "grouped with neuron 0" in shown
     assert "calibration='auto'" in shown
-    assert text.count("Asked and realised precision on this layer") == 2
+    assert text.count("Required and realised precision on this layer") == 2
 
 
 def test_uncalibrated_page_says_what_was_not_checked(page, critical):
     text = without_scripts(page())
     assert "jointly Gaussian, which was not checked" in text
-    assert "Asked and realised" not in text and "planted" not in text
+    assert "Required and realised" not in text and "planted" not in text
     assert "calibration=None" in text
     counted = {layer: replace(selection, rule=Frequency()) for layer, selection in critical.items()}
-    assert promise_clause(counted) == "On these layers: counting draws guarantees no precision."
+    assert guarantee_clause(counted) == "On these layers: counting draws guarantees no precision."
 
 
 def test_sufficiency_is_measured_once(page, measured, monkeypatch):
     calls = []
-    ours = sys.modules["neucept.reports.page"]
+    ours = sys.modules["neucept.analysis.measuring"]
     monkeypatch.setattr(ours, "measure_sufficiency", lambda *given, **named: calls.append(1) or measured)
-    monkeypatch.setattr(ours, "build", lambda *given: "")
     page()
     assert calls == []
     page(sufficiency=None)
@@ -240,15 +241,15 @@ def well_formed_text(page):
 def test_without_labels(page, recording, mechanisms):
     bare = replace(mechanisms, reliability=None)
     text = well_formed_text(page(recording=replace(recording, labels=None), mechanisms=bare))
-    assert "reliability is not judged" in text
+    assert "Reliability needs labels of the model's classes" in text
     assert 'class="interval-bar"' not in text
 
 
 def test_one_mechanism_one_layer(page, recording, critical, measured):
     with pytest.warns(UserWarning, match="beyond"):
         one = neucept.learn(recording, {"second": critical["second"]}, 1, compactness=3, samples="all", target=0)
-    guide = neucept.choose_n_mechanisms(one, range(1, 3), progress=False)
-    text = well_formed_text(page(mechanisms=one, guide=guide))
+    compared = neucept.choose_n_mechanisms(one, range(1, 3), progress=False)
+    text = well_formed_text(page(mechanisms=one, n_clusters=compared))
     assert 'id="separation"' not in text and 'href="#separation"' not in text
     assert "Borderline" not in text
 
@@ -257,7 +258,7 @@ def test_inputs_of_no_mechanism(page, mechanisms, images):
     labels = mechanisms.labels.copy()
     labels[:5] = -1
     text = well_formed_text(page(mechanisms=replace(mechanisms, labels=labels), data=images))
-    assert "assigned 5 inputs to no mechanism" in text
+    assert "left 5 inputs unassigned" in text
 
 
 def test_array_target(recording, tmp_path):
@@ -265,10 +266,12 @@ def test_array_target(recording, tmp_path):
     with pytest.warns(UserWarning):
         critical = neucept.discover(recording, y, draws=2, calibration=None, progress=False)
         mechanisms = neucept.learn(recording, critical, 2, compactness=3)
-    guide = neucept.choose_n_mechanisms(mechanisms, range(1, 3), progress=False)
-    path = report(recording, critical, mechanisms, path=tmp_path / "new" / "page.html", guide=guide, progress=False)
+    compared = neucept.choose_n_mechanisms(mechanisms, range(1, 3), progress=False)
+    path = report(
+        recording, critical, mechanisms, path=tmp_path / "new" / "page.html", n_clusters=compared, progress=False
+    )
     text = well_formed_text(path.read_text())
-    assert "a response of your own" in text
+    assert "a custom response" in text
     assert "Not measured" in text
 
 
@@ -279,16 +282,19 @@ def test_headline_names_the_unreliable_mechanism(page, recording, critical, meas
         mechanisms = neucept.learn(predicted, critical, 3, compactness=4)
     known = mechanisms.reliability.copy()
     known["judged"] = [100, 50, 50]
-    known["precision"] = [0.9, 0.9, 0.6]
+    known["precision"], known["rest"] = [0.9, 0.9, 0.6], [0.75, 0.8, 0.9]
     known["low"], known["high"] = [0.8, 0.8, 0.46], [0.95, 0.95, 0.72]
     known["verdict"] = ["", "", "less reliable"]
     text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
     share = round(mechanisms.shares[2] * 100)
-    assert f"Mechanism 2 holds {share}% of the predictions; 60% (46 to 72) of them are right, against 90%" in text
+    assert (
+        f"Mechanism 2 accounts for {share}% of the predictions; 60% (46 to 72) of them are correct, compared with 90%"
+        in text
+    )
     assert 'class="finding bad"' in text
     known["verdict"] = ""
     text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
-    assert "No mechanism is surely less reliable" in text and 'class="finding bad"' not in text
+    assert "No mechanism is significantly less reliable" in text and 'class="finding bad"' not in text
 
 
 def test_inputs_that_are_no_predictions_are_not_called_unreliable(page, mechanisms):
@@ -310,7 +316,7 @@ def test_finer_labels(page, images):
             return images[i], int(self.labels[i])
 
     text = page(data=Digits())
-    assert "Labels of its inputs" in text
+    assert "<h4>Labels</h4>" in text
     assert "labelled three" in text
 
 
@@ -344,7 +350,7 @@ def test_other_data_than_recorded(page, images, model):
 
 
 def test_mechanisms_of_another_class(page, mechanisms):
-    with pytest.raises(InputError, match="but the mechanisms of"):
+    with pytest.raises(InputError, match="but the mechanisms belong to"):
         page(mechanisms=replace(mechanisms, target=1, target_name="dog"))
 
 
@@ -357,10 +363,56 @@ def test_without_plotly(page, monkeypatch):
 def test_failed_page_leaves_the_old_one(page, tmp_path, monkeypatch):
     page()
     before = (tmp_path / "report.html").read_bytes()
-    monkeypatch.setattr(sys.modules["neucept.reports.page"], "build", lambda *a: 1 / 0)
+    monkeypatch.setattr(sys.modules["neucept.reports.document"], "_document", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         page()
     assert (tmp_path / "report.html").read_bytes() == before
+
+
+# Sections of one's own
+
+
+class Names:
+    title, anchor = "Classes", "classes"
+
+    def render(self, analysis):
+        return tag("p", " and ".join(analysis.recording.class_names))
+
+
+class Nothing(Names):
+    anchor = "nothing"
+
+    def render(self, analysis):
+        return None
+
+
+def test_further_sections_stand_before_the_provenance(page):
+    text = page(sections=[Names(), Nothing()])
+    outline = well_formed(text)
+    assert outline.ids.index("number") < outline.ids.index("classes") < outline.ids.index("provenance")
+    assert '<section id="classes"><h2>Classes</h2><p>&lt;b&gt;cat&lt;/b&gt; &amp; co and dog</p></section>' in text
+    assert '<a href="#classes">Classes</a>' in text
+    assert "nothing" not in outline.ids and "#nothing" not in text
+
+
+def test_text_of_a_section_is_escaped(page):
+    class Plain(Names):
+        def render(self, analysis):
+            return "<script>alert(1)</script>"
+
+    assert "<script>alert(1)" not in page(sections=[Plain()])
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ([Names(), Names()], "Two sections have the anchor 'classes'"),
+        ([object()], "holds a object without title, anchor, render"),
+    ],
+)
+def test_bad_sections(page, sections, message):
+    with pytest.raises(InputError, match=message):
+        page(sections=sections)
 
 
 # Regions that a neuron responds to
@@ -504,7 +556,7 @@ def test_calibration_figure(calibrated):
     assert list(named["calibrated, with 95% interval"].y) == ["linear", "trees", "pure noise", "all together"]
     assert np.allclose(named["calibrated, with 95% interval"].x, table["precision"], atol=1e-4)
     assert np.allclose(named["equation (9) alone"].x, table["uncalibrated"], atol=1e-4)
-    assert set(named["asked: 0.9"].x) == {0.9}
+    assert set(named["required: 0.9"].x) == {0.9}
 
 
 def test_figures_can_be_imported_by_name():
@@ -514,7 +566,7 @@ def test_figures_can_be_imported_by_name():
     assert callable(neucept.report)
 
 
-def test_figures_on_their_own(critical, mechanisms, guide):
+def test_figures_on_their_own(critical, mechanisms, compared):
     ranked = figures.ranked_statistics(critical["second"])
     shown = [label for trace in ranked.data for label in trace.x]
     assert set(shown) == {str(neuron) for neuron in critical["second"].representatives}
@@ -524,7 +576,7 @@ def test_figures_on_their_own(critical, mechanisms, guide):
     histogram = figures.neuron_histogram(mechanisms.values[:, feature], one, other, (a, b))
     assert [trace.name for trace in histogram.data] == [f"mechanism {a}", f"mechanism {b}", "all inputs"]
     assert all(abs(sum(trace.y) - 1) < 1e-9 for trace in histogram.data)
-    assert list(figures.guide_curve(guide, "bic", used=3).data[0].x) == [1, 2, 3]
+    assert list(figures.cluster_curve(compared, "bic", used=3).data[0].x) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (60, 5), (60, 1), (60, 2), (900, 3)])
@@ -535,14 +587,14 @@ def test_embedding(shape):
 
 
 def test_pictures_of_tensors(images):
-    assert open_pictures(None, 3) is None
-    assert open_pictures(torch.rand(3, 7), 3) is None
-    assert open_pictures([{"input_ids": torch.ones(2)}] * 3, 3) is None
-    pictures = open_pictures((images, torch.zeros(N)), N)
+    assert open_images(None, 3) is None
+    assert open_images(torch.rand(3, 7), 3) is None
+    assert open_images([{"input_ids": torch.ones(2)}] * 3, 3) is None
+    pictures = open_images((images, torch.zeros(N)), N)
     assert pictures.picture(0).shape == (10, 10) and pictures.picture(0).max() == 255
     assert picture_of(torch.rand(3, 4, 5)).shape == (4, 5, 3)
-    uri, sharp = encode(np.zeros((300, 200, 3), np.uint8))
-    assert uri.startswith("data:image/jpeg;base64,") and not sharp
+    large = image(np.zeros((300, 200, 3), np.uint8), "a & b")
+    assert large.startswith('<img src="data:image/jpeg;base64,') and "sharp" not in large and "a &amp; b" in large
 
 
 def test_recording_without_pooling_facts(page, recording):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ import typer
 import neucept
 from neucept.calibration import exchangeability
 from neucept.cli import options
-from neucept.cli.picture import write_calibrations
 from neucept.cli.printing import (
     clear_errors,
     console,
@@ -30,6 +29,7 @@ from neucept.errors import InputError
 from neucept.knockoffs import prepare
 from neucept.models import load_model
 from neucept.recording.recording import RESPONSES
+from neucept.reports.calibration import calibration_page
 
 MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
 app = typer.Typer(
@@ -146,23 +146,27 @@ def run(
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
         recording, number = subject.record(batch_size, target, n_mechanisms)
-        critical = neucept.discover(
-            recording,
+        analysis = neucept.analyse(
+            subject.network,
+            subject.pictures,
             target=number,
+            recording=recording,
             precision=precision,
-            objective=objective,
-            response=response,
-            calibration=None if no_calibration else "auto",
-            draws=draws,
+            n_mechanisms=n_mechanisms or "auto",
+            discovery={
+                "objective": objective,
+                "response": response,
+                "calibration": None if no_calibration else "auto",
+                "draws": draws,
+            },
+            learning={"compactness": compactness},
             seed=seed,
         )
-        asked: int | Literal["auto"] = "auto" if n_mechanisms is None else n_mechanisms
-        found = neucept.learn(recording, critical, n_mechanisms=asked, compactness=compactness, seed=seed)
-        guide = found.n_clusters or neucept.choose_n_mechanisms(found, seed=seed)
-        print_results(critical, found)
-        console.print(f"How many mechanisms? {guide}", markup=False)
-        neucept.report(recording, critical, found, data=subject.pictures, model=subject.network, guide=guide, path=page)
-        say_where([page, *write_tables(page, critical=critical.table(), mechanisms=found.table())])
+        print_results(analysis.critical, analysis.mechanisms)
+        console.print(f"How many mechanisms? {analysis.n_clusters}", markup=False)
+        neucept.report(analysis, path=page)
+        tables = {"critical": analysis.critical.table(), "mechanisms": analysis.mechanisms.table()}
+        say_where([page, *write_tables(page, **tables)])
 
 
 @app.command()
@@ -219,5 +223,5 @@ def calibrate(
         table = pd.concat(tables, ignore_index=True)
         first = ["layer", "asked"]
         table = table[[*first, *(column for column in table if column not in first)]]
-        write_calibrations(calibrations, widths, precision, recording.class_names[number], page)
+        calibration_page(calibrations, widths, precision, recording.class_names[number], page)
         say_where([page, *write_tables(page, calibration=table)])

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 import neucept
-from neucept.cli.picture import units
 from neucept.errors import InputError
-from neucept.reports.selected import family_name
+from neucept.reports.calibration import units
+from neucept.reports.phrases import family_name
 
 console = Console()
 _errors = Console(stderr=True)
@@ -116,7 +116,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
 def _print_promise(critical: neucept.CriticalNeurons) -> None:
     calibrated = {layer: s for layer, s in critical.items() if s.calibration is not None}
     if not calibrated:
-        console.print(str(next(iter(critical.values())).promise), markup=False, highlight=False)
+        console.print(str(next(iter(critical.values())).guarantee), markup=False, highlight=False)
         return
     grid = Table("layer", "asked", *_HEADINGS, title="Precision checked on the layers themselves", title_justify="left")
     for layer, selection in calibrated.items():

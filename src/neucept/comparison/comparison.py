@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ from scipy.optimize import linear_sum_assignment
 
 from neucept import storage
 from neucept.comparison.overlap import adjusted_information, beyond_chance, contingency, jaccard, resampled
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 NONE, ELSEWHERE = -1, -2  # labels of inputs that a clusterer assigned to none, and that a network does not predict so
 LEVEL = 0.05
@@ -134,13 +131,13 @@ class Comparison:
         return np.flatnonzero(none.all(axis=1)).tolist(), np.flatnonzero(none.all(axis=0)).tolist()
 
     @property
-    def moved(self) -> float:
-        """Share of the common inputs that are not in matched mechanisms of both networks.
+    def churn(self) -> float:
+        """Share of the common inputs that are outside matched pairs of mechanisms.
 
-        Matching is one to one. Of a mechanism that the other network divides, all but the part that is matched counts
-        as moved: with 3 mechanisms against 5, two at least have no match, however well the divisions agree. Whether
-        inputs go elsewhere or a mechanism is only divided `table` tells: a part has the verdict ``overlaps``, and
-        nearly all of it is ``inside`` its nearest.
+        Matching is one to one: of a mechanism that the other network splits, all but the matched part counts as churn.
+        With 3 mechanisms against 5, at least two have no match, however well the partitions agree. `table` tells
+        whether inputs change their group or a mechanism is only split: a part has the verdict ``overlaps``, and nearly
+        all of it is ``inside`` its nearest.
         """
         return float(1 - sum(self.contingency[pair] for pair in self.matches) / self.contingency.sum())
 
@@ -205,44 +202,6 @@ class Comparison:
         (of_a, words_a), (of_b, words_b) = sides
         counts = [[int(((self.labels[:, 0] == i) & (self.labels[:, 1] == j)).sum()) for j in of_b] for i in of_a]
         return pd.DataFrame(counts, index=words_a, columns=words_b)
-
-    def flow(self, height: int = 460) -> go.Figure:
-        """Draw how inputs move from the mechanisms of the first network to those of the second (Sankey)."""
-        from neucept.reports.figures.comparison import flow
-
-        return flow(self, height)
-
-    def heat_map(self, height: int = 420) -> go.Figure:
-        """Draw the inputs of each pair of mechanisms, matched ones on the diagonal."""
-        from neucept.reports.figures.comparison import heat_map
-
-        return heat_map(self, height)
-
-    def report(self, path: str | Path = "comparison.html", data: Any = None, title: str | None = None) -> Path:
-        """Write one self-contained HTML page.
-
-        Parameters
-        ----------
-        path : path
-            The file to write, whole or not at all.
-        data : ImageDataset, Dataset, tensor or (inputs, labels), optional
-            The recorded inputs, in their order: where the pictures come from, as in `neucept.report`.
-        title : str, optional
-            Of the page.
-
-        Returns
-        -------
-        Path
-            Of the page.
-
-        Raises
-        ------
-        InputError
-            When the path cannot be written, the data have other inputs, or Plotly and Pillow are not installed.
-        """
-        from neucept.reports.comparison import write_page
-
-        return write_page(self, Path(path), data, title)
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Comparison.open` reads it."""

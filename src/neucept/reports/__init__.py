@@ -1,5 +1,9 @@
-"""One self-contained page about the mechanisms of one target."""
+"""Reports: HTML files that draw an `Analysis` or a `Comparison`. Nothing here runs a model.
 
-from neucept.reports.page import report
+A report is a list of sections; a further one is an object with ``title``, ``anchor`` and ``render``, see `Section`.
+"""
 
-__all__ = ["report"]
+from neucept.reports.document import Section, report
+from neucept.reports.html import Html, tag, text
+
+__all__ = ["Html", "Section", "report", "tag", "text"]

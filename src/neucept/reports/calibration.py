@@ -1,94 +1,158 @@
-"""What a precision is worth on a layer: its calibration, drawn and as numbers."""
+"""What a required precision delivers on a layer: a panel of the report, and a page for `neucept calibrate`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from neucept.calibration import Calibration
 from neucept.discovery import Selection
 from neucept.reports import figures
 from neucept.reports.components import plot
 from neucept.reports.html import Child, Html, table, tag
-from neucept.reports.selected import LEVELS, family_name
+from neucept.reports.phrases import LEVELS, family_name
+
+_DOTS = (
+    "Dots: precision that the calibrated selection realises on simulated responses of each family, estimated by a model"
+    " that was not trained on the response. Rings: the knockoff threshold of equation (9) on the same responses. Power"
+    " is the share of the critical neurons that are selected; pure noise has none."
+)
+
+
+_MEASURES = ("power", "unseen", "uncalibrated")
 
 
 def calibration_panel(selection: Selection) -> Html | None:
-    """Show the precision asked against the one realised on planted responses; None without a calibration."""
+    """Compare required and realised precision on simulated responses; None without a calibration."""
     if selection.calibration is None:
         return None
     realised = selection.calibration.table(selection.precision)
     figure = figures.calibration_figure(realised, selection.precision)
-    words = f"Precision realised on planted responses of {selection.layer}, by kind, and the precision asked"
-    note = (
-        "Dots: what the calibrated selection realises on planted responses of each kind, judged by a model that had not"
-        " seen the response. Rings: the knockoffs' own threshold, equation (9), on the same responses. Power is the"
-        f" share of the critical neurons that are found; pure noise has none. {_short(realised, selection.precision)}"
+    words = f"Precision realised on simulated responses of {selection.layer} by family, and the required precision"
+    unseen = "Unseen family: estimated by a model that was trained on no response of the family."
+    chosen = "The guarantee holds for a precision fixed in advance, not for one picked after trying several."
+    numbers = tag(
+        "details",
+        tag("summary", "Tables"),
+        _families(realised, selection),
+        tag("p", unseen, class_="small"),
+        _levels(selection),
+        tag("p", chosen, class_="small"),
     )
     return tag(
         "div",
-        tag("h4", "Asked and realised precision on this layer"),
+        tag("h4", "Required and realised precision on this layer"),
         plot(figure, words, "wide"),
-        tag("p", note, class_="small"),
-        tag(
-            "details",
-            tag("summary", "The numbers"),
-            _kinds(realised, selection),
-            tag("p", "Unseen kind: judged by a model that had seen no response of the kind at all.", class_="small"),
-            _levels(selection),
-            tag(
-                "p",
-                "The promise is that of a precision chosen before looking; trying several and keeping one"
-                " is not covered.",
-                class_="small",
-            ),
-        ),
+        tag("p", f"{_DOTS} {_below(realised, selection.precision)}", class_="small"),
+        numbers,
         class_="calibration",
     )
 
 
-def _short(realised: pd.DataFrame, precision: float) -> str:
-    """Name the kinds of responses on which the precision asked is not reached."""
-    kinds = realised[realised["family"] != "all"]
-    short = [family_name(name) for name in kinds.loc[kinds["precision"] < precision, "family"]]
-    if not short:
-        return "Every kind reaches the precision asked."
-    return f"The promise is of the average; below it stay: {', '.join(short)}."
+def _below(realised: pd.DataFrame, precision: float) -> str:
+    """Name the families of responses on which the required precision is not reached."""
+    families = realised[realised["family"] != "all"]
+    below = [family_name(name) for name in families.loc[families["precision"] < precision, "family"]]
+    if not below:
+        return "Every family reaches the required precision."
+    return f"The guarantee refers to the average over families. Below the required precision: {', '.join(below)}."
 
 
-def _kinds(realised: pd.DataFrame, selection: Selection) -> Html:
+def _families(realised: pd.DataFrame, selection: Selection) -> Html:
     cells: list[list[Child]] = [
-        [
-            family_name(row["family"]),
-            str(row["responses"]),
-            _interval(row),
-            _share(row["power"]),
-            _share(row["unseen"]),
-            _share(row["uncalibrated"]),
-        ]
+        [family_name(row["family"]), str(row["responses"]), _interval(row), *_shares(row, *_MEASURES)]
         for row in realised.to_dict("records")
     ]
-    head = ["planted responses", "how many", "realised (95%)", "power", "unseen kind", "equation (9)"]
-    return table(head, cells, f"Calibration of {selection.layer} by kind of response", range(1, len(head)))
+    head = ["simulated responses", "number", "realised (95%)", "power", "unseen family", "equation (9)"]
+    return table(head, cells, f"Calibration of {selection.layer} by family of responses", range(1, len(head)))
 
 
 def _levels(selection: Selection) -> Html:
-    """Compare some precisions: what is realised over all planted responses, and how many are selected."""
+    """Compare several precisions: what is realised over all simulated responses, and how many are selected."""
     assert selection.calibration is not None
     cells: list[list[Child]] = []
     for precision in sorted({*LEVELS, selection.precision}):
         row = selection.calibration.table(precision).iloc[-1].to_dict()
-        here = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
-        chosen = str(len(selection.at(precision).neurons))
-        cells.append([here, _interval(row), _share(row["power"]), _share(row["uncalibrated"]), chosen])
-    head = ["asked", "realised (95%)", "power", "equation (9)", "selected here"]
-    return table(head, cells, f"Precision asked and realised on {selection.layer}", range(1, len(head)))
+        required = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
+        count = str(len(selection.at(precision).neurons))
+        cells.append([required, _interval(row), *_shares(row, "power", "uncalibrated"), count])
+    head = ["required", "realised (95%)", "power", "equation (9)", "selected here"]
+    return table(head, cells, f"Required and realised precision on {selection.layer}", range(1, len(head)))
 
 
 def _interval(row: Mapping[Any, Any]) -> str:
     return f"{row['precision']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 
-def _share(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.2f}"
+def _shares(row: Mapping[Any, Any], *names: str) -> list[Child]:
+    return ["–" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in names]
+
+
+# The page of `neucept calibrate`
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Calibration of {title}</title>
+<style>
+:root {{ color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5; }}
+body {{ max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin: 2rem 0 0; overflow-wrap: anywhere; }}
+p {{ max-width: 46rem; margin: .5rem 0; }}
+</style></head><body>
+<h1>What a required precision of {precision:g} delivers on these layers, for “{title}”</h1>
+<p>Responses whose critical neurons are known were simulated on each layer's own activations. {dots}
+This is evidence for responses like these, not a proof.</p>
+{layers}
+</body></html>
+"""
+
+
+def calibration_page(
+    calibrations: Mapping[str, Calibration], widths: Mapping[str, int], precision: float, title: str, path: Path
+) -> Path:
+    """Write one self-contained page on the calibrations of some layers.
+
+    Parameters
+    ----------
+    calibrations : mapping of layer to Calibration
+        In the order of the page.
+    widths : mapping of layer to int
+        Number of neurons of each.
+    precision : float
+        Required.
+    title : str
+        Name of the target.
+    path : Path
+        The file.
+    """
+    from plotly.io import to_html
+
+    parts = []
+    for number, (layer, calibration) in enumerate(calibrations.items()):
+        realised = calibration.table(precision)
+        total = realised.set_index("family").loc["all"]
+        words = (
+            f"{units(calibration, widths[layer])}. Over all {total['responses']:.0f} responses, the selection realises"
+            f" a precision of {total['precision']:.3f} ({total['low']:.3f} to {total['high']:.3f}) and a power of"
+            f" {total['power']:.2f}. On families of responses that the model was not trained on, the precision is"
+            f" {total['unseen']:.3f}; by equation (9) alone it is {total['uncalibrated']:.3f}."
+        )
+        config = {"displayModeBar": False, "responsive": True}
+        figure = figures.calibration_figure(realised, precision)
+        drawn = to_html(figure, config, full_html=False, include_plotlyjs=number == 0)
+        parts.append(f"<h2>{escape(layer)}</h2>\n<p>{escape(words)}</p>\n{drawn}")
+    page = _PAGE.format(title=escape(title), precision=precision, dots=_DOTS, layers="\n".join(parts))
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def units(calibration: Calibration, neurons: int) -> str:
+    """Say how many of the neurons of a layer can be distinguished."""
+    groups = len(calibration.sizes)
+    if groups == neurons:
+        return f"{neurons} neurons, each its own group"
+    return f"{neurons} neurons in {groups} distinguishable groups (without constant neurons)"

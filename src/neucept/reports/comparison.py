@@ -1,139 +1,57 @@
-"""The page of two networks: one file, like the report."""
+"""The report on two networks: how their mechanisms correspond, and inputs that one or both separate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
-from string import Template
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from neucept.comparison.comparison import Comparison
+from neucept.analysis.pictures import Source, open_images
+from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.errors import InputError
+from neucept.mechanisms import wilson
 from neucept.recording.batches import by_number
-from neucept.reports.compared import Shown
-from neucept.reports.components import plot, section
+from neucept.reports.components import caption, described, image, plot, statistics
 from neucept.reports.figures.comparison import colours, flow, heat_map
 from neucept.reports.html import Child, Html, table, tag, text
-from neucept.reports.page import check_installed, check_writable, write_text
-from neucept.reports.phrases import number, p_value, percent
-from neucept.reports.pictures import Pictures, open_pictures
+from neucept.reports.phrases import between, join, number, p_value, percent
 
-_SECTIONS = {
-    "summary": "Summary",
-    "flow": "How inputs move",
-    "matches": "Mechanisms",
-    "together": "What both tell apart",
-    "apart": "What one alone tells apart",
-    "only": "Predicted by one alone",
-    "words": "How to read this page",
-}
-_WORDS = {
-    "mechanism": "A cluster of inputs in which the critical neurons of a network act alike; 0 is its largest.",
-    "Jaccard index": "Share of the inputs of two mechanisms that are in both: 1 if they hold the same, 0 if none.",
-    "found again": "The index of a mechanism with itself, found on other halves of the inputs: what even the same"
-    " network leaves to chance. A match that reaches it is as good as can be.",
-    "adjusted mutual information": "How much one division of the inputs tells about the other, beyond chance: 1 if they"
-    " are the same, 0 if unrelated.",
-    "p": "Probability of an overlap as large between unrelated divisions, corrected for the number of pairs (Holm).",
-    "interval": "95%, over inputs drawn anew; the mechanisms themselves are held fixed.",
+TILES = 8
+_PARTS = 4  # of a mechanism that are shown
+_SMALLEST = 0.05  # share of a mechanism's inputs from which a part of it is shown
+
+TERMS = {
+    "mechanism": "A cluster of inputs with similar activations of a network's critical neurons; 0 is the largest.",
+    "Jaccard index": "Size of the intersection of two mechanisms over that of their union: 1 if they are equal, 0 if"
+    " they are disjoint.",
+    "found again": "Jaccard index of a mechanism with itself, found on other halves of the inputs. It is the limit that"
+    " chance sets: a match that reaches it is as good as possible.",
+    "adjusted mutual information": "How much one partition of the inputs tells about the other, corrected for chance: 1"
+    " if they are equal, 0 in expectation if they are unrelated.",
+    "p": "Probability of at least this overlap between unrelated partitions, corrected for the number of pairs (Holm).",
+    "interval": "95% bootstrap interval over inputs; the mechanisms themselves are held fixed.",
 }
 
 
-def write_page(comparison: Comparison, path: Path, data: Any = None, title: str | None = None) -> Path:
-    """Write the page of a comparison; see `Comparison.report`."""
-    check_installed()
-    check_writable(path)
-    pictures, names = _pictures(data, int(comparison.rows.max()) + 1, comparison.outputs.get("inputs"))
-    return write_text(path, build(comparison, pictures, names, title))
-
-
-def build(
-    comparison: Comparison,
-    pictures: Pictures | None = None,
-    names: Sequence[str] | None = None,
-    title: str | None = None,
-) -> str:
-    """Put the page together, as text.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        Of `neucept.compare`.
-    pictures : Pictures, optional
-        Of the inputs.
-    names : sequence of str, optional
-        Name of the label of each input.
-    title : str, optional
-        Of the page.
-    """
-    from plotly.offline import get_plotlyjs
-
-    one, other = comparison.names
-    heading = title or f"How {one} and {other} decide “{comparison.target_name}”"
-    show = Shown(comparison, pictures, names)
-    parts = {
-        "summary": _summary(comparison, heading),
-        "flow": _flow(comparison),
-        "matches": _matches(comparison),
-        "together": show.together(),
-        "apart": show.apart(),
-        "only": show.only(),
-        "words": section("words", "How to read this page", _listed(_WORDS)),
-    }
-    links = [tag("li", tag("a", name, href=f"#{key}")) for key, name in _SECTIONS.items() if parts[key] is not None]
-    source = files("neucept.reports")
-    return Template(source.joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        title=text(heading),
-        style=source.joinpath("page.css").read_text(encoding="utf-8"),
-        contents=tag("ul", *links),
-        body=text(*parts.values()),
-        plotly=get_plotlyjs(),
-        script=source.joinpath("page.js").read_text(encoding="utf-8"),
-    )
-
-
-def _pictures(data: Any, least: int, recorded: float | None) -> tuple[Pictures | None, list[str] | None]:
-    """Pictures and label names of the data; without recordings a comparison knows only how many there are at least."""
-    if data is None:
-        return None, None
-    source: Any = by_number(data)
-    pair = isinstance(source, tuple | list) and len(source) == 2 and len(source[0]) == len(source[1])
-    length = len(source[0]) if pair else len(source)
-    if length < least:
-        raise InputError(
-            f"data has {length} inputs, but the comparison names input {least - 1}; give the recorded ones."
-        )
-    labels = source[1] if pair else getattr(source, "labels", None)
-    pictures = open_pictures(data, length if recorded is None else int(recorded))
-    if labels is None:
-        return pictures, None
-    known = list(getattr(source, "class_names", None) or ())
-    return pictures, [known[i] if 0 <= i < len(known) else str(i) for i in np.asarray(labels).tolist()]
-
-
-def _summary(comparison: Comparison, heading: str) -> Html:
+def comparison_summary(comparison: Comparison, heading: str) -> Html:
+    """Write the head of the report."""
     one, other = comparison.names
     value, low, high = comparison.agreement
     K, common, outputs = comparison.counts, int(comparison.common.sum()), comparison.outputs
     lead = (
-        f"Both networks predict “{comparison.target_name}” for {number(common)} inputs. {one} does so by {K[0]}"
-        f" mechanisms, {other} by {K[1]}; {len(comparison.matches)} of them are matched, and"
-        f" {percent(comparison.moved)} of these inputs are not in matched mechanisms (matching is one to"
-        " one: where one network divides a mechanism of the other, only the matched part counts as staying)."
+        f"Both networks predict “{comparison.target_name}” for {number(common)} inputs: {one} by {K[0]} mechanisms,"
+        f" {other} by {K[1]}. {len(comparison.matches)} pairs of mechanisms match. The churn, the share of these inputs"
+        f" outside matched pairs, is {percent(comparison.churn)}. Matching is one to one: where one network splits a"
+        " mechanism of the other, only the matched part counts as unchanged."
     )
+    alone = f"{' and '.join(number(len(rows)) for rows in comparison.only)} of one network alone"
     tiles = [
-        ("agreement of the mechanisms", f"{value:.2f}", f"{low:.2f} to {high:.2f}; 1 is the same, 0 unrelated"),
-        (
-            "inputs of both",
-            number(common),
-            f"{' and '.join(number(len(rows)) for rows in comparison.only)} of one alone",
-        ),
+        ("adjusted mutual information", f"{value:.2f}", f"{low:.2f} to {high:.2f}; 1 equal, 0 unrelated"),
+        ("common inputs", number(common), alone),
     ]
     if outputs:
-        tiles.append(("predictions alike", percent(outputs["agreement"]), f"of {number(outputs['inputs'])} inputs"))
+        tiles.append(("equal predictions", percent(outputs["agreement"]), f"of {number(outputs['inputs'])} inputs"))
     if "accuracy_a" in outputs:
         a, b = percent(outputs["accuracy_a"]), percent(outputs["accuracy_b"])
         tiles.append(("accuracy", a, f"of {one}; {b} of {other}"))
@@ -142,25 +60,28 @@ def _summary(comparison: Comparison, heading: str) -> Html:
         tag("p", "NeuCEPT: two networks, mechanism by mechanism", class_="brand"),
         tag("h1", heading),
         tag("p", lead, class_="lead"),
-        tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats"),
-        tag("p", _alone(comparison), class_="note"),
+        statistics(tiles),
+        tag("p", _without_counterpart(comparison), class_="note"),
         id="summary",
     )
 
 
-def _alone(comparison: Comparison) -> str:
-    """Say which mechanisms one network has that the other lacks."""
-    parts = []
-    for name, alone in zip(comparison.names, comparison.alone, strict=True):
-        if alone:
-            listed = ", ".join(map(str, alone))
-            parts.append(f"{name}'s {'mechanisms' if len(alone) > 1 else 'mechanism'} {listed}")
+def _without_counterpart(comparison: Comparison) -> str:
+    """Name the mechanisms of one network that the other lacks."""
+    parts = [
+        f"{name}'s {'mechanisms' if len(alone) > 1 else 'mechanism'} {join(list(map(str, alone)))}"
+        for name, alone in zip(comparison.names, comparison.alone, strict=True)
+        if alone
+    ]
     if not parts:
-        return "Every mechanism of either network overlaps one of the other's more than chance would have it."
-    return f"No better than chance is the overlap of {' and '.join(parts)} with any of the other network's."
+        return "Every mechanism of either network overlaps one of the other network more than chance."
+    several = len(parts) > 1 or sum(map(len, comparison.alone)) > 1
+    verb = "overlap" if several else "overlaps"
+    return f"{join(parts)} {verb} no mechanism of the other network more than chance."
 
 
-def _flow(comparison: Comparison) -> Html:
+def movements(comparison: Comparison) -> Html:
+    """Draw how inputs are distributed over the mechanisms of both networks."""
     one, other = comparison.names
     moves = comparison.movements()
     cells: list[list[Child]] = [[str(name), *(number(v) for v in row)] for name, row in moves.iterrows()]
@@ -168,18 +89,18 @@ def _flow(comparison: Comparison) -> Html:
         tag("div", tag("h3", f"From {one} (left) to {other} (right)"), plot(flow(comparison), "Flow of the inputs")),
         tag("div", tag("h3", "Pairs of mechanisms"), plot(heat_map(comparison), "Jaccard index of each pair")),
     ]
-    numbers = tag(
-        "details",
-        tag("summary", "The numbers"),
-        table(["", *moves.columns], cells, "Inputs of each pair of mechanisms", range(1, moves.shape[1] + 1)),
-    )
-    note = "Matched mechanisms share a colour; of the second network, grey ones have no match."
-    return section(
-        "flow", "How inputs move", tag("p", note, class_="note"), tag("div", *panels, class_="panels"), numbers
+    right = range(1, moves.shape[1] + 1)
+    numbers = table(["", *moves.columns], cells, "Number of inputs of each pair of mechanisms", right)
+    note = f"Matched mechanisms share a colour; grey mechanisms of {other} have no match."
+    return text(
+        tag("p", note, class_="note"),
+        tag("div", *panels, class_="panels"),
+        tag("details", tag("summary", "Table"), numbers),
     )
 
 
-def _matches(comparison: Comparison) -> Html:
+def matches(comparison: Comparison) -> Html:
+    """List all mechanisms with their matches."""
     rows: list[list[Child]] = []
     fills = dict(zip(comparison.names, colours(comparison), strict=True))
     other = {comparison.names[0]: comparison.names[1], comparison.names[1]: comparison.names[0]}
@@ -201,13 +122,138 @@ def _matches(comparison: Comparison) -> Html:
         )
     head = ["mechanism", "inputs", "match", "Jaccard index", "found again", "corrected p", "in the nearest", "verdict"]
     note = (
-        "A match in brackets is only the nearest mechanism of the other network. Being beyond chance says that two"
-        " mechanisms are related; the index says how alike they are, beside what the same network reaches when its"
-        " mechanisms are found again on other inputs."
+        "In brackets: the nearest mechanism of the other network, where there is no match. A small p-value means that"
+        " two mechanisms are related; the Jaccard index says how similar they are. Compare it with the index that a"
+        " mechanism reaches when it is found again on other inputs of the same network."
     )
-    listed = table(head, rows, "Mechanisms of both networks", (1, 3, 4, 5, 6))
-    return section("matches", "Mechanisms", tag("p", note, class_="note"), listed)
+    return text(tag("p", note, class_="note"), table(head, rows, "Mechanisms of both networks", (1, 3, 4, 5, 6)))
 
 
-def _listed(words: dict[str, str]) -> Html:
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", said)) for name, said in words.items()), class_="words")
+class Groups:
+    """Groups of inputs of a comparison, shown by their pictures and labels.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of `neucept.compare`.
+    data : any, optional
+        The recorded inputs, in their order.
+    """
+
+    def __init__(self, comparison: Comparison, data: Any = None) -> None:
+        self.comparison = comparison
+        self.images, self.names = _read(data, int(comparison.rows.max()) + 1, comparison.outputs.get("inputs"))
+
+    def shared(self, comparison: Comparison) -> Html | None:
+        """Show inputs of matched mechanisms."""
+        one, other = comparison.names
+        blocks = [
+            self._card(
+                f"{one} {i} and {other} {j}",
+                [("", (comparison.labels == (i, j)).all(axis=1))],
+                f"Jaccard index {comparison.jaccard[i, j]:.2f}",
+            )
+            for i, j in sorted(comparison.matches, key=lambda pair: -comparison.contingency[pair])
+        ]
+        note = "Inputs in matched mechanisms of both networks, those most typical of both first."
+        return text(tag("p", note, class_="note"), *blocks) if blocks else None
+
+    def divided(self, comparison: Comparison) -> Html | None:
+        """Show mechanisms of one network that the other splits."""
+        blocks = []
+        for side in (1, 0):
+            for k in range(comparison.counts[side]):
+                parts = self._parts(side, k)
+                if len(parts) > 1:
+                    divides = comparison.names[1 - side]
+                    blocks.append(self._card(f"{comparison.names[side]} {k}, divided by {divides}", parts))
+        note = (
+            "A mechanism of one network, split by the mechanisms of the other. Shown are parts of at least"
+            f" {_SMALLEST:.0%} whose overlap is larger than chance, the largest first."
+        )
+        return text(tag("p", note, class_="note"), *blocks) if blocks else None
+
+    def _parts(self, side: int, k: int) -> list[tuple[str, np.ndarray]]:
+        labels = self.comparison.labels
+        both = self.comparison.contingency, self.comparison.related
+        overlap, related = (part[k] if side == 0 else part[:, k] for part in both)
+        large = [int(j) for j in np.argsort(-overlap, kind="stable") if overlap[j] >= _SMALLEST * overlap.sum()]
+        name, inside = self.comparison.names[1 - side], labels[:, side] == k
+        return [(f"{name} {j}", inside & (labels[:, 1 - side] == j)) for j in large if related[j]][:_PARTS]
+
+    def exclusive(self, comparison: Comparison) -> Html | None:
+        """Show inputs that one network alone predicts as the class."""
+        labels, blocks = comparison.labels, []
+        for side, name in enumerate(comparison.names):
+            alone = labels[:, 1 - side] == ELSEWHERE
+            if alone.any():
+                parts = [(f"{name} {k}", alone & (labels[:, side] == k)) for k in range(comparison.counts[side])]
+                parts = sorted((p for p in parts if p[1].any()), key=lambda part: -part[1].sum())[:_PARTS]
+                blocks.append(self._card(f"{name} alone: {_count(alone)}", parts, note=self._labelled(alone)))
+        return text(*blocks) if blocks else None
+
+    def _labelled(self, mask: np.ndarray) -> str | None:
+        known = self.comparison.right
+        if known is None:
+            return None
+        hits = int(known[mask].sum())
+        share = between(hits / int(mask.sum()), *wilson(hits, int(mask.sum())))
+        return f"{share} of them are labelled “{self.comparison.target_name}”."
+
+    def _card(
+        self, heading: str, parts: list[tuple[str, np.ndarray]], small: str | None = None, note: str | None = None
+    ) -> Html:
+        blocks = [
+            tag(
+                "div",
+                tag("h4", f"{name} " if name else None, tag("small", f"{_count(mask)}{self._composition(mask)}")),
+                self._tiles(mask),
+            )
+            for name, mask in parts
+        ]
+        top = tag("header", tag("h3", heading), tag("span", small, class_="small") if small else None)
+        return tag("article", top, tag("p", note, class_="small") if note else None, *blocks, class_="card")
+
+    def _composition(self, mask: np.ndarray) -> str:
+        """Name the most common labels of some inputs."""
+        if self.names is None:
+            return ""
+        rows = self.comparison.rows[mask]
+        common = Counter(self.names[row] for row in rows).most_common(4)
+        return ": " + ", ".join(f"{name} {percent(count / len(rows), 0)}" for name, count in common)
+
+    def _tiles(self, mask: np.ndarray) -> Html | None:
+        if self.images is None:
+            return None
+        typical = np.where(self.comparison.labels[mask] >= 0, self.comparison.typicality[mask], 1.0).min(axis=1)
+        tiles = []
+        for row in self.comparison.rows[mask][np.argsort(-typical, kind="stable")[:TILES]].tolist():
+            label = self.names[row] if self.names is not None else ""
+            words = described(row, label)
+            picture = image(self.images.picture(row), words)
+            tiles.append(tag("figure", picture, caption(row, label), class_="tile", title=words))
+        return tag("div", *tiles, class_="tiles")
+
+
+def _read(data: Any, least: int, recorded: float | None) -> tuple[Source | None, list[str] | None]:
+    """Open images and names of labels; without recordings, only a lower bound of the number of inputs is known."""
+    if data is None:
+        return None, None
+    source: Any = by_number(data)
+    pair = isinstance(source, tuple | list) and len(source) == 2 and len(source[0]) == len(source[1])
+    length = len(source[0]) if pair else len(source)
+    if length < least:
+        raise InputError(
+            f"data has {length} inputs, but the comparison refers to input {least - 1}. Give the recorded inputs."
+        )
+    labels = source[1] if pair else getattr(source, "labels", None)
+    images = open_images(data, length if recorded is None else int(recorded))
+    if labels is None:
+        return images, None
+    known = list(getattr(source, "class_names", None) or ())
+    return images, [known[i] if 0 <= i < len(known) else str(i) for i in np.asarray(labels).tolist()]
+
+
+def _count(mask: np.ndarray) -> str:
+    count = int(mask.sum())
+    return f"{number(count)} {'input' if count == 1 else 'inputs'}"

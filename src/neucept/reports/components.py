@@ -1,27 +1,35 @@
-"""Small parts that several sections share: embedded figures, tiles of pictures, bars."""
+"""Components that several sections share: figures, pictures, bars, and the graph of activations (Figure 5)."""
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from neucept.reports.graph import activation_strip
-from neucept.reports.html import Child, Html, tag
-from neucept.reports.material import Material
-from neucept.reports.palette import colour
+from neucept.errors import missing
+from neucept.reports.figures.canvas import colour
+from neucept.reports.html import Html, tag, text
+
+STRONG = 1.5  # deviations from the mean at which the colour is full
+SIDE = 112  # pixels; larger pictures are scaled down to it
+_PIXELATED = 64  # pictures up to this side are shown with sharp pixels
+_STEP, _ROW, _RADIUS = 128, 27, 9
 
 
 def plot(figure: Any, words: str, class_: str = "") -> Html:
-    """Embed a Plotly figure; the page's script draws it when it comes near the view.
+    """Embed a Plotly figure; the report's script draws it when it comes near the view.
 
     Parameters
     ----------
     figure : plotly Figure
         With a height.
     words : str
-        What it shows, for screen readers.
+        Description for screen readers.
     class_ : str
         Further classes of the element.
     """
@@ -31,74 +39,83 @@ def plot(figure: Any, words: str, class_: str = "") -> Html:
     return tag("div", data, class_=f"figure {class_}".strip(), role="img", aria_label=words, style=style)
 
 
-def section(identifier: str, heading: str, *children: Child) -> Html:
-    """Write one section of the page; the table of contents leads to its identifier."""
-    return tag("section", tag("h2", heading), *children, id=identifier)
-
-
 def chip(number: int) -> Html:
     """Show the colour of a mechanism."""
     return tag("span", class_="chip", style=f"background:{colour(number)}", aria_hidden="true")
 
 
-def mechanism_name(number: int) -> Html:
-    """Name a mechanism, with its colour; -1 is none."""
-    return tag("span", chip(number), f"mechanism {number}" if number >= 0 else "none", class_="named")
+def statistics(tiles: Sequence[tuple[str, str, str]]) -> Html:
+    """Show a line of numbers: (name, value, detail) each."""
+    return tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats")
 
 
-def tile(material: Material, position: int) -> Html:
-    """Show one clustered input: its picture, its activations as a strip, its number and label.
-
-    Parameters
-    ----------
-    material : Material
-        With pictures.
-    position : int
-        In ``mechanisms.samples``.
-    """
-    assert material.pictures is not None
-    row = int(material.rows[position])
-    label = material.label_names(np.array([row]))[0]
-    wrong = bool(material.wrong[position])
-    words = f"input {row}" + (f", labelled {label}" if label else "") + (", wrongly predicted" if wrong else "")
-    levels, breaks = shown_levels(material, material.levels[position])
-    uri, sharp = material.pictures.thumbnail(row)
-    return tag(
-        "figure",
-        image(uri, sharp, words),
-        activation_strip(levels, breaks, f"activations of {words}"),
-        tag("figcaption", tag("b", label) if label else None, " ", tag("span", f"#{row}", class_="row")),
-        class_="tile wrong" if wrong else "tile",
-        title=words,
-    )
+def definitions(terms: dict[str, str]) -> Html:
+    """List terms with their meanings."""
+    return tag("dl", *(tag("div", tag("dt", term), tag("dd", said)) for term, said in terms.items()), class_="words")
 
 
-def image(uri: str, sharp: bool, words: str) -> Html:
-    """Show an encoded picture."""
+# Pictures
+
+
+def image(picture: np.ndarray, words: str) -> Html:
+    """Show a picture, (H, W) or (H, W, 3) of uint8, scaled down to a thumbnail; ``words`` is its alternative text."""
+    thumbnail = _pillow().fromarray(np.ascontiguousarray(picture))
+    sharp = max(thumbnail.size) <= _PIXELATED
+    thumbnail.thumbnail((SIDE, SIDE))
+    if thumbnail.mode == "L" and sharp:
+        uri = _uri(thumbnail, "PNG", optimize=True)
+    else:
+        uri = _uri(thumbnail, "JPEG", quality=84 if sharp else 80, subsampling=0 if sharp else 2)
     return tag("img", src=uri, alt=words, class_="sharp" if sharp else None)
 
 
-def shown_levels(material: Material, levels: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Levels of the features that graphs show, in their order, and where a new layer begins."""
-    columns = material.shown
-    breaks = np.cumsum([0, *(len(column) for column in columns)])[:-1].tolist()
-    return levels[[feature for column in columns for feature in column]], breaks
+def crop(picture: np.ndarray, box: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """Cut a box (top, left, bottom, right) of an input of a size (H, W) out of its picture."""
+    height, width = picture.shape[0] / size[0], picture.shape[1] / size[1]
+    top, left = int(box[0] * height), int(box[1] * width)
+    bottom, right = int(np.ceil(box[2] * height)), int(np.ceil(box[3] * width))
+    return picture[top:bottom, left:right]
+
+
+def sprite(icons: np.ndarray) -> Html:
+    """Join icons, (m, side, side, 3) of uint8, in one sheet that the script shows parts of beside the pointer."""
+    side, line = icons.shape[1], int(np.ceil(np.sqrt(max(len(icons), 1))))
+    sheet = _pillow().new("RGB", (line * side, -(-len(icons) // line) * side))
+    for number, icon in enumerate(icons):
+        sheet.paste(_pillow().fromarray(icon), (number % line * side, number // line * side))
+    style = f"background-image:url({_uri(sheet, 'JPEG', quality=72)})"
+    return tag("div", id="sprite", hidden=True, data_line=line, style=style)
+
+
+def described(row: int, label: str) -> str:
+    """Name an input: its row, and its label where there is one."""
+    return f"input {row}" + (f", labelled {label}" if label else "")
+
+
+def caption(row: int, label: str, mark: Html | None = None) -> Html:
+    """Write the line under the picture of an input."""
+    return tag("figcaption", mark, tag("b", label) if label else None, " ", tag("span", f"#{row}", class_="row"))
+
+
+def _uri(picture: Any, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing("pillow", "report") from error
+    return Image
+
+
+# Bars
 
 
 def interval_bar(value: float, low: float, high: float, reference: float, start: float, fill: str) -> Html:
-    """Draw a share with its interval on a line from ``start`` to 1; a tick marks the reference.
-
-    Parameters
-    ----------
-    value, low, high : float
-        The share and its interval.
-    reference : float
-        The share of all.
-    start : float
-        Where the line begins.
-    fill : str
-        Colour.
-    """
+    """Draw a share with its interval on a line from ``start`` to 1; a tick marks the reference, the share of all."""
 
     def at(share: float) -> float:
         return round(4 + 152 * (max(share, start) - start) / (1 - start), 1)
@@ -123,3 +140,91 @@ def share_bar(shares: Sequence[tuple[str, float, str]], words: str) -> Html:
         for name, share, fill in shares
     ]
     return tag("div", *parts, class_="shares", role="img", aria_label=words)
+
+
+# Activations
+
+
+@dataclass(frozen=True)
+class Column:
+    """One layer of the graph: its name, labels of its neurons, and their standardized activations (NaN: unknown)."""
+
+    name: str
+    neurons: Sequence[str]
+    levels: np.ndarray
+
+
+def activation_graph(columns: Sequence[Column], title: str) -> Html:
+    """Draw columns of neurons, joined by faint lines; red is above the mean of all inputs, blue below.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The layers in their order; the last one is the output.
+    title : str
+        Description for screen readers.
+    """
+    rows = max(len(column.neurons) for column in columns)
+    width, height = _STEP * (len(columns) - 1) + 150, rows * _ROW + 34
+    places = []
+    for number, column in enumerate(columns):
+        top = 30 + (rows - len(column.neurons)) * _ROW / 2 + _ROW / 2
+        places.append([(75 + number * _STEP, top + i * _ROW) for i in range(len(column.neurons))])
+    lines = []
+    for left, right in pairwise(places):
+        path = "".join(f"M{a[0]} {a[1]:g}L{b[0]} {b[1]:g}" for a in left for b in right)
+        lines.append(tag("path", d=path, class_="edges"))
+    nodes = []
+    for column, spots in zip(columns, places, strict=True):
+        short = column.name if len(column.name) <= 20 else f"…{column.name[-19:]}"
+        heading = tag("text", short, tag("title", column.name), x=spots[0][0], y=14, class_="layer")
+        nodes.append(heading)
+        for neuron, level, (x, y) in zip(column.neurons, column.levels, spots, strict=True):
+            nodes.append(_node(neuron, float(level), x, y, column.name))
+    inner = [tag("title", title), *lines, *nodes]
+    return tag("svg", *inner, viewBox=f"0 0 {width} {height}", role="img", class_="graph", style=f"max-width:{width}px")
+
+
+def activation_strip(levels: np.ndarray, breaks: Sequence[int], title: str) -> Html:
+    """Draw the activations of one input as a line of small cells, red above the mean, blue below.
+
+    Parameters
+    ----------
+    levels : array
+        (f,) standardized.
+    breaks : sequence of int
+        Where a new layer begins.
+    title : str
+        Description for screen readers.
+    """
+    x, cells = 0, [tag("title", title)]
+    for number, level in enumerate(levels):
+        x += 2 if number in breaks and number else 0
+        kind, opacity = _paint(float(level))
+        cells.append(tag("rect", x=x, width=4, height=7, class_=kind, fill_opacity=opacity))
+        x += 4
+    return tag("svg", text(*cells), viewBox=f"0 0 {x} 7", class_="strip", role="img", preserveAspectRatio="none")
+
+
+def _node(neuron: str, level: float, x: float, y: float, layer: str) -> Html:
+    kind, opacity = _paint(level)
+    known = np.isfinite(level)
+    words = f"{layer}, neuron {neuron}: {level:+.1f} deviations" if known else layer
+    place: dict[str, str | float] = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
+    return tag(
+        "g",
+        tag("title", words),
+        tag("circle", class_="ground", **place),
+        tag("circle", class_=kind, fill_opacity=opacity, **place) if known else None,
+        tag("text", neuron, x=x - _RADIUS - 4, y=f"{y + 3.5:g}", class_="neuron"),
+    )
+
+
+def _paint(level: float) -> tuple[str, str]:
+    """Class and opacity of a standardized activation; the style sheet has the colours.
+
+    >>> _paint(-3.0), _paint(0.0)[1]
+    (('low', '1'), '0')
+    """
+    strength = min(abs(level) / STRONG, 1.0) if np.isfinite(level) else 0.0
+    return ("high" if level > 0 else "low"), f"{strength:.2g}"

@@ -1,4 +1,4 @@
-"""The summary, the map of the inputs, the neurons that separate mechanisms, and the guide to their number."""
+"""The summary, the map of the inputs, the neurons that separate mechanisms, and the number of clusters."""
 
 from __future__ import annotations
 
@@ -6,198 +6,259 @@ from collections import Counter
 
 import numpy as np
 
-from neucept.mechanisms.n_clusters import ALPHA
+from neucept.analysis import Analysis
+from neucept.analysis.embedding import Embedding
+from neucept.mechanisms.n_clusters import ALPHA, STABLE
 from neucept.reports import figures, phrases
-from neucept.reports.components import mechanism_name, plot, section
-from neucept.reports.embedding import embed
-from neucept.reports.html import Child, Html, table, tag
-from neucept.reports.material import Material
-from neucept.reports.selected import is_grouped
+from neucept.reports.components import chip, plot, sprite, statistics
+from neucept.reports.figures.canvas import plain
+from neucept.reports.html import Child, Html, table, tag, text
 
-_USE = " Drag to zoom in, double-click to see all again; names in the legend switch groups off and on."
-_LABELS = 12  # colours of the map by label; the others are joined
+_LABELS = 12  # colours of the map by label; the others share one
 
 
-def summary(material: Material) -> Html:
-    """Write the page's head: what a person takes away in twenty seconds."""
-    worst = phrases.least_reliable(material)
-    lead = [phrases.about_inputs(material), phrases.about_number(material)]
-    reliability = phrases.about_reliability(material)
-    caution = phrases.about_stability(material)
+def summary(analysis: Analysis, heading: str) -> Html:
+    """Write the head of the report: what a reader takes away in twenty seconds."""
+    reliability = _about_reliability(analysis)
+    finding = "finding" if analysis.least_reliable is None else "finding bad"
+    notes = (_about_stability(analysis), _about_selection(analysis), _about_features(analysis))
     return tag(
         "header",
         tag("p", "NeuCEPT: critical neurons and mechanisms", class_="brand"),
-        tag("h1", phrases.title(material)),
-        tag("p", " ".join(lead), class_="lead"),
-        tag("p", reliability, class_="finding bad" if worst else "finding") if reliability else None,
-        _tiles(material),
-        tag(
-            "p",
-            " ".join(filter(None, (caution, phrases.about_neurons(material), phrases.about_use(material)))),
-            class_="note",
-        ),
+        tag("h1", heading),
+        tag("p", f"{_about_inputs(analysis)} {_about_number(analysis)}", class_="lead"),
+        tag("p", reliability, class_=finding) if reliability else None,
+        statistics(_numbers(analysis)),
+        tag("p", " ".join(filter(None, notes)), class_="note"),
         id="summary",
     )
 
 
-def _tiles(material: Material) -> Html:
-    mechanisms, guide = material.mechanisms, material.guide
-    selections = material.critical.values()
-    grouped = [is_grouped(selection) for selection in selections]
+def _about_inputs(analysis: Analysis) -> str:
+    m, n = len(analysis.rows), len(analysis.recording)
+    model, target, precision = analysis.model_name, analysis.critical.target_name, analysis.precision
+    if analysis.are_predictions:
+        first = f"{model} predicts “{target}” for {phrases.number(m)} of {phrases.number(n)} inputs"
+        if precision is None:
+            return f"{first}. Their precision is unknown: the recording has no labels of the model's classes."
+        return f"{first}; {phrases.between(*precision)} of these predictions are correct."
+    first = f"This report covers {phrases.number(m)} of {phrases.number(n)} inputs of {model}"
+    if analysis.critical.target is None:
+        return f"{first} and explains a custom response."
+    if precision is None:
+        return f"{first} and explains “{target}”."
+    return f"{first} and explains “{target}”; {phrases.between(*precision)} of these inputs have that label."
+
+
+def _about_number(analysis: Analysis) -> str:
+    """Say how many mechanisms there are, and whether there is more than one."""
+    K, comparison = len(analysis.mechanisms), analysis.n_clusters
+    p = phrases.p_value(comparison.p_one)
+    if K == 1:
+        tail = f", although the test rejects a single one ({p})" if comparison.p_one <= ALPHA else ""
+        return f"The inputs are treated as one mechanism{tail}."
+    if comparison.p_one > ALPHA:
+        return (
+            f"The test does not reject a single mechanism ({p}): the {K} groups below may be parts of one cluster"
+            " rather than different mechanisms."
+        )
+    other = f" ({comparison.suggested} would be suggested)" if comparison.suggested != K else ""
+    return f"The inputs form {K} mechanisms{other}; the test rejects a single one ({p})."
+
+
+def _about_stability(analysis: Analysis) -> str | None:
+    """Warn of clusters that are not found again on other halves of the inputs."""
+    compared, K = analysis.n_clusters.table, len(analysis.mechanisms)
+    stability = compared.loc[compared["mechanisms"] == K, "stability"].to_numpy(float)
+    if K < 2 or not len(stability) or not stability[0] < STABLE:
+        return None
+    return (
+        f"Clusters found on different halves of the inputs agree poorly (stability {stability[0]:.2f}, at best 1):"
+        f" treat the {K} mechanisms as a rough partition."
+    )
+
+
+def _about_reliability(analysis: Analysis) -> str | None:
+    """Say which mechanism is the least reliable, or that none stands out."""
+    rows, worst = analysis.reliability, analysis.least_reliable
+    if rows is None or len(analysis.mechanisms) < 2 or not analysis.are_predictions:
+        return None
+    if worst is None:
+        known = [row.precision for row in rows if row.inputs]
+        span = f"{phrases.percent(min(known), 1)} to {phrases.percent(max(known), 1)}"
+        return f"No mechanism is significantly less reliable than the others: precision ranges from {span}."
+    row = rows[worst]
+    share = phrases.percent(float(analysis.mechanisms.shares[worst]))
+    rest = phrases.percent(row.rest, 1 if row.high - row.low < 0.04 else None)
+    return (
+        f"Mechanism {worst} accounts for {share} of the predictions; {phrases.between(*row.interval)} of them are"
+        f" correct, compared with {rest} of the others."
+    )
+
+
+def _about_selection(analysis: Analysis) -> str:
+    """Say how many neurons were selected where, and what their precision is based on."""
+    parts = [f"{phrases.selected_count(selection)} of {layer}" for layer, selection in analysis.critical.items()]
+    levels = dict.fromkeys(f"{selection.precision:g}" for selection in analysis.critical.values())
+    chosen = f"At a required precision of {' / '.join(levels)}, {phrases.join(parts)} are selected as critical."
+    return f"{chosen} {phrases.guarantee_clause(analysis.critical)}"
+
+
+def _about_features(analysis: Analysis) -> str:
+    """Say how many representative neurons were clustered."""
+    features = analysis.mechanisms.features
+    beyond = sum(not feature.selected for feature in features)
+    tail = f" The required precision does not cover {beyond} of them, which were not selected." if beyond else ""
+    layers = phrases.join(analysis.mechanisms.layers)
+    return f"Mechanisms are clusters of the activations of {len(features)} representative neurons of {layers}.{tail}"
+
+
+def _numbers(analysis: Analysis) -> list[tuple[str, str, str]]:
+    selections = analysis.critical.values()
+    grouped = [phrases.is_grouped(selection) for selection in selections]
     units = "neurons" if not any(grouped) else "groups" if all(grouped) else "neurons or groups"
     chosen = sum(len(s.neurons) for s in selections)
-    total = sum(len(s.representatives if is_grouped(s) else s.groups) for s in selections)
+    total = sum(len(s.representatives if phrases.is_grouped(s) else s.groups) for s in selections)
     layers = "one layer" if len(selections) == 1 else f"{len(selections)} layers"
-    one = f"one is {'not ' if guide.p_one > ALPHA else ''}ruled out, {phrases.p_value(guide.p_one)}"
-    tiles = [
-        (
-            "inputs looked at",
-            phrases.number(len(material.rows)),
-            f"of {phrases.number(len(material.recording))} recorded",
-        ),
-        ("mechanisms", str(len(mechanisms)), one),
+    p_one = analysis.n_clusters.p_one
+    single = f"a single one is {'not ' if p_one > ALPHA else ''}rejected, {phrases.p_value(p_one)}"
+    numbers = [
+        ("inputs analysed", phrases.number(len(analysis.rows)), f"of {phrases.number(len(analysis.recording))}"),
+        ("mechanisms", str(len(analysis.mechanisms)), single),
         (f"critical {units}", phrases.number(chosen), f"of {phrases.number(total)}, at {layers}"),
     ]
-    if material.overall is not None:
-        share, low, high = material.overall
-        name = "precision" if material.are_predictions else "labelled as the target"
-        tiles.insert(1, (name, phrases.percent(share), f"{low:.1%} to {high:.1%}"))
-    worst = phrases.least_reliable(material)
-    if worst is not None:
-        tiles.append(
-            (
-                f"in mechanism {worst[0]}",
-                phrases.percent(worst[1].precision),
-                f"{worst[1].low:.1%} to {worst[1].high:.1%}",
-            )
-        )
-    return tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats")
+    if analysis.precision is not None:
+        share, low, high = analysis.precision
+        name = "precision" if analysis.are_predictions else "labelled as the target"
+        numbers.insert(1, (name, phrases.percent(share), f"{low:.1%} to {high:.1%}"))
+    worst = analysis.least_reliable
+    if worst is not None and analysis.reliability is not None:
+        row = analysis.reliability[worst]
+        numbers.append((f"in mechanism {worst}", phrases.percent(row.precision), f"{row.low:.1%} to {row.high:.1%}"))
+    return numbers
 
 
-def map_section(material: Material, seed: int = 0) -> Html:
+def input_map(analysis: Analysis) -> Html:
     """Show the inputs in the plane, by mechanism and by label."""
-    mechanisms = material.mechanisms
-    embedding = embed(mechanisms.scaled, seed)
+    mechanisms, embedding = analysis.mechanisms, analysis.embedding
     positions = embedding.positions
-    rows = material.rows[positions]
-    labels = mechanisms.labels[positions]
-    names = material.label_names(rows)
-    predicted = [material.recording.class_names[p] for p in material.recording.predictions[rows]]
+    rows = analysis.rows[positions]
+    clusters = mechanisms.labels[positions]
+    labels = analysis.label_names(rows)
+    predicted = [analysis.recording.class_names[p] for p in analysis.recording.predictions[rows]]
     hover = np.array(
         [
-            f"input {row}<br>mechanism {label}<br>predicted {_safe(guess)}"
-            + (f"<br>labelled {_safe(name)}" if name else "")
+            f"input {row}<br>mechanism {cluster}<br>predicted {plain(guess)}"
+            + (f"<br>labelled {plain(label)}" if label else "")
             + f"<br>typicality {typicality:.2f}"
-            for row, label, guess, name, typicality in zip(
-                rows, labels, predicted, names, mechanisms.typicality[positions], strict=True
+            for row, cluster, guess, label, typicality in zip(
+                rows, clusters, predicted, labels, mechanisms.typicality[positions], strict=True
             )
         ]
     )
-    kinds = [f"mechanism {number}" for number in range(len(mechanisms))]
-    maps = [("by mechanism", labels, kinds)]
-    if any(names):
-        common = [name for name, _ in Counter(names).most_common(_LABELS)]
-        groups = np.array([common.index(name) if name in common else -1 for name in names])
-        maps.append(("by label", groups, [_safe(phrases.shorten(name, 28)) for name in common]))
+    maps = [("by mechanism", clusters, [f"mechanism {k}" for k in range(len(mechanisms))])]
+    if any(labels):
+        common = [name for name, _ in Counter(labels).most_common(_LABELS)]
+        groups = np.array([common.index(name) if name in common else -1 for name in labels])
+        maps.append(("by label", groups, [plain(phrases.shorten(name, 28)) for name in common]))
+    axes, words = _axes(embedding)
     panels = [
         tag(
             "div",
             tag("h3", f"Coloured {title}"),
             plot(
-                figures.input_map(embedding.coordinates, groups, names, hover, embedding.axes),
+                figures.input_map(embedding.coordinates, groups, names, hover, axes),
                 f"Map of {len(rows)} inputs coloured {title}",
                 "map",
             ),
         )
         for title, groups, names in maps
     ]
-    sprite = _sprite(material, rows)
-    return section(
-        "map",
-        "Map of the inputs",
-        tag("p", embedding.words + _USE, class_="note"),
-        tag("div", *panels, class_="panels"),
-        sprite,
+    use = " Drag to zoom, double-click to reset, click the legend to hide or show groups."
+    icons = None if analysis.pictures is None else sprite(analysis.pictures.icons)
+    return text(tag("p", words + use, class_="note"), tag("div", *panels, class_="panels"), icons)
+
+
+def _axes(embedding: Embedding) -> tuple[tuple[str, str], str]:
+    """Give the titles of the axes, and say how the map was made and how to read it."""
+    sampled, f = len(embedding.positions), embedding.n_features
+    sample = f"A random sample of {sampled:,} of the {embedding.n:,} inputs." if sampled < embedding.n else ""
+    sample = sample or f"All {embedding.n:,} inputs."
+    if embedding.method == "t-SNE":
+        words = (
+            f"t-SNE of the {f} representative neurons: neighbouring inputs are similar, but distances between clusters"
+            " and their sizes have no meaning."
+        )
+        return ("t-SNE 1", "t-SNE 2"), f"{sample} {words}"
+    if embedding.method == "jitter":
+        return ("activation", ""), f"{sample} Activation of the representative neuron, with random vertical jitter."
+    shares = embedding.explained
+    words = (
+        f"The first two principal components of the {f} representative neurons explain {sum(shares):.0%} of their"
+        " variance; clusters that overlap here may be separate in other directions."
     )
+    titles = [f"component {i + 1} ({share:.0%})" for i, share in enumerate(shares)]
+    return (titles[0], titles[1]), f"{sample} {words}"
 
 
-def _sprite(material: Material, rows: np.ndarray) -> Html | None:
-    """Thumbnails for the map, shown by the page's script beside the pointer."""
-    if material.pictures is None:
-        return None
-    uri, line = material.pictures.sprite([int(row) for row in rows])
-    return tag("div", id="sprite", hidden=True, data_line=line, style=f"background-image:url({uri})")
-
-
-def separation_section(material: Material) -> Html | None:
+def separating_neurons(analysis: Analysis) -> Html | None:
     """Draw histograms of the neurons that separate mechanisms best (Figure 12); None with one mechanism."""
-    found = figures.separating_neurons(material.mechanisms)
-    if not found:
+    mechanisms = analysis.mechanisms
+    best = figures.separating_neurons(mechanisms)
+    if not best:
         return None
-    mechanisms = material.mechanisms
-    everything = mechanisms.read(material.recording)
+    everything = mechanisms.read(analysis.recording)
     panels = []
-    for feature, a, b, distance in found:
+    for feature, a, b, distance in best:
         one, other = (mechanisms.values[mechanisms.labels == n, feature] for n in (a, b))
         figure = figures.neuron_histogram(everything[:, feature], one, other, (a, b))
         figure.update_layout(showlegend=False, margin={"t": 10})
         name = mechanisms.features[feature].name
+        both = (tag("span", chip(k), f"mechanism {k}", class_="named") for k in (a, b))
         panels.append(
             tag(
                 "div",
                 tag("h3", name),
                 plot(figure, f"Activation of {name} in mechanisms {a} and {b} and in all inputs"),
-                tag(
-                    "p", mechanism_name(a), mechanism_name(b), f"{distance:.1f} deviations apart", class_="small legend"
-                ),
+                tag("p", *both, f"standardized mean difference {distance:.1f}", class_="small legend"),
             )
         )
     note = (
-        "Each neuron with the two mechanisms that it separates best (bars), and all recorded inputs, whatever they are"
-        " predicted as (line)."
+        "For each neuron, the two mechanisms that it separates best (bars) and all recorded inputs regardless of the"
+        " prediction (line)."
     )
-    return section(
-        "separation",
-        "Neurons that separate mechanisms",
-        tag("p", note, class_="note"),
-        tag("div", *panels, class_="panels three"),
-    )
+    return text(tag("p", note, class_="note"), tag("div", *panels, class_="panels three"))
 
 
-def guide_section(material: Material) -> Html:
-    """Show the guide to the number of mechanisms."""
-    guide, used = material.guide, len(material.mechanisms)
+def number_of_clusters(analysis: Analysis) -> Html:
+    """Show the comparison of numbers of clusters."""
+    comparison, used = analysis.n_clusters, len(analysis.mechanisms)
     test = (
-        "The test looks for a direction along which the inputs have more than one mode (Hartigan's dip test, directions"
-        " found on one half and judged on the other)."
+        "The test looks for a direction in which the inputs have more than one mode (Hartigan's dip test; directions"
+        " are found on one half of the inputs and tested on the other)."
     )
-    read = {
-        "stability": "Agreement of clusters found on two halves, 1 at best; the band is the middle 90%, the line 0.6.",
-        "silhouette": "How much nearer inputs are to their own cluster than to the next; higher is better.",
-        "bic": "Of a Gaussian mixture; lower is better.",
+    captions = {
+        "stability": "Agreement of clusters found on two halves (at best 1); the band is the middle 90%, the line 0.6.",
+        "silhouette": "How much closer inputs are to their own cluster than to the next; higher is better.",
+        "bic": "BIC of a Gaussian mixture; lower is better.",
     }
     panels = [
         tag(
             "div",
             tag("h3", figures.CURVES[column].capitalize() if column != "bic" else "BIC"),
-            plot(figures.guide_curve(guide, column, used), f"{figures.CURVES[column]} over the number of mechanisms"),
-            tag("p", why, class_="small"),
+            plot(figures.cluster_curve(comparison, column, used), f"{figures.CURVES[column]} by number of mechanisms"),
+            tag("p", said, class_="small"),
         )
-        for column, why in read.items()
+        for column, said in captions.items()
     ]
     cells: list[list[Child]] = [
         [str(K), f"{stability:.2f}", "–" if np.isnan(silhouette) else f"{silhouette:.2f}", f"{bic:,.0f}"]
-        for K, stability, silhouette, bic in guide.table[["mechanisms", *figures.CURVES]].itertuples(index=False)
+        for K, stability, silhouette, bic in comparison.table[["mechanisms", *figures.CURVES]].itertuples(index=False)
     ]
     numbers = tag(
         "details",
-        tag("summary", "The numbers"),
-        table(["mechanisms", "stability", "silhouette", "BIC"], cells, "Guide to the number of mechanisms", range(4)),
+        tag("summary", "Table"),
+        table(["mechanisms", "stability", "silhouette", "BIC"], cells, "Numbers of mechanisms compared", range(4)),
     )
-    verdict = tag("p", tag("strong", str(guide)), f" The page shows {used} (ringed). {test}")
-    return section("number", "How many mechanisms?", verdict, tag("div", *panels, class_="panels three"), numbers)
-
-
-def _safe(name: str) -> str:
-    """Escape what the user named: Plotly reads a little HTML in its texts."""
-    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    verdict = tag("p", tag("strong", str(comparison)), f" This report uses {used} (circled). {test}")
+    return text(verdict, tag("div", *panels, class_="panels three"), numbers)

@@ -1,151 +1,180 @@
-"""The pathways of a mechanism on its card: what they respond to, and how much they overlap."""
+"""The pathways of a mechanism on its card: what they respond to, how they overlap, and what they keep of each site."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+import pandas as pd
 
-from neucept.errors import InputError
-from neucept.mechanism_pathways import MechanismPathways, trace_pathways
-from neucept.mechanisms import Mechanisms
+from neucept.analysis import Analysis
+from neucept.mechanism_pathways import MechanismPathways
 from neucept.pathways import picture
-from neucept.recording.outputs import Output
 from neucept.reports.components import image
-from neucept.reports.html import Html, tag
+from neucept.reports.html import Html, tag, text
 from neucept.reports.phrases import number, p_value, percent
-from neucept.reports.pictures import encode
-from neucept.reports.sites import of_mechanism, sites_part
 
-if TYPE_CHECKING:
-    from neucept.reports.material import Material
-
-MOST = 16  # inputs of each mechanism whose pathways a page selects by itself
-TYPICAL = 8  # as many as the typical pictures of a card
-_SHOWN = 7  # typical inputs with their gradients: a line of tiles holds those and the mean
+_TILES = 7  # typical inputs with their gradients: one line holds those and the mean
 _NAMED, _CLEAR = 3, 0.2  # critical neurons that a card names, and the difference of shares above which it does
+_SITES, _NEURONS = 10, 12  # sites that a card shows unfolded, and critical neurons of each
 
 
-def check_pathways(given: Any, mechanisms: Mechanisms) -> None:
-    """Raise an InputError unless what a user gave as pathways belongs to the mechanisms."""
-    if isinstance(given, bool):
-        return
-    if not isinstance(given, MechanismPathways):
-        raise InputError(f"pathways= is a {type(given).__name__}; expected MechanismPathways, True or False.")
-    mine = dict(zip(mechanisms.samples.tolist(), mechanisms.labels.tolist(), strict=True))
-    same = all(mine.get(row) == label for row, label in zip(given.rows.tolist(), given.labels.tolist(), strict=True))
-    if len(given) != len(mechanisms) or not same:
-        raise InputError("The pathways are of other mechanisms; call neucept.trace_pathways on these.")
-
-
-def find_pathways(
-    given: MechanismPathways | bool,
-    mechanisms: Mechanisms,
-    model: nn.Module | None,
-    data: Any,
-    output: Output,
-    progress: bool,
-) -> tuple[MechanismPathways | None, str]:
-    """Give the pathways that a page shows; where they cannot be followed, None and a sentence that says why."""
-    if not isinstance(given, bool):
-        return given, ""
-    if not given:
-        return None, ""
-    if model is None or data is None:
-        return None, "For the pathways of the mechanisms, give report() the model (model=) and the data (data=)."
-    try:
-        found = trace_pathways(mechanisms, model, data, output=output, most=MOST, typical=TYPICAL, progress=progress)
-    except Exception as error:  # whatever a network does: a page without pathways is better than none
-        return None, f"The pathways of the mechanisms could not be followed: {error}"
-    return found, ""
-
-
-def pathways_note(material: Material) -> Html | None:
-    """Say what the pathways on the cards are, or why there are none."""
-    found = material.pathways
+def pathways_note(analysis: Analysis) -> Html | None:
+    """Explain the pathways on the cards, or why there are none."""
+    found = analysis.pathways
     if found is None:
-        return tag("p", material.no_pathways, class_="note") if material.no_pathways else None
+        return tag("p", analysis.why_no_pathways, class_="note") if analysis.why_no_pathways else None
     share = percent(1 - found.settings["sparsity"])
     words = (
         f"A pathway is the {share} of all neurons that contribute most to the response of one input"
-        f" ({found.settings['method']}); inputs overlap by the share of the neurons of either pathway that are in both."
-        " The pathway gradient is that of the response in the network masked by the pathway: red raises the response,"
-        " blue lowers it. A site is one call of an activation function; its bar is the share of its neurons that a"
+        f" ({found.settings['method']}). The overlap of two pathways is the Jaccard index of their neurons. The pathway"
+        " gradient is the gradient of the response in the network masked by the pathway: red increases the response,"
+        " blue decreases it. A site is one call of an activation function; its bar is the share of its neurons that a"
         " pathway keeps."
     )
     if len(found) > 1:
+        more = "more than" if found.p_value < 0.05 else "not significantly more than"
         words += (
-            f" Of {number(len(found.rows))} inputs drawn at random, those of one mechanism overlap"
-            f" {'more than' if found.p_value < 0.05 else 'no more, surely, than'} those of different ones"
-            f" (permutation test, {p_value(found.p_value)})."
+            f" Among {number(len(found.rows))} inputs drawn at random, pathways of the same mechanism overlap {more}"
+            f" those of different mechanisms (permutation test, {p_value(found.p_value)})."
         )
     return tag("p", words, class_="note")
 
 
-def pathways_part(material: Material, mechanism: int) -> Html | None:
-    """Show what a mechanism's pathways respond to, how they overlap, and which neurons of each site they keep."""
-    found = material.pathways
+def pathways_part(analysis: Analysis, mechanism: int) -> Html | None:
+    """Show the pathways of one mechanism."""
+    found = analysis.pathways
     if found is None:
         return None
-    heading = tag("h4", "Pathway ", tag("small", "what carries the response, and which parts of the input it looks at"))
+    small = tag("small", "the neurons that carry the response, and the parts of the input they depend on")
     said = tag("p", _overlap_words(found, mechanism), " ", _critical_words(found, mechanism), class_="small")
-    return tag("div", heading, _pictures(material, mechanism), said, sites_part(found, mechanism), class_="pathway")
+    gradients = _gradients(analysis, mechanism)
+    return tag("div", tag("h4", "Pathway ", small), gradients, said, sites_part(found, mechanism), class_="pathway")
 
 
 def _overlap_words(found: MechanismPathways, mechanism: int) -> str:
     row = found.table().iloc[mechanism]
-    words = f"Two inputs of this mechanism overlap by {percent(row['within'])}"
+    words = f"The mean overlap is {percent(row['within'])} within this mechanism"
     if len(found) > 1:
-        words += (
-            f", one of it and one of the others by {percent(row['others'])} (corrected {p_value(row['p_corrected'])})"
-        )
+        words += f" and {percent(row['others'])} with other mechanisms (corrected {p_value(row['p_corrected'])})"
     words += "."
     if np.isfinite(row["kept_critical"]) and np.isfinite(row["kept_rest"]):
         words += (
-            f" Behind the recorded layers a pathway holds {percent(row['kept_critical'])} of the"
-            f" {found.settings['critical']} neurons, and {percent(row['kept_rest'])} of the others."
+            f" At the recorded layers, a pathway keeps {percent(row['kept_critical'])} of the"
+            f" {found.settings['critical']} neurons and {percent(row['kept_rest'])} of the other neurons."
         )
     return words
 
 
+def _of_mechanism(table: pd.DataFrame, mechanism: int) -> pd.DataFrame:
+    return table[table["mechanism"] == mechanism]
+
+
 def _critical_words(found: MechanismPathways, mechanism: int) -> str | None:
-    """Name the critical neurons that a mechanism's pathways hold much more, or less, often than those of the others."""
-    mine = of_mechanism(found.by_critical_neuron(), mechanism)
-    apart = (mine["kept"] - mine["others"]).abs()
-    clear = apart[apart >= _CLEAR].sort_values(ascending=False, kind="stable").index[:_NAMED]
+    """Name the critical neurons that a mechanism's pathways keep much more, or less, often than those of the others."""
+    own = _of_mechanism(found.by_critical_neuron(), mechanism)
+    difference = (own["kept"] - own["others"]).abs()
+    clear = difference[difference >= _CLEAR].sort_values(ascending=False, kind="stable").index[:_NAMED]
     if not len(clear):
         return None
     named = [
-        f"{row['site']} {row['neuron']} ({percent(row['kept'], 0)} against {percent(row['others'], 0)})"
-        for _, row in mine.loc[clear].iterrows()
+        f"{row['site']} {row['neuron']} (kept by {percent(row['kept'], 0)} and {percent(row['others'], 0)})"
+        for _, row in own.loc[clear].iterrows()
     ]
-    return f"Set apart from the pathways of the others by {', '.join(named)}."
+    return f"Its pathways differ most from the others at {', '.join(named)}."
 
 
-def _pictures(material: Material, mechanism: int) -> Html | None:
+def _gradients(analysis: Analysis, mechanism: int) -> Html | None:
     """Draw the mean pathway gradient over the mean of the most typical inputs, then those one by one."""
-    found = material.pathways
-    if found is None or found.typical_gradients is None or material.pictures is None:
+    found, pictures = analysis.pathways, analysis.pictures
+    if found is None or found.typical_gradients is None or pictures is None or pictures.means is None:
         return None
-    mine = np.flatnonzero(found.typical_labels == mechanism)
-    gradients = found.typical_gradients[mine]
-    if gradients.ndim != 4 or gradients.shape[1] not in (1, 3):
-        return None
-    rows = found.typical_rows[mine]
-    mean = torch.stack([material.pictures.input(int(row)) for row in rows]).float().mean(0)
-    sign = "red where more raises the response, blue where it lowers it"
-    words = f"mean pathway gradient of mechanism {mechanism} over the mean of its {len(mine)} typical inputs, {sign}"
-    tiles = [_tile(gradients.mean(axis=0), mean, words, f"mean of {len(mine)}")]
+    own = np.flatnonzero(found.typical_labels == mechanism)
+    gradients, rows = found.typical_gradients[own], found.typical_rows[own].tolist()
+    sign = "red where more increases the response, blue where it decreases it"
+    words = f"mean pathway gradient of mechanism {mechanism} over the mean of its {len(own)} typical inputs, {sign}"
+    tiles = [_tile(gradients.mean(axis=0), pictures.means[mechanism], words, f"mean of {len(own)}")]
     tiles += [
-        _tile(gradients[i], material.pictures.seen(int(row)), f"pathway gradient of input {row}, {sign}", f"#{row}")
-        for i, row in enumerate(rows[:_SHOWN])
+        _tile(gradients[i], pictures.seen[row], f"pathway gradient of input {row}, {sign}", f"#{row}")
+        for i, row in enumerate(rows[:_TILES])
     ]
     return tag("div", *tiles, class_="tiles")
 
 
-def _tile(gradient: np.ndarray, ground: Any, words: str, caption: str) -> Html:
-    """Show one gradient, (channels, H, W), over one image."""
-    drawn = image(*encode(picture(gradient[None], [ground])[0]), words)
-    return tag("figure", drawn, tag("figcaption", caption), class_="tile", title=words)
+def _tile(gradient: np.ndarray, ground: np.ndarray, words: str, said: str) -> Html:
+    """Show one gradient, (channels, H, W), over one picture."""
+    drawn = image(picture(gradient[None], [ground])[0], words)
+    return tag("figure", drawn, tag("figcaption", said), class_="tile", title=words)
+
+
+# Sites
+
+
+def sites_part(found: MechanismPathways, mechanism: int) -> Html:
+    """List the sites: the share of neurons that a pathway keeps, overlaps, and the critical neurons of each."""
+    table = found.by_site()
+    limit = max(float(table["kept"].max()), 1e-9)
+    own, neurons = _of_mechanism(table, mechanism), _of_mechanism(found.by_critical_neuron(), mechanism)
+    rows = [_site(row, limit, neurons[neurons["site"] == row["site"]], len(found) > 1) for _, row in own.iterrows()]
+    # Unfolded are the sites of critical neurons, then those where overlaps differ most.
+    difference = (own["within"] - own["others"]).fillna(0).to_numpy()
+    order = np.lexsort((np.arange(len(own)), -difference, own["critical"].to_numpy() == 0))
+    first = sorted(int(i) for i in order[:_SITES])
+    overlap = text("overlap ", tag("i", class_="dot within"), " within")
+    critical = text() if neurons.empty else text(f"{found.settings['critical']} neurons")
+    if len(found) > 1:
+        overlap = text(overlap, tag("i", class_="dot others"), " others")
+        critical = critical and text(critical, tag("u"), " others")
+    head = [tag("span", cell) for cell in ("site", "neurons kept", overlap, critical)]
+    unfolded = tag("ul", tag("li", *head, class_="head"), *(rows[i] for i in first), class_="sites")
+    rest = [rows[i] for i in range(len(rows)) if i not in first]
+    more = tag("details", tag("summary", f"{len(rest)} other sites"), tag("ul", *rest, class_="sites"))
+    return text(unfolded, more if rest else None)
+
+
+def _site(row: pd.Series[Any], limit: float, neurons: pd.DataFrame, several: bool) -> Html:
+    """Write the line of one site."""
+    kept = percent(float(row["kept"]))
+    bar = tag("i", style=f"width:{100 * row['kept'] / limit:.1f}%")
+    cells = [
+        tag("span", str(row["site"]), class_="name", title=f"{row['site']}, {number(row['neurons'])} neurons"),
+        tag("span", tag("span", bar, class_="bar"), tag("b", kept), class_="kept"),
+        _overlaps(float(row["within"]), float(row["others"]) if several else np.nan),
+        _columns(neurons) if len(neurons) else tag("span"),
+    ]
+    return tag("li", *cells)
+
+
+def _overlaps(within: float, others: float) -> Html:
+    """Draw two overlaps as dots on a line from 0 to 1."""
+    if not np.isfinite(within) and not np.isfinite(others):
+        return tag("span", tag("b", "–"), class_="overlaps", title="no two pathways keep a neuron here")
+    dots = [
+        tag("i", class_=f"dot {name}", style=f"left:{100 * value:.1f}%")
+        for name, value in (("others", others), ("within", within))
+        if np.isfinite(value)
+    ]
+    said = percent(within, 0) + (f" / {percent(others, 0)}" if np.isfinite(others) else "")
+    words = f"overlap within {percent(within)}" + (f", with others {percent(others)}" if np.isfinite(others) else "")
+    return tag("span", tag("span", *dots, class_="line"), tag("b", said), class_="overlaps", title=words)
+
+
+def _columns(neurons: pd.DataFrame) -> Html:
+    """Draw a column for each critical neuron: how many pathways keep it; a line where those of others do."""
+    strongest = (neurons["kept"] - neurons["others"]).abs().fillna(0).sort_values(ascending=False, kind="stable")
+    columns = []
+    for _, row in neurons.loc[np.sort(strongest.index[:_NEURONS])].iterrows():
+        words = f"neuron {row['neuron']}: kept by {percent(row['kept'])} of the pathways"
+        marks = [tag("i", style=f"height:{100 * row['kept']:.0f}%")]
+        if np.isfinite(row["others"]):
+            words += f", and by {percent(row['others'])} of those of the others"
+            marks.append(tag("u", style=f"bottom:{100 * row['others']:.0f}%"))
+        columns.append(tag("span", *marks, title=words))
+    more = len(neurons) - len(columns)
+    words = f"{len(neurons)} critical neurons, kept on average by {percent(float(neurons['kept'].mean()))}"
+    return tag(
+        "span",
+        tag("span", *columns, class_="columns", role="img", aria_label=words),
+        tag("b", f"{more} more") if more else None,
+        class_="critical",
+    )

@@ -1,12 +1,19 @@
-"""The page's plain words: numbers as a person says them, and the summary."""
+"""Numbers as text, and sentences on a selection of neurons that several sections share."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
-from neucept.mechanisms.n_clusters import ALPHA, STABLE
-from neucept.reports.material import Judged, Material
-from neucept.reports.selected import counted, listed, promise_clause
+import numpy as np
+import pandas as pd
+
+from neucept.calibration.simulation import NONE
+from neucept.discovery import Selection
+from neucept.mechanisms import Feature
+
+LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
+_FAMILIES = {NONE: "pure noise", "all": "all together"}
 
 
 def percent(share: float, decimals: int | None = None) -> str:
@@ -61,93 +68,118 @@ def shorten(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def title(material: Material) -> str:
-    """Title of the page."""
-    target = material.mechanisms.target_name if material.critical.target is None else material.critical.target_name
-    return material.title or f"How {material.model_name} decides “{target}”"
+def join(parts: Sequence[str]) -> str:
+    """Join the items of a list.
+
+    >>> join(["a", "b", "c"])
+    'a, b and c'
+    """
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def about_inputs(material: Material) -> str:
-    """Say what was looked at, and how often it is right."""
-    m, n = len(material.rows), len(material.recording)
-    target = material.critical.target_name
-    if material.are_predictions:
-        first = f"{material.model_name} predicts “{target}” for {number(m)} of {number(n)} inputs"
-        if material.overall is None:
-            return f"{first}. The recording has no labels of the model's classes, so how many are right is not known."
-        return f"{first}; {between(*material.overall)} of these predictions are right."
-    first = f"This page looks at {number(m)} of {number(n)} inputs of {material.model_name}"
-    if material.critical.target is None:
-        return f"{first}, and at what decides a response of your own."
-    if material.overall is None:
-        return f"{first}, and at what decides “{target}”."
-    return f"{first}, and at what decides “{target}”; {between(*material.overall)} of the inputs are labelled so."
+def feature_label(feature: Feature, most: int = 2) -> str:
+    """Name the members of a representative neuron, briefly.
+
+    >>> feature_label(Feature("conv", (7, 21, 3, 4), True))
+    '7+21+2 more'
+    """
+    first = "+".join(map(str, feature.neurons[:most]))
+    return first if len(feature.neurons) <= most else f"{first}+{len(feature.neurons) - most} more"
 
 
-def about_number(material: Material) -> str:
-    """Say how many mechanisms there are, and whether there is more than one."""
-    K, guide = len(material.mechanisms), material.guide
-    if K == 1:
-        more = guide.p_one <= ALPHA
-        tail = f" although the test rules out a single one ({p_value(guide.p_one)})" if more else ""
-        return f"The inputs are treated as one mechanism{tail}."
-    if guide.p_one > ALPHA:
-        return (
-            f"A single mechanism cannot be refuted ({p_value(guide.p_one)}): the {K} groups below may be slices of one"
-            " cloud rather than different ways of deciding."
-        )
-    other = f"; the guide suggests {guide.suggested}" if guide.suggested != K else ""
-    return f"The inputs fall into {K} mechanisms{other}, and the test rules out a single one ({p_value(guide.p_one)})."
+def family_name(family: str) -> str:
+    """Name a family of simulated responses.
+
+    >>> family_name("none"), family_name("trees")
+    ('pure noise', 'trees')
+    """
+    return _FAMILIES.get(family, family)
 
 
-def about_stability(material: Material) -> str | None:
-    """Warn of clusters that do not come again on other halves of the inputs."""
-    table, K = material.guide.table, len(material.mechanisms)
-    stability = table.loc[table["mechanisms"] == K, "stability"].to_numpy(float)
-    if K < 2 or not len(stability) or not stability[0] < STABLE:
+def is_grouped(selection: Selection) -> bool:
+    """Tell whether some neurons share a group, so that precision refers to groups."""
+    return int((selection.groups >= 0).sum()) > len(selection.representatives)
+
+
+def members(selection: Selection, neuron: int) -> list[int]:
+    """Neurons of the group of one, itself first; it alone where it is constant."""
+    group = selection.groups[neuron]
+    same = np.flatnonzero(selection.groups == group) if group >= 0 else np.array([neuron])
+    return [int(neuron), *(other for other in same.tolist() if other != neuron)]
+
+
+def group_label(neurons: Sequence[int], most: int = 4) -> str:
+    """Name a neuron, or the members of its group, briefly.
+
+    >>> group_label([7]), group_label([7, 21]), group_label([7, 3, 4, 9, 11, 12])
+    ('neuron 7', 'neurons 7, 21', 'neurons 7, 3, 4, 9 and 2 more')
+    """
+    first = ", ".join(map(str, neurons[:most]))
+    more = f" and {len(neurons) - most} more" if len(neurons) > most else ""
+    return f"neuron{'s' if len(neurons) > 1 else ''} {first}{more}"
+
+
+def selected_count(selection: Selection) -> str:
+    """Say how many of how many neurons or groups are selected."""
+    chosen = len(selection.neurons)
+    if not is_grouped(selection):
+        return f"{chosen or 'none'} of the {len(selection.groups)} neurons"
+    covered = int(np.isin(selection.groups, selection.groups[selection.neurons]).sum())
+    neurons = f" ({covered} of {len(selection.groups)} neurons)" if chosen else ""
+    return f"{chosen or 'none'} of the {len(selection.representatives)} groups of neurons{neurons}"
+
+
+def grouping(selection: Selection) -> str | None:
+    """Explain groups in a sentence; None where each neuron is a group of its own."""
+    if not is_grouped(selection):
         return None
+    groups, alive = len(selection.representatives), int((selection.groups >= 0).sum())
+    if selection.calibration is not None and np.isnan(selection.calibration.cut):
+        return f"Precision refers to the groups that were given: {groups} groups of {alive} neurons."
+    copies = 0 if selection.calibration is None else alive - len(selection.calibration.groups)
+    near = f", of which {copies} are near copies of others" if copies else ""
     return (
-        f"The {K} clusters change from one half of the inputs to the other (stability {stability[0]:.2f}, 1 at best):"
-        " read them as a rough division."
+        f"Strongly correlated neurons cannot be distinguished and are treated as one group: {groups} groups of"
+        f" {alive} neurons{near}. A critical group contains at least one critical neuron; which one is not determined."
     )
 
 
-def least_reliable(material: Material) -> tuple[int, Judged] | None:
-    """Find the mechanism whose predictions are surely less reliable than the others, the worst if several are."""
-    if not material.are_predictions:
-        return None
-    sure = [(i, row) for i, row in enumerate(material.judged or ()) if row.verdict == "less reliable"]
-    return min(sure, key=lambda item: item[1].precision, default=None)
+def why_none(selection: Selection) -> str:
+    """Explain an empty selection, and say what would change it."""
+    reason = selection.why_empty
+    if selection.calibration is None:
+        reason += " A lower precision or more inputs may select some."
+    else:
+        for precision in (level for level in LEVELS[::-1] if level < selection.precision):
+            if chosen := len(selection.at(precision).neurons):
+                reason += f" A precision of {precision:g}, fixed in advance, would select {chosen}."
+                break
+    return f"An empty selection is a valid result. {reason} The ranking is not affected."
 
 
-def about_reliability(material: Material) -> str | None:
-    """Say which mechanism is the least reliable, or that none stands out."""
-    if material.judged is None or len(material.mechanisms) < 2 or not material.are_predictions:
-        return None
-    worst = least_reliable(material)
-    if worst is None:
-        seen = [row.precision for row in material.judged if row.inputs]
-        span = f"{percent(min(seen), 1)} to {percent(max(seen), 1)}"
-        return f"No mechanism is surely less reliable than the others: their precision runs from {span}."
-    name, row = worst
-    share = percent(float(material.mechanisms.shares[name]))
-    rest = percent(row.rest, 1 if row.high - row.low < 0.04 else None)
-    right = between(*row.interval)
-    return f"Mechanism {name} holds {share} of the predictions; {right} of them are right, against {rest} elsewhere."
+def guarantee_clause(selections: Mapping[str, Selection]) -> str:
+    """Say in a sentence or two what the precision of some layers is based on."""
+    calibrated = [s for s in selections.values() if s.calibration is not None]
+    others = [s for s in selections.values() if s.calibration is None]
+    parts = []
+    if calibrated:
+        where = _where(calibrated, len(selections))
+        tables = [s.calibration.table(s.precision).set_index("family") for s in calibrated if s.calibration is not None]
+        means = join([f"{table['precision'].tolist()[-1]:.2f}" for table in tables])
+        families = pd.concat([table.drop(index="all")["precision"] for table in tables])
+        lowest, worst = min(zip(families.tolist(), map(str, families.index.tolist()), strict=True))
+        parts.append(
+            f"On responses simulated on {where}, the realised precision was {means} on average and {lowest:.2f} for"
+            f" the worst family ({family_name(worst)}). This is evidence, not a proof."
+        )
+    if others:
+        for short in dict.fromkeys(s.guarantee.short for s in others):
+            where = _where([s for s in others if s.guarantee.short == short], len(selections))
+            parts.append(f"On {where}: {short[0].lower()}{short[1:]}")
+    return " ".join(parts)
 
 
-def about_neurons(material: Material) -> str:
-    """Say how many neurons were selected where, and what their precision rests on."""
-    parts = [f"{counted(selection)} of {layer}" for layer, selection in material.critical.items()]
-    levels = dict.fromkeys(f"{selection.precision:g}" for selection in material.critical.values())
-    chosen = f"At a precision of {' / '.join(levels)}, {listed(parts)} are selected as critical."
-    return f"{chosen} {promise_clause(material.critical)}"
-
-
-def about_use(material: Material) -> str:
-    """Say how many representative neurons the mechanisms rest on."""
-    features = material.mechanisms.features
-    beyond = sum(not feature.selected for feature in features)
-    tail = f" {beyond} of them are beyond the selection: the precision asked does not cover them." if beyond else ""
-    names = listed(material.mechanisms.layers)
-    return f"Mechanisms are clusters of the activations of {len(features)} representative neurons at {names}.{tail}"
+def _where(some: Sequence[Selection], total: int) -> str:
+    if len(some) == total:
+        return "this layer" if total == 1 else "these layers"
+    return join([selection.layer for selection in some])

@@ -1,4 +1,4 @@
-"""What is needed to run it again, and the words that the page uses."""
+"""What is needed to run it again, and the terms that the report uses."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from typing import Any
 
 import numpy as np
 
+from neucept.analysis import Analysis
 from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
 from neucept.recording.outputs import recorded_output
-from neucept.reports.components import section
-from neucept.reports.html import Html, table, tag
-from neucept.reports.material import Material
+from neucept.reports.components import definitions
+from neucept.reports.html import Html, table, tag, text
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
 
 GLOSSARY = {
-    "neuron": "One number that a layer gives for an input: the mean of a channel, or an element of a vector.",
-    "target": "What is explained: the output of the network for one class, or another response.",
-    "critical neuron": "A neuron that tells something about the target that the others of its layer do not.",
+    "neuron": "One number per input that a layer computes: the mean of a channel, or an element of a vector.",
+    "target": "What is explained: the network's output for one class, or another response.",
+    "critical neuron": "A neuron that carries information about the target that the others of its layer do not.",
     "null": "Not critical.",
-    "knockoff": "A random stand-in for a neuron that relates to the others in the same way, but not to the target.",
-    "W": "How much more a neuron helps to predict the response than its knockoff; around zero it does not matter.",
-    "precision of a selection": "Share of the selected neurons that are critical, in expectation.",
+    "knockoff": "A random stand-in for a neuron: same relation to the other neurons, no relation to the target.",
+    "W": "How much better a neuron predicts the response than its knockoff; near zero for neurons that do not matter.",
+    "precision of a selection": "Expected share of the selected neurons that are critical.",
 }
 _OF_CALIBRATION = {
-    "calibration": "Finding out, on responses with known critical neurons, what evidence and what precision are worth.",
-    "planted response": "A random function of some of a layer's neurons, made up to see whether those are found.",
-    "importance": "How strongly a small network that has learnt the response depends on a neuron (its gradient).",
+    "calibration": "Measuring, on responses with known critical neurons, which evidence a required precision needs.",
+    "simulated response": "A random function of some of a layer's neurons, planted to see whether those are found.",
+    "importance": "Gradient of a small network trained on the response with respect to a neuron.",
     "power": "Share of the critical neurons that are selected.",
-    "group": "Neurons of a layer that move together, too alike to tell which of them is critical.",
+    "group": "Neurons of a layer that are too strongly correlated to tell which of them is critical.",
 }
 _OF_MECHANISMS = {
-    "mechanism": "A cluster of inputs in which the critical neurons act alike; 0 is the largest.",
+    "mechanism": "A cluster of inputs with similar activations of the critical neurons; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
-    "typicality": "Share of a mechanism's inputs that lie at least as far out: 1 most typical, near 0 an outlier.",
-    "deviation": "Standard deviation of a neuron over the inputs looked at; +1 is well above the mean.",
-    "stability": "How alike results are that were found on other draws or halves of the data; 1 is the same.",
+    "typicality": "Share of a mechanism's inputs at least as far from its centre: 1 most typical, near 0 an outlier.",
+    "standard deviation": "Of a neuron over the analysed inputs; +1 is well above the mean.",
+    "stability": "Agreement of results found on other draws or other halves of the data; 1 is identical.",
 }
 
 
-def settings_section(material: Material) -> Html:
-    """List the settings of every step, versions and date, and the calls that make the page again."""
-    recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
+def provenance(analysis: Analysis) -> Html:
+    """List the settings of every step, versions and date, and the calls that reproduce the report."""
+    from neucept import __version__
+
+    recording, critical, mechanisms = analysis.recording, analysis.critical, analysis.mechanisms
     recorded = {
         **recording.facts,
         "layers": ", ".join(recording.layers),
-        "neurons": ", ".join(f"{layer}: {how}" for layer, how in recording.pooling.items()) or "not said",
+        "neurons": ", ".join(f"{layer}: {how}" for layer, how in recording.pooling.items()) or "not stated",
         "class names": ", ".join(recording.class_names[:20]) + (", …" if len(recording.class_names) > 20 else ""),
         "labels": "yes" if recording.labels is not None else "no",
     }
@@ -62,69 +64,63 @@ def settings_section(material: Material) -> Html:
         **critical.settings,
     }
     if "calibration" in discovered and discovered["calibration"] is None:
-        discovered["calibration"] = "none: knockoffs alone decide"
-    learnt = {"inputs": len(mechanisms.samples), **mechanisms.settings}
-    learnt["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
-    from neucept import __version__
-
+        discovered["calibration"] = "none: selection by knockoffs alone"
+    learned = {"inputs": len(mechanisms.samples), **mechanisms.settings}
+    learned["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
     made = {
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "neucept": __version__,
         "Python": platform.python_version(),
     }
-    made |= {package: found for package in _PACKAGES if (found := _version(package))}
+    for package in _PACKAGES:
+        try:
+            made[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    steps = {"Recording": recorded, "Discovery": discovered, "Mechanisms": learned, "Versions": made}
     blocks = [
         tag("div", tag("h3", name), table(["setting", "value"], _rows(facts.items()), name))
-        for name, facts in (
-            ("Recording", recorded),
-            ("Discovery", discovered),
-            ("Mechanisms", learnt),
-            ("Made with", made),
-        )
+        for name, facts in steps.items()
     ]
-    code = tag("pre", tag("code", _calls(material)), tabindex=0)
-    again = tag("div", tag("h3", "The calls that make this page"), code)
-    return section("settings", "Settings", tag("div", *blocks, class_="panels"), again)
+    code = tag("pre", tag("code", _calls(analysis)), tabindex=0)
+    return text(tag("div", *blocks, class_="panels"), tag("div", tag("h3", "Code that reproduces this report"), code))
 
 
-def glossary_section(material: Material) -> Html:
-    """How to read the page."""
+def glossary(analysis: Analysis) -> Html:
+    """Explain how to read the report."""
     steps = (
-        "Read the summary, then the mechanisms: one that is marked less reliable is a group of inputs that the network"
-        " treats alike and is more often wrong about. Its pictures and the neurons that set it apart say what the group"
-        " is; the borderline pictures say where it ends. Critical neurons and mechanisms are found without labels;"
-        " labels serve only to judge."
+        "Read the summary, then the mechanisms. A mechanism marked less reliable is a group of inputs that the network"
+        " processes alike and misclassifies more often. Its pictures and separating neurons show what the group is; its"
+        " borderline pictures show where it ends. Critical neurons and mechanisms are found without labels; labels are"
+        " only used to evaluate them."
     )
-    calibrated = any(selection.calibration is not None for selection in material.critical.values())
+    calibrated = any(selection.calibration is not None for selection in analysis.critical.values())
     terms = {**GLOSSARY, **(_OF_CALIBRATION if calibrated else {}), **_OF_MECHANISMS}
-    listed = tag(
-        "dl", *(tag("div", tag("dt", word), tag("dd", meaning)) for word, meaning in terms.items()), class_="words"
-    )
-    return section("words", "How to read this page", tag("p", steps), listed)
+    return text(tag("p", steps), definitions(terms))
 
 
 def _rows(facts: Iterable[tuple[str, Any]]) -> list[list[str]]:
-    return [[name.replace("_", " "), _value(value)] for name, value in facts if value not in ("", None)]
+    rows = []
+    for name, value in facts:
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}: {one}" for key, one in value.items())
+        if value not in ("", None):
+            rows.append([name.replace("_", " "), str(value)])
+    return rows
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {one}" for key, one in value.items())
-    return str(value)
-
-
-def _calls(material: Material) -> str:
+def _calls(analysis: Analysis) -> str:
     """Write the calls with their settings; model and data are the user's."""
-    recording, critical, mechanisms = material.recording, material.critical, material.mechanisms
+    recording, critical, mechanisms = analysis.recording, analysis.critical, analysis.mechanisms
     samples = critical.settings.get("samples", "default")
     try:
-        way: Any = recorded_output(recording.facts)
+        output: Any = recorded_output(recording.facts)
     except InputError:
-        way = _Name("output")
+        output = _Name("output")
     record = {
         "layers": list(recording.pooling) or list(recording.layers),
         "neurons": dict(recording.pooling),
-        "output": way,
+        "output": output,
     }
     discover = {
         "layers": list(critical),
@@ -152,7 +148,7 @@ def _calls(material: Material) -> str:
 
 
 class _Name(str):
-    """Text that stands for itself in code, without quotes."""
+    """Text that represents itself in code, without quotes."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -160,10 +156,3 @@ class _Name(str):
 
 def _arguments(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

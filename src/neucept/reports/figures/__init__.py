@@ -1,5 +1,6 @@
-"""The figures of the page: functions of results that return Plotly figures, to be used on their own too."""
+"""Figures of the report: functions that take results and return Plotly figures, for use on their own too."""
 
+from neucept.reports.figures.comparison import flow, heat_map
 from neucept.reports.figures.critical import (
     MOST_JUDGED,
     MOST_RANKED,
@@ -7,14 +8,16 @@ from neucept.reports.figures.critical import (
     ranked_neurons,
     ranked_statistics,
 )
-from neucept.reports.figures.mechanisms import CURVES, guide_curve, input_map, neuron_histogram, separating_neurons
+from neucept.reports.figures.mechanisms import CURVES, cluster_curve, input_map, neuron_histogram, separating_neurons
 
 __all__ = [
     "CURVES",
     "MOST_JUDGED",
     "MOST_RANKED",
     "calibration_figure",
-    "guide_curve",
+    "cluster_curve",
+    "flow",
+    "heat_map",
     "input_map",
     "neuron_histogram",
     "ranked_neurons",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neucept.comparison.comparison import Comparison
-from neucept.reports.figures.canvas import canvas, transparent
-from neucept.reports.palette import ACCENT, MUTED, colour
+from neucept.reports.figures.canvas import ACCENT, MUTED, canvas, colour, plain, transparent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -55,7 +54,7 @@ def flow(comparison: Comparison, height: int = 460) -> go.Figure:
     figure.add_sankey(
         arrangement="snap",
         node={
-            "label": [_safe(name) for name in (*table.index, *table.columns)],
+            "label": [plain(name) for name in (*table.index, *table.columns)],
             "color": fill,
             "pad": 14,
             "thickness": 16,
@@ -87,7 +86,7 @@ def heat_map(comparison: Comparison, height: int = 420) -> go.Figure:
     order_a, order_b = orders(comparison)
     cells = np.ix_(order_a, order_b)
     index, counts = comparison.jaccard[cells], comparison.contingency[cells]
-    one, other = (_safe(name) for name in comparison.names)
+    one, other = (plain(name) for name in comparison.names)
     figure = canvas(height, legend=False)
     figure.add_heatmap(
         x=[f"{other} {k}" for k in order_b],
@@ -108,8 +107,3 @@ def heat_map(comparison: Comparison, height: int = 420) -> go.Figure:
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     figure.update_layout(margin={"l": 60, "r": 8, "t": 40, "b": 10})
     return figure
-
-
-def _safe(name: str) -> str:
-    """Escape what the user named: Plotly reads a little HTML in its texts."""
-    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

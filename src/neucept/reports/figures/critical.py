@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from neucept.discovery import Selection
-from neucept.reports.figures.canvas import canvas
-from neucept.reports.palette import ACCENT, GRID, MUTED, colour
-from neucept.reports.selected import family_name, group_importance, group_label, is_grouped, members
+from neucept.reports.figures.canvas import ACCENT, GRID, MUTED, canvas, colour
+from neucept.reports.phrases import family_name, group_label, is_grouped, members
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,21 +48,23 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
         )
     if 0 < len(selection.neurons) == selected.sum():
         figure.add_hline(y=float(mean[selected].min()), line={"color": ACCENT, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="neuron, most important first", type="category", categoryorder="array", showgrid=False)
+    figure.update_xaxes(
+        title="neuron, strongest evidence first", type="category", categoryorder="array", showgrid=False
+    )
     figure.update_xaxes(categoryarray=[str(neuron) for neuron in order], tickangle=-90, tickfont={"size": 10})
     figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
     return figure
 
 
 def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 380) -> go.Figure:
-    """Draw how probably each neuron (or group) of a calibrated layer is critical, the surest first, and its importance.
+    """Draw the probability that each neuron (or group) of a calibrated layer is critical, and its importance.
 
     Parameters
     ----------
     selection : Selection
         With a calibration.
     most : int
-        Neurons or groups drawn, the surest first; all that are selected are drawn in any case.
+        Neurons or groups drawn, those of strongest evidence first; all selected ones are drawn in any case.
     height : int
         Pixels.
     """
@@ -72,7 +73,7 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     count = min(max(most, len(selection.neurons)), len(selection.representatives))
     order = selection.surest[:count]
     probability = 1 - selection.local_fdr[order]
-    importance = group_importance(selection, order)
+    importance = _group_importance(selection, order)
     importance = importance / max(float(importance.max(initial=0)), 1e-300)
     few = count <= _FEW
     rank = np.arange(1, count + 1)
@@ -105,7 +106,7 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     ends = [first - 1, count + first]
     figure.update_xaxes(anchor="y2", showgrid=False, zeroline=False, range=ends)
     if few:
-        figure.update_xaxes(title=f"{title}, most important first", type="category", tickangle=-90)
+        figure.update_xaxes(title=f"{title}, strongest evidence first", type="category", tickangle=-90)
         figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 10})
     else:
         figure.update_xaxes(title=f"rank of the {title}")
@@ -116,19 +117,29 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     return figure
 
 
+def _group_importance(selection: Selection, representatives: np.ndarray) -> np.ndarray:
+    """Give the importance of groups: root of the summed squares of the members; zeros where it is unknown."""
+    if selection.importance is None:
+        return np.zeros(len(representatives))
+    alive = selection.groups >= 0
+    squares = np.bincount(selection.groups[alive], selection.importance[alive] ** 2)
+    return np.asarray(np.sqrt(squares[selection.groups[representatives]]))
+
+
 def calibration_figure(table: pd.DataFrame, precision: float, height: int | None = None) -> go.Figure:
-    """Draw the precision realised on each kind of planted response, against the one asked, and the power.
+    """Draw the precision realised on each family of simulated responses beside the required one, and the power.
 
     Parameters
     ----------
     table : DataFrame
         Of `Calibration.table`.
     precision : float
-        Asked.
+        Required.
     height : int, optional
-        Pixels; by default by the number of kinds.
+        Pixels; by default by the number of families.
     """
     names = [family_name(family) for family in table["family"]]
+    realised = table["precision"]
     figure = canvas(height or 96 + 27 * len(table), legend=True)
     figure.add_scatter(
         x=table["uncalibrated"].round(4),
@@ -139,19 +150,11 @@ def calibration_figure(table: pd.DataFrame, precision: float, height: int | None
         marker={"symbol": "circle-open", "size": 9, "color": colour(1), "line": {"width": 2}},
         hovertemplate="%{y}: equation (9) alone realises %{x:.3f}<extra></extra>",
     )
-    spread = {
-        "type": "data",
-        "symmetric": False,
-        "array": (table["high"] - table["precision"]).round(4),
-        "arrayminus": (table["precision"] - table["low"]).round(4),
-        "thickness": 2,
-        "width": 0,
-        "color": ACCENT,
-    }
+    ends = {"array": (table["high"] - realised).round(4), "arrayminus": (realised - table["low"]).round(4)}
     figure.add_scatter(
-        x=table["precision"].round(4),
+        x=realised.round(4),
         y=names,
-        error_x=spread,
+        error_x={"type": "data", "symmetric": False, **ends, "thickness": 2, "width": 0, "color": ACCENT},
         mode="markers",
         name="calibrated, with 95% interval",
         marker={"size": 9, "color": ACCENT},
@@ -159,24 +162,13 @@ def calibration_figure(table: pd.DataFrame, precision: float, height: int | None
         hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}),"
         " %{customdata[2]:.0f} responses<extra></extra>",
     )
-    figure.add_bar(
-        x=table["power"].round(4),
-        y=names,
-        orientation="h",
-        xaxis="x2",
-        width=0.4,
-        marker={"color": MUTED, "opacity": 0.7, "line": {"width": 0}},
-        showlegend=False,
-        hovertemplate="%{y}: power %{x:.2f}<extra></extra>",
-    )
-    figure.add_scatter(
-        x=[precision] * len(names),
-        y=names,
-        mode="lines",
-        name=f"asked: {precision:g}",
-        line={"color": MUTED, "width": 1.5, "dash": "dot"},
-        hoverinfo="skip",
-    )
+    bar = {"color": MUTED, "opacity": 0.7, "line": {"width": 0}}
+    hover = "%{y}: power %{x:.2f}<extra></extra>"
+    power = {"x": table["power"].round(4), "y": names, "orientation": "h", "xaxis": "x2", "width": 0.4}
+    figure.add_bar(**power, marker=bar, showlegend=False, hovertemplate=hover)
+    line = {"color": MUTED, "width": 1.5, "dash": "dot"}
+    required = {"x": [precision] * len(names), "y": names, "mode": "lines", "name": f"required: {precision:g}"}
+    figure.add_scatter(**required, line=line, hoverinfo="skip")
     lowest = float(table[["low", "uncalibrated"]].min().min())
     axis = figure.layout.xaxis.to_plotly_json()
     figure.update_layout(

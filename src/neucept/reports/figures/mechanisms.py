@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neucept.mechanisms import Choice, Mechanisms
+from neucept.mechanisms import Mechanisms, NumberOfClusters
 from neucept.mechanisms.n_clusters import STABLE
-from neucept.reports.figures.canvas import canvas, transparent
-from neucept.reports.palette import ACCENT, MUTED, colour, symbol
+from neucept.reports.figures.canvas import ACCENT, MUTED, canvas, colour, symbol, transparent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -140,17 +139,17 @@ def neuron_histogram(
     return figure
 
 
-def guide_curve(choice: Choice, column: str, used: int, height: int = 250) -> go.Figure:
-    """Draw stability, silhouette or BIC over the number of mechanisms; the number used is ringed.
+def cluster_curve(choice: NumberOfClusters, column: str, used: int, height: int = 250) -> go.Figure:
+    """Draw stability, silhouette or BIC over the number of mechanisms; the number used is circled.
 
     Parameters
     ----------
-    choice : Choice
+    choice : NumberOfClusters
         Of `neucept.choose_n_mechanisms`.
     column : {"stability", "silhouette", "bic"}
         What to draw.
     used : int
-        The number of mechanisms that the page shows.
+        The number of mechanisms that the report uses.
     height : int
         Pixels.
     """

@@ -1,0 +1,317 @@
+"""The noun: all that is known of one target. It holds results and derives from them; it runs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from neucept import storage
+from neucept.analysis.embedding import Embedding
+from neucept.analysis.pictures import Pictures
+from neucept.discovery import CriticalNeurons
+from neucept.errors import InputError
+from neucept.knockoffs import Rule
+from neucept.mechanism_pathways import MechanismPathways
+from neucept.mechanisms import Mechanisms, NumberOfClusters, wilson
+from neucept.recording import Recording
+
+_KIND = "Analysis"
+_MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
+EXAMPLES = 8  # inputs of each kind that stand for a mechanism
+
+
+class Reliability(NamedTuple):
+    """Reliability of one mechanism: a row of `neucept.reliability`; ``rest`` is the precision of all the others."""
+
+    inputs: int
+    precision: float
+    rest: float
+    low: float
+    high: float
+    agreement: float
+    p_corrected: float
+    verdict: str
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Precision with its interval."""
+        return self.precision, self.low, self.high
+
+
+class TopInputs(NamedTuple):
+    """The inputs that activate one representative neuron most.
+
+    Attributes
+    ----------
+    feature : int
+        Number of the neuron in ``mechanisms.features``.
+    rows : array
+        (t,) rows of the recording, highest activation first.
+    boxes : array or None
+        (t, 4) region of each input that the neuron responds to: top, left, bottom, right, the last two exclusive.
+        None where no model was given, or the inputs are not images.
+    """
+
+    feature: int
+    rows: np.ndarray
+    boxes: np.ndarray | None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Analysis:
+    """All that is known of one target; made by `neucept.analyse`, drawn by `neucept.report`.
+
+    Attributes
+    ----------
+    recording : Recording
+        Activations, logits and labels.
+    critical : CriticalNeurons
+        The critical neurons of the target at each layer.
+    mechanisms : Mechanisms
+        The clusters of inputs.
+    n_clusters : NumberOfClusters
+        Comparison of numbers of clusters, and the test against one single mechanism.
+    embedding : Embedding
+        The inputs in the plane.
+    sufficiency : DataFrame or None
+        See `neucept.sufficiency`; None for an array target whose values are not known.
+    pathways : MechanismPathways or None
+        The pathways of the mechanisms.
+    why_no_pathways : str
+        The reason where there are none; empty where nobody asked for them.
+    top_inputs : tuple of TopInputs
+        For the first representative neurons of each layer.
+    input_size : (int, int) or None
+        Height and width of the images that the boxes of ``top_inputs`` refer to.
+    pictures : Pictures or None
+        Pictures of the inputs that stand for mechanisms and neurons; None for inputs that are not images.
+    finer_labels : array or None
+        (n,) a finer label of each input, where the data hold one: ten digits behind even and odd.
+    finer_names : tuple of str
+        Names of the finer labels.
+    model_name : str
+        Type of the network.
+    has_model : bool
+        Whether the model was given, so that what needs it was measured.
+    """
+
+    recording: Recording
+    critical: CriticalNeurons
+    mechanisms: Mechanisms
+    n_clusters: NumberOfClusters
+    embedding: Embedding
+    sufficiency: pd.DataFrame | None = None
+    pathways: MechanismPathways | None = None
+    why_no_pathways: str = ""
+    top_inputs: tuple[TopInputs, ...] = ()
+    input_size: tuple[int, int] | None = None
+    pictures: Pictures | None = None
+    finer_labels: np.ndarray | None = None
+    finer_names: Sequence[str] = field(default_factory=tuple)
+    model_name: str = "network"
+    has_model: bool = False
+
+    def __repr__(self) -> str:
+        return f"Analysis({self.target_name!r} of {self.model_name}: {self.critical!r}, {self.mechanisms!r})"
+
+    @property
+    def target_name(self) -> str:
+        """Name of the target: of the class, or of the response."""
+        return self.mechanisms.target_name if self.critical.target is None else self.critical.target_name
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of the recording that were clustered, (m,)."""
+        return self.mechanisms.samples
+
+    @cached_property
+    def labelled_as_target(self) -> np.ndarray | None:
+        """Whether each clustered input is labelled as the target, (m,); None without labels of the model's classes."""
+        if self.mechanisms.reliability is None or self.recording.labels is None:
+            return None
+        return np.asarray(self.recording.labels[self.rows] == self.mechanisms.target)
+
+    @cached_property
+    def misclassified(self) -> np.ndarray:
+        """Whether each clustered input is misclassified, (m,); False without labels of the model's classes."""
+        labels = self.recording.labels
+        if self.labelled_as_target is None or labels is None:
+            return np.zeros(len(self.rows), bool)
+        return np.asarray(self.recording.predictions[self.rows] != labels[self.rows])
+
+    @property
+    def are_predictions(self) -> bool:
+        """Whether the clustered inputs are exactly predictions of the target."""
+        target = self.mechanisms.target
+        return target is not None and bool((self.recording.predictions[self.rows] == target).all())
+
+    @cached_property
+    def precision(self) -> tuple[float, float, float] | None:
+        """Precision over all clustered inputs, with Wilson's 95% interval; None without labels."""
+        if self.labelled_as_target is None:
+            return None
+        correct = self.labelled_as_target
+        return (float(correct.mean()), *wilson(int(correct.sum()), len(correct)))
+
+    @cached_property
+    def reliability(self) -> tuple[Reliability, ...] | None:
+        """Reliability of each mechanism; None without labels."""
+        known = self.mechanisms.reliability
+        if known is None:
+            return None
+        columns = ("judged", "precision", "rest", "low", "high", "agreement", "p_corrected", "verdict")
+        return tuple(map(Reliability, *(known[name].tolist() for name in columns)))
+
+    @cached_property
+    def least_reliable(self) -> int | None:
+        """Mechanism with the verdict "less reliable", the one of lowest precision if several have it; None if none."""
+        if not self.are_predictions or self.reliability is None:
+            return None
+        significant = [k for k, row in enumerate(self.reliability) if row.verdict == "less reliable"]
+        known = self.reliability
+        return min(significant, key=lambda k: known[k].precision, default=None)
+
+    @cached_property
+    def standardized(self) -> np.ndarray:
+        """Activations of the representative neurons, standardized over the clustered inputs, (m, f)."""
+        values = self.mechanisms.values
+        return np.asarray((values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12))
+
+    @cached_property
+    def standardized_response(self) -> np.ndarray | None:
+        """Response, standardized over the clustered inputs, (m,); None for an array target."""
+        if self.critical.target is None:
+            return None
+        response = self.recording.response(self.critical.target, self.critical.response)[self.rows]
+        return np.asarray((response - response.mean()) / max(float(response.std()), 1e-12))
+
+    @cached_property
+    def graph_features(self) -> list[list[int]]:
+        """Numbers of the features that graphs show, by layer: of many, those that separate mechanisms best."""
+        apart = self.mechanisms.separation().abs().max(axis=1).to_numpy()
+        columns = []
+        for layer in self.mechanisms.layers:
+            own = [i for i, feature in enumerate(self.mechanisms.features) if feature.layer == layer]
+            columns.append(sorted(sorted(own, key=lambda i: -apart[i])[:_MOST_IN_GRAPH]))
+        return columns
+
+    def examples(self, mechanism: int) -> dict[str, np.ndarray]:
+        """Positions (in ``mechanisms.samples``) of a mechanism's ``typical``, ``borderline`` and ``wrong`` inputs.
+
+        Borderline inputs are those nearest to another mechanism, wrong ones the most typical of the misclassified.
+        """
+        mechanisms = self.mechanisms
+        kinds = {"typical": mechanisms.typical(mechanism, EXAMPLES)}
+        if len(mechanisms) > 1:
+            kinds["borderline"] = mechanisms.borderline(mechanism, EXAMPLES)
+        wrong = np.flatnonzero((mechanisms.labels == mechanism) & self.misclassified)
+        if len(wrong):
+            order = np.argsort(mechanisms.distances[wrong, mechanism], kind="stable")
+            kinds["wrong"] = wrong[order][:EXAMPLES]
+        return kinds
+
+    def label_names(self, rows: np.ndarray) -> list[str]:
+        """Label of each of some rows by name, the finer one where there is one; empty strings without labels."""
+        if self.finer_labels is not None:
+            return [str(self.finer_names[number]) for number in self.finer_labels[rows]]
+        labels, names = self.recording.labels, self.recording.class_names
+        if labels is None:
+            return [""] * len(rows)
+        return [names[label] if 0 <= label < len(names) else str(label) for label in labels[rows]]
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a folder; `Analysis.open` reads it. Of the inputs, it keeps the pictures that a report shows."""
+        facts: dict[str, Any] = {
+            "n_clusters": {
+                "table": self.n_clusters.table.to_dict("list"),
+                "p_one": self.n_clusters.p_one,
+                "suggested": self.n_clusters.suggested,
+            },
+            "sufficiency": None if self.sufficiency is None else self.sufficiency.to_dict("list"),
+            "embedding": self.embedding.facts(),
+            "finer_names": list(self.finer_names),
+            **{name: getattr(self, name) for name in _FACTS},
+        }
+        arrays: dict[str, np.ndarray | None] = {"finer_labels": self.finer_labels, **self.embedding.arrays()}
+        for top in self.top_inputs:
+            arrays |= {f"top rows/{top.feature}": top.rows, f"top boxes/{top.feature}": top.boxes}
+        if self.pictures is not None:
+            arrays |= self.pictures.arrays()
+        with storage.new_folder(path, _KIND) as draft:
+            for name in ("recording", "critical", "mechanisms", "pathways"):
+                if (part := getattr(self, name)) is not None:
+                    part.save(draft / name)
+            storage.write(draft, _KIND, facts, arrays)
+        return Path(path)
+
+    @classmethod
+    def open(cls, path: str | Path, rule: Rule | None = None) -> Analysis:
+        """Open what `save` wrote; the recording's activations stay on disk until they are used.
+
+        ``rule`` is needed where neurons were selected by a custom rule, see `CriticalNeurons.open`.
+        """
+        with storage.opened(path, _KIND) as (facts, arrays):
+            return cls._of(Path(path), facts, arrays, rule)
+
+    @classmethod
+    def _of(
+        cls, folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rule: Rule | None
+    ) -> Analysis:
+        table, size, compared = facts["sufficiency"], facts["input_size"], facts["n_clusters"]
+        numbers = [int(name.removeprefix("top rows/")) for name in arrays if name.startswith("top rows/")]
+        fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
+        return cls(
+            **fields
+            | {
+                "recording": Recording.open(folder / "recording"),
+                "critical": CriticalNeurons.open(folder / "critical", rule),
+                "mechanisms": Mechanisms.open(folder / "mechanisms"),
+                "pathways": MechanismPathways.open(folder / "pathways") if (folder / "pathways").exists() else None,
+                "n_clusters": NumberOfClusters(**compared | {"table": pd.DataFrame(compared["table"])}),
+                "sufficiency": None if table is None else pd.DataFrame(table),
+                "embedding": Embedding.of(facts["embedding"], arrays),
+                "pictures": Pictures.of(arrays),
+                "top_inputs": tuple(
+                    TopInputs(i, arrays[f"top rows/{i}"], arrays.get(f"top boxes/{i}")) for i in numbers
+                ),
+                "input_size": None if size is None else (int(size[0]), int(size[1])),
+                "finer_labels": arrays.get("finer_labels"),
+                "finer_names": tuple(facts["finer_names"]),
+            }
+        )
+
+
+_FACTS = ("why_no_pathways", "input_size", "model_name", "has_model")
+
+
+def check_together(recording: Any, critical: Any, mechanisms: Any) -> None:
+    """Raise an InputError unless the results of the three steps belong together."""
+    if isinstance(critical, Mapping) and not isinstance(critical, CriticalNeurons):
+        targets = ", ".join(map(repr, critical)) or "none"
+        raise InputError(
+            f"An analysis has one target, but critical= holds a mapping of targets ({targets}). Give the"
+            " CriticalNeurons of one."
+        )
+    for name, given, kind in (
+        ("recording", recording, Recording),
+        ("critical", critical, CriticalNeurons),
+        ("mechanisms", mechanisms, Mechanisms),
+    ):
+        if not isinstance(given, kind):
+            raise InputError(f"{name}= is a {type(given).__name__}; expected {kind.__name__}.")
+    if mechanisms.target is not None and critical.target is not None and mechanisms.target != critical.target:
+        raise InputError(
+            f"The critical neurons belong to '{critical.target_name}', but the mechanisms belong to"
+            f" '{mechanisms.target_name}'. Learn the mechanisms from these critical neurons."
+        )
+    for layer in dict.fromkeys((*critical, *mechanisms.layers)):
+        recording.activations(layer)
+    last = max(int(mechanisms.samples.max()), int(critical.samples.max()))
+    if last >= len(recording):
+        raise InputError(f"The results refer to input {last}, but the recording has {len(recording)} inputs.")

@@ -1,0 +1,268 @@
+"""Draw a report, one self-contained HTML file. `SECTIONS` lists its sections; ``sections=`` takes further ones."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
+
+import pandas as pd
+from torch import nn
+
+from neucept.analysis import Analysis, analyse
+from neucept.analysis.analysis import check_together
+from neucept.comparison import Comparison
+from neucept.discovery import CriticalNeurons
+from neucept.errors import InputError, missing
+from neucept.mechanism_pathways import MechanismPathways
+from neucept.mechanisms import Mechanisms, NumberOfClusters
+from neucept.recording import Recording
+from neucept.recording.outputs import Output
+from neucept.reports import comparison as two_networks
+from neucept.reports import overview
+from neucept.reports.components import definitions
+from neucept.reports.gallery import gallery
+from neucept.reports.html import Html, tag, text
+from neucept.reports.layers import layer_cards
+from neucept.reports.mechanisms import mechanism_cards
+from neucept.reports.provenance import glossary, provenance
+
+Subject = TypeVar("Subject", contravariant=True)
+
+
+class Section(Protocol[Subject]):
+    """A section of a report: anything with a title, an anchor and a function that renders it.
+
+    Examples
+    --------
+    A section that lists the classes. Elements are made by `neucept.reports.tag`, which escapes text:
+
+    >>> from neucept.reports import report, tag
+    >>> class Classes:
+    ...     title, anchor = "Classes", "classes"
+    ...
+    ...     def render(self, analysis):
+    ...         return tag("p", ", ".join(analysis.recording.class_names))
+
+    It is given to `neucept.report` as ``report(analysis, sections=[Classes()])``, and stands before the provenance.
+    """
+
+    @property
+    def title(self) -> str:
+        """Heading, and entry in the table of contents."""
+        ...
+
+    @property
+    def anchor(self) -> str:
+        """Identifier that the table of contents links to, unique in the report."""
+        ...
+
+    def render(self, subject: Subject, /) -> Html | None:
+        """Render the content under the heading; None leaves the section out."""
+        ...
+
+
+class Part(NamedTuple):
+    """A section whose content a function renders."""
+
+    title: str
+    anchor: str
+    render: Callable[[Any], Html | None]
+
+
+SECTIONS = (
+    Part("Mechanisms", "mechanisms", mechanism_cards),
+    Part("Map of the inputs", "map", overview.input_map),
+    Part("Separating neurons", "separation", overview.separating_neurons),
+    Part("Critical neurons by layer", "layers", layer_cards),
+    Part("What activates neurons", "gallery", gallery),
+    Part("How many mechanisms?", "number", overview.number_of_clusters),
+)
+CLOSING = (Part("Provenance", "provenance", provenance), Part("How to read this report", "glossary", glossary))
+
+
+@overload
+def report(
+    subject: Analysis,
+    /,
+    *,
+    path: str | Path | None = None,
+    title: str | None = None,
+    sections: Sequence[Section[Analysis]] = (),
+) -> Path: ...
+
+
+@overload
+def report(
+    subject: Comparison,
+    /,
+    *,
+    data: Any = None,
+    path: str | Path | None = None,
+    title: str | None = None,
+    sections: Sequence[Section[Comparison]] = (),
+) -> Path: ...
+
+
+@overload
+def report(
+    subject: Recording,
+    /,
+    critical: CriticalNeurons,
+    mechanisms: Mechanisms,
+    data: Any = None,
+    path: str | Path | None = None,
+    model: nn.Module | None = None,
+    *,
+    n_clusters: NumberOfClusters | None = None,
+    sufficiency: pd.DataFrame | None = None,
+    pathways: MechanismPathways | bool = True,
+    output: Output = None,
+    progress: bool = True,
+    title: str | None = None,
+    sections: Sequence[Section[Analysis]] = (),
+) -> Path: ...
+
+
+def report(
+    subject: Analysis | Comparison | Recording,
+    /,
+    critical: CriticalNeurons | None = None,
+    mechanisms: Mechanisms | None = None,
+    data: Any = None,
+    path: str | Path | None = None,
+    model: nn.Module | None = None,
+    *,
+    title: str | None = None,
+    sections: Sequence[Section[Any]] = (),
+    **measured: Any,
+) -> Path:
+    """Draw one self-contained HTML report; nothing is run for an `Analysis` or a `Comparison`.
+
+    It opens without a network, in light and dark, on a laptop and on a phone, and prints.
+
+    Parameters
+    ----------
+    subject : Analysis, Comparison or Recording
+        Of `neucept.analyse` or `neucept.compare`. With a recording, and `critical` and `mechanisms` of
+        `neucept.discover` and `neucept.learn`, what is missing is measured by `neucept.analyse`.
+    critical, mechanisms : CriticalNeurons, Mechanisms
+        With a recording.
+    data : ImageDataset, Dataset, tensor or (inputs, labels), optional
+        The recorded inputs, in their order, for the pictures; with a comparison or a recording.
+    path : path, optional
+        The file, written whole or not at all; ``report.html`` or ``comparison.html`` by default.
+    model : Module, optional
+        With a recording: the recorded model, as in `neucept.analyse`.
+    title : str, optional
+        Heading of the report.
+    sections : sequence of Section
+        Additional sections.
+    **measured
+        With a recording: ``n_clusters``, ``sufficiency``, ``pathways``, ``output`` and ``progress``, as in
+        `neucept.analyse`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        Before any work: when the path cannot be written, the results do not belong together, the data or the model are
+        not those that were recorded, or Plotly and Pillow are not installed (``pip install 'neucept[report]'``).
+    """
+    path = Path(path or ("comparison.html" if isinstance(subject, Comparison) else "report.html"))
+    check_installed()
+    check_writable(path)
+    if not isinstance(subject, Analysis | Comparison):
+        check_together(subject, critical, mechanisms)
+        results: Any = {"recording": subject, "critical": critical, "mechanisms": mechanisms}
+        subject = analyse(model, data, **results, **measured)
+    if isinstance(subject, Comparison):
+        one, other = subject.names
+        heading = title or f"How {one} and {other} decide “{subject.target_name}”"
+        groups = two_networks.Groups(subject, data)
+        parts = (
+            Part("Movement of inputs", "flow", two_networks.movements),
+            Part("Mechanisms", "matches", two_networks.matches),
+            Part("Separated by both networks", "together", groups.shared),
+            Part("Separated by one network", "apart", groups.divided),
+            Part("Predicted by one network", "only", groups.exclusive),
+            *sections,
+            Part("How to read this report", "glossary", lambda _: definitions(two_networks.TERMS)),
+        )
+        top = two_networks.comparison_summary(subject, heading)
+    else:
+        heading = title or f"How {subject.model_name} decides “{subject.target_name}”"
+        parts = (*SECTIONS, *sections, *CLOSING)
+        top = overview.summary(subject, heading)
+    return write_text(path, _document(subject, heading, top, parts))
+
+
+def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Section[Any]]) -> str:
+    """Put the report together, as text."""
+    from plotly.offline import get_plotlyjs
+
+    for part in sections:
+        wanting = [name for name in ("title", "anchor", "render") if not hasattr(part, name)]
+        if wanting:
+            raise InputError(f"sections= holds a {type(part).__name__} without {', '.join(wanting)}; see Section.")
+    anchors = [part.anchor for part in sections]
+    if repeated := [anchor for anchor in anchors if anchors.count(anchor) > 1 or anchor == "summary"]:
+        raise InputError(f"Two sections have the anchor '{repeated[0]}'; give each its own.")
+    links, body = [tag("li", tag("a", "Summary", href="#summary"))], [summary]
+    for part in sections:
+        content = part.render(subject)
+        if content is not None:
+            links.append(tag("li", tag("a", part.title, href=f"#{part.anchor}")))
+            body.append(tag("section", tag("h2", part.title), content, id=part.anchor))
+    source = files("neucept.reports")
+    return Template(source.joinpath("report.html").read_text(encoding="utf-8")).substitute(
+        title=text(heading),
+        style=source.joinpath("report.css").read_text(encoding="utf-8"),
+        contents=tag("ul", *links),
+        body=text(*body),
+        plotly=get_plotlyjs(),
+        script=source.joinpath("report.js").read_text(encoding="utf-8"),
+    )
+
+
+def check_installed() -> None:
+    """Check that what draws a report is installed."""
+    try:
+        import PIL  # noqa: F401
+        import plotly  # noqa: F401
+    except ImportError as error:
+        raise missing(str(error.name).replace("PIL", "pillow"), "report") from error
+
+
+def check_writable(path: Path) -> None:
+    """Check, before any work, that a report can be written to a path."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file in it, such as {path / 'report.html'}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise InputError(f"Cannot write to {path}: {error.strerror}. Choose a folder that is writable.") from None
+
+
+def write_text(path: Path, page: str) -> Path:
+    """Write a file whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        draft.chmod(0o644)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
