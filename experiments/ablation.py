@@ -50,7 +50,7 @@ SWEEP: dict[str, dict] = {
 
 
 def methods(seed: int, group: str) -> list[rankings.Method]:
-    """Give the methods compared, in two groups that are measured apart under the same noise."""
+    """Return the methods compared, in two groups that are measured apart under the same noise."""
     if group == MORE:
         orders = [rankings.Random(seed=100 * seed + i, name=f"random #{i}") for i in range(1, RANDOM_ORDERS)]
         return [rankings.NeuCEPT(order="evidence", name=BY_EVIDENCE), *orders]
@@ -70,7 +70,7 @@ def methods(seed: int, group: str) -> list[rankings.Method]:
 
 @cache
 def scored(task: str, seed: int, kind: str, scale: Scale, group: str = "") -> dict[str, dict[str, np.ndarray]]:
-    """Give {layer: {method: (2, k) scores, a row a class}}."""
+    """Return {layer: {method: (2, k) scores, one row per class}}."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     X, _ = tensors(task, "test", scale.shared, scale.inputs)
     subjects = [rankings.Subject.of(recording, label, network, X) for label in (0, 1)]
@@ -82,13 +82,13 @@ def scored(task: str, seed: int, kind: str, scale: Scale, group: str = "") -> di
 
 
 def outputs(recording: neucept.Recording, layer: str, network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Shape the recorded neurons as the layer's output, which holds one position a channel in all layers looked at."""
+    """Shape the recorded neurons as the layer's output, which has one position per channel in all layers here."""
     shape = list_layers(network, inputs[:1]).set_index("layer")["shape"][layer]
     return torch.from_numpy(np.array(recording.activations(layer))).reshape(-1, *shape)
 
 
 def measure(task: str, seed: int, kind: str, name: str, group: str, scale: Scale) -> dict:
-    """Give {"settings": names, "areas": {method: [...]}}, the curves that are drawn, and the same for the sweep."""
+    """Return {"settings": names, "areas": {method: [...]}}, the curves that are drawn, and the same for the sweep."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     layer = dict(TASKS[task].layers)[name]
     Z = outputs(recording, layer, network, tensors(task, "test", scale.shared, scale.inputs)[0])
@@ -121,12 +121,12 @@ def measure(task: str, seed: int, kind: str, name: str, group: str, scale: Scale
 
 
 def curves(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Give accuracy with a column a level, and a row a setting and method."""
+    """Return accuracy one column per level, and one row per setting and method."""
     return table.groupby([*keys, "method", "level"], sort=False)["accuracy"].mean().unstack(sort=False)
 
 
 def summary(by_setting: pd.DataFrame) -> dict:
-    """Give the settings, and the area of each method in each of them."""
+    """Return the settings, and the area of each method in each of them."""
     area = np.trapezoid(by_setting, by_setting.columns) / by_setting.columns[-1]
     wide = pd.Series(area.round(4), by_setting.index).unstack("method", sort=False)
     return {"settings": [setting(key) for key in wide.index], "areas": wide.to_dict("list")}

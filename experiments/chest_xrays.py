@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from common import HERE, PROJECT, Results, Scale, main
-from image_mechanisms import apart, by_random, quiet, reliability_of, rounded
+from discovery import quiet
+from image_mechanisms import apart, by_random, reliability_of, rounded
 from scipy.stats import mannwhitneyu
 
 import neucept
@@ -38,7 +39,7 @@ def xray_file(scale: Scale) -> Path:
 
 
 def xray_network(seed: int, scale: Scale) -> torch.nn.Module:
-    """Give the example's network, trained by the example where it is missing."""
+    """Return the example's network, trained by the example where it is missing."""
     script = PROJECT / "examples" / "chest_xray.py"
     weights = HERE / "networks" / scale.name / "chest-xray" / f"{seed}.safetensors"
     if not weights.exists():

@@ -65,14 +65,14 @@ Found = dict[str, dict]
 
 
 def kmeans(V: np.ndarray, W: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the clusters of V, and of W by the same centres, for each K."""
+    """Return the clusters of V, and of W by the same centres, for each K."""
     for K in KS:
         results = KMeans(K, n_init=2, random_state=0).fit(V)
         yield results.labels_, results.predict(W)
 
 
 def gmm(V: np.ndarray, W: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give the likeliest components of V, and of W, for each K."""
+    """Return the likeliest components of V, and of W, for each K."""
     kind = "full" if V.shape[1] <= 30 else "diag"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,13 +9,13 @@ of another test input. Means over the two classes. Beside the rankings, the set 
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from ablation import KINDS, outputs, scored
 from common import Results, Scale, main
+from discovery import discovered
 from networks import pairs, recorded, trained
 from regression import held_out_r2
 from tasks import TASKS, tensors
@@ -29,7 +29,7 @@ SELECTED = "selected"  # first word of the cells of the selection
 
 
 def measure(task: str, seed: int, kind: str, name: str, scale: Scale) -> dict:
-    """Give {measure: {method: values}}, a value a number of neurons, the last one with all."""
+    """Return {measure: {method: values}}, one value per number of neurons, the last one with all."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     layer = dict(TASKS[task].layers)[name]
     Z = outputs(recording, layer, network, tensors(task, "test", scale.shared, scale.inputs)[0])
@@ -45,14 +45,12 @@ def measure(task: str, seed: int, kind: str, name: str, scale: Scale) -> dict:
 
 
 def selected(task: str, seed: int, kind: str, scale: Scale) -> dict:
-    """Give {layer: {set of neurons: [count, kernel R2, predictions that stay]}}, means of the classes."""
+    """Return {layer: {set of neurons: [count, kernel R2, predictions that stay]}}, means of the classes."""
     recording, network = recorded(task, seed, kind, scale), trained(task, seed, scale)[kind]
     X, _ = tensors(task, "test", scale.shared, scale.inputs)
     tables = []
     for label in (0, 1):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-            critical = neucept.discover(recording, label, progress=False)
+        critical = discovered(task, seed, kind, label, scale)
         tables.append(neucept.sufficiency(recording, critical, network, X, progress=False, seed=seed))
     columns = ["count", "r2_nonlinear", "agreement_resampled"]
     mean = pd.concat(tables).groupby(["layer", "neurons"], sort=False)[columns].mean().round(4)
@@ -70,7 +68,7 @@ def r2(
     fitted: int,
     nonlinear: bool,
 ) -> dict[str, list[float]]:
-    """Give {method: R2 for each number of neurons}, mean of the classes."""
+    """Return {method: R2 for each number of neurons}, mean of the classes."""
     known: dict[tuple, float] = {}  # rankings often begin with the same neurons, and all end with the same set
 
     def of(label: int, neurons: np.ndarray) -> float:

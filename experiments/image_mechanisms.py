@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +12,6 @@ from scipy.stats import kruskal
 import neucept
 
 RANDOM, PERMUTATIONS = 20, 2000
-
-
-def quiet(function: Any, *given: Any, **options: Any) -> Any:
-    """Call, without the warnings that little or nothing is selected: the numbers say so."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-        warnings.filterwarnings("ignore", message=".*beyond the selection")
-        return function(*given, **options)
 
 
 def rounded(value: float) -> float:
@@ -40,7 +31,7 @@ def apart(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
 
 
 def beyond_confidence(right: np.ndarray, groups: np.ndarray, margin: np.ndarray) -> float:
-    """Give the p-value that mechanisms say nothing of being right beyond the margin (permuted within its tenths)."""
+    """Return the p-value that mechanisms say nothing of being right beyond the margin (permuted within its tenths)."""
     tenth = np.argsort(np.argsort(margin, kind="stable")) * 10 // len(margin)
     rng = np.random.default_rng(0)
     observed, larger = apart(right, groups)[0], 0
@@ -74,7 +65,7 @@ def by_random(
 ) -> dict[str, list[float]]:
     """Measure the same of mechanisms by as many random neurons of each layer."""
     rng = np.random.default_rng(1)
-    found: dict[str, list[float]] = {name: [] for name in values}
+    shares: dict[str, list[float]] = {name: [] for name in values}
     counts = pd.Series([feature.layer for feature in mechanisms.features]).value_counts(sort=False)
     for _ in range(RANDOM):
         neurons = {
@@ -85,5 +76,5 @@ def by_random(
             recording, neurons, len(mechanisms), compactness=20, samples=mechanisms.samples, target=mechanisms.target
         )
         for name, value in values.items():
-            found[name].append(rounded(apart(value, other.cross_fitted)[0]))
-    return found
+            shares[name].append(rounded(apart(value, other.cross_fitted)[0]))
+    return shares

@@ -29,12 +29,12 @@ STEPS = 20  # of integrated gradients: the network, not its last layers, is run 
 
 
 def patches(images: Tensor) -> Tensor:
-    """Give the means of the patches, (n, 64)."""
+    """Return the means of the patches, (n, 64)."""
     return avg_pool2d(images, 4).flatten(1)
 
 
 def scored(network: nn.Module, images: Tensor, seed: int) -> dict[str, np.ndarray]:
-    """Give {method: (2, 1024) scores of the pixels, a row a class}."""
+    """Return {method: (2, 1024) scores of the pixels, one row per class}."""
     by_patch = [
         rankings.NeuCEPT(),
         rankings.NeuCEPT.published(),

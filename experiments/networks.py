@@ -38,7 +38,7 @@ def folder(task: str, seed: int, scale: Scale) -> Path:
 
 
 def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
-    """Give the networks {"prior", "pkt", "normal"} of a task, trained where they are missing."""
+    """Return the networks {"prior", "pkt", "normal"} of a task, trained where they are missing."""
     chosen, place = TASKS[task], folder(task, seed, scale)
     names = {kind: place / f"{kind}.safetensors" for kind in KINDS}
     if not all(path.exists() for path in names.values()):
@@ -74,7 +74,7 @@ def trained(task: str, seed: int, scale: Scale) -> dict[str, nn.Module]:
 
 
 def fresh(task: Task, width: int, images: torch.Tensor) -> nn.Module:
-    """Give a network to be trained. That of a VGG11 begins so that it learns in half the epochs.
+    """Return a network to be trained. That of a VGG11 begins so that it learns in half the epochs.
 
     Its first filters are the principal components of patches, scaled to variance 1, of both signs; the others pass maps
     on: Jordan, K. (2024). 94% on CIFAR-10 in 3.29 seconds on a single GPU. arXiv:2404.00498.
@@ -110,14 +110,14 @@ def _take_over_prior(task: str, seed: int, scale: Scale) -> None:
 
 
 def pairs(scale: Scale, *tasks: str) -> list[tuple[str, int]]:
-    """Give the (task, seed) of every pair of networks; a first look has one pair for each of the paper's tasks."""
+    """Return the (task, seed) of every pair of networks; a first look has one pair for each of the paper's tasks."""
     full = {"lenet": scale.lenets, "lenet-five": scale.lenets, "vgg11": scale.vggs}
     count = {"lenet": 1, "lenet-five": 0, "vgg11": 1} if scale.reduced else full
     return [(task, seed) for task in tasks or TASKS for seed in range(count[task])]
 
 
 def recorded(task: str, seed: int, kind: str, scale: Scale) -> neucept.Recording:
-    """Give the recording of a network's two layers on the test inputs, in the order of `tensors`."""
+    """Return the recording of a network's two layers on the test inputs, in the order of `tensors`."""
     place = HERE / "recordings" / scale.name / f"{task}-{seed}-{kind}"
     if not place.exists():
         X, fine = tensors(task, "test", scale.shared, scale.inputs)

@@ -14,12 +14,11 @@ prediction does not use lower it too.
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from typing import Any
 
 import numpy as np
 from common import Results, Scale, main
+from discovery import discovered, quiet
 from networks import pairs, recorded, trained
 from regression import unexplained
 from sklearn.metrics import adjusted_mutual_info_score
@@ -39,21 +38,8 @@ JUDGED = 3000  # inputs for the regressions
 PREDICTED = 500  # inputs for the network
 
 
-@cache
-def ours(task: str, seed: int, kind: str, label: int, scale: Scale) -> neucept.CriticalNeurons:
-    return _discovered(task, seed, kind, label, scale)
-
-
-@cache
-def globally(task: str, seed: int, kind: str, scale: Scale) -> neucept.CriticalNeurons:
-    """Discover for all later neurons and logits on all inputs; calibrated, so that the draws do not matter."""
-    return _discovered(task, seed, kind, 0, scale, objective="global", samples="all", draws=1)
-
-
-def _discovered(task: str, seed: int, kind: str, label: int, scale: Scale, **options: Any) -> neucept.CriticalNeurons:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-        return neucept.discover(recorded(task, seed, kind, scale), label, progress=False, **options)
+# Discovers for all later neurons and logits on all inputs; calibrated, so that the draws do not matter.
+GLOBALLY = {"objective": "global", "samples": "all", "draws": 1}
 
 
 def said_beyond(residual: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -78,17 +64,15 @@ def measure(task: str, seed: int, kind: str, paper: str, label: int, scale: Scal
     recording = recorded(task, seed, kind, scale)
     X, fine = tensors(task, "test", scale.shared, scale.inputs)
     network = trained(task, seed, scale)[kind]
-    discovered = {"ours": ours(task, seed, kind, label, scale), "global": globally(task, seed, kind, scale)}
-    selections = {way: critical[layer] for way, critical in discovered.items()}
+    selections = {
+        "ours": discovered(task, seed, kind, label, scale)[layer],
+        "global": discovered(task, seed, kind, 0, scale, **GLOBALLY)[layer],
+    }
     top = {way: selection.ranking[:TOP] for way, selection in selections.items()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*beyond the selection")
-        results = {
-            way: neucept.learn(recording, {layer: selection}, 5, compactness=TOP, target=label, samples="predicted")
-            for way, selection in selections.items()
-        }
+    options = {"compactness": TOP, "target": label, "samples": "predicted"}
+    learnt = {way: quiet(neucept.learn, recording, {layer: s}, 5, **options) for way, s in selections.items()}
     rng = np.random.default_rng(0)
-    rows = results["ours"].samples
+    rows = learnt["ours"].samples
     judged = np.sort(rng.choice(len(rows), min(JUDGED, len(rows)), replace=False))
     y = recording.response(label, "margin")[rows[judged]]
     Z = np.asarray(recording.activations(layer)[rows[judged]], np.float64)
@@ -100,7 +84,7 @@ def measure(task: str, seed: int, kind: str, paper: str, label: int, scale: Scal
     kept |= {f"{way} alone": neurons for way, neurons in top.items()}
     predicted = np.sort(rng.choice(rows, min(PREDICTED // 2 if scale.reduced else PREDICTED, len(rows)), replace=False))
     stays = agreement(network, X, recording, layer, kept, predicted)
-    compared = compare(results["ours"], results["global"], names=WAYS)
+    compared = compare(learnt["ours"], learnt["global"], names=WAYS)
     result: dict[str, Any] = {
         "shared neurons": len(np.intersect1d(*top.values())),
         "selected": {way: len(selection.neurons) for way, selection in selections.items()},
@@ -110,7 +94,7 @@ def measure(task: str, seed: int, kind: str, paper: str, label: int, scale: Scal
     }
     residuals = {way: unexplained(Z[:, neurons], y) for way, neurons in top.items()}
     for way, other in (WAYS, WAYS[::-1]):
-        labels = results[way].labels
+        labels = learnt[way].labels
         beyond, p = said_beyond(residuals[other], labels[judged])
         digits = fine[rows]
         result[way] = {

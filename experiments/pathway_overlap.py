@@ -36,7 +36,7 @@ SITES = (("NeuronMCT", "NeuronIntGrad"), ("NeuronIntGrad", "greedy"), ("NeuronIn
 
 
 def routing(model: nn.Module, start: str, steps: int = 100) -> DistillationGuidedRouting:
-    """Give routing as defined with 1000 steps, and its fast variant with 100."""
+    """Return routing as defined with 1000 steps, and its fast variant with 100."""
     return DistillationGuidedRouting(model, start, steps=steps, lr=10 / steps, show_progress=False)
 
 
@@ -76,7 +76,7 @@ def measure(model: nn.Module, images: Tensor, greedy_steps: int) -> dict:
 
 
 def defined(model: nn.Module, images: Tensor) -> dict:
-    """Measure routing as it is defined, 1000 steps of rate 0.01, sparsity 90: a value an image.
+    """Measure routing as it is defined, 1000 steps of rate 0.01, sparsity 90: one value per image.
 
     Where fewer gates stay above zero than neurons are asked for, the rest of the pathway is filled up, active neurons
     first, and its dead neurons and overlaps are those of this rule; so both are given over gates above zero alone too.

@@ -53,7 +53,7 @@ def randomised(model: nn.Module, steps: int, seed: int) -> nn.Module:
 
 
 def maps(model: nn.Module, images: Tensor, classes: Tensor) -> dict[str, np.ndarray]:
-    """Give each method's magnitudes, (n, height, width), scaled to [0, 1] image by image."""
+    """Return each method's magnitudes, (n, height, width), scaled to [0, 1] image by image."""
     methods = attributions(model, SPARSITY)
     results = {}
     for name in METHODS:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 from common import Results, Scale, main
-from image_mechanisms import apart, by_random, quiet, reliability_of, rounded
+from discovery import quiet
+from image_mechanisms import apart, by_random, reliability_of, rounded
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import adjusted_mutual_info_score
 from tiny_imagenet import CLASSES, LAYERS, recorded, visible

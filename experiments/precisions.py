@@ -3,7 +3,7 @@
 Three questions. What do the precisions that the paper used (0.9 to 0.98 for LeNet, 0.4 to 0.8 for VGG) select, here and
 in the published way (no calibration, all inputs, neurons chosen in more than half of 50 draws), and what clusters'
 entropy have five mechanisms learnt on the selected neurons of one layer (at most ten representatives)? What precision
-and power does eq. (9) realise on responses planted on that layer, and what the calibrated selection? And Appendix F,
+and power does eq. (9) realise on responses simulated on that layer, and what the calibrated selection? And Appendix F,
 which quotes Candes and others: "the FDR is rarely ever violated even for a loosely estimated covariance", and power is
 lost by about 20%: on Gaussian neurons with a layer's covariance, the same filter is given that covariance, or estimates
 it from the inputs, all of them or only twice as many as there are neurons (loosely).
@@ -11,12 +11,11 @@ it from the inputs, all of them or only twice as many as there are neurons (loos
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from typing import Any
 
 import numpy as np
 from common import Results, Scale, main
+from discovery import discovered, quiet
 from networks import pairs, recorded
 from tasks import TASKS, tensors
 
@@ -24,7 +23,10 @@ import neucept
 from neucept.knockoffs import GaussianSampler, knockoff_statistics, prepare, select
 
 KINDS = {"pkt": "PKT", "normal": "normal"}
-WAYS = ("ours", "published")
+WAYS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "published": {"calibration": None, "samples": "all", "aggregate": "frequency"},
+}
 PRECISIONS = {"lenet": (0.9, 0.92, 0.94, 0.96, 0.98), "vgg11": (0.4, 0.5, 0.6, 0.7, 0.8)}
 SHARE = 0.25  # of the neurons that the response of the Gaussian neurons needs
 AMPLITUDE = 10.0  # z-value of a coefficient by least squares, whatever the other neurons
@@ -33,24 +35,13 @@ GAUSSIAN_LEVELS = (0.9, 0.8)
 REPETITIONS = 10
 
 
-@cache
-def discovered(task: str, seed: int, kind: str, label: int, published: bool, scale: Scale) -> neucept.CriticalNeurons:
-    options: dict = {"calibration": None, "samples": "all", "aggregate": "frequency"} if published else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-        return neucept.discover(recorded(task, seed, kind, scale), label, progress=False, **options)
-
-
 def entropy(recording: neucept.Recording, selection: Any, label: int, fine: np.ndarray, reduce: str) -> float | None:
     """CE of five mechanisms of the inputs predicted as the class, on one layer; None where nothing is selected."""
     if reduce == "agglomerate" and not len(selection.neurons):
         return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*beyond the selection")
-        results = neucept.learn(
-            recording, {selection.layer: selection}, 5, reduce=reduce, target=label, samples="predicted"
-        )
-    return round(neucept.metrics.cluster_entropy(fine[results.samples], results.labels), 4)
+    options = {"reduce": reduce, "target": label, "samples": "predicted"}
+    learnt = quiet(neucept.learn, recording, {selection.layer: selection}, 5, **options)
+    return round(neucept.metrics.cluster_entropy(fine[learnt.samples], learnt.labels), 4)
 
 
 def swept(task: str, seed: int, kind: str, paper: str, label: int, scale: Scale) -> dict[str, Any]:
@@ -58,7 +49,7 @@ def swept(task: str, seed: int, kind: str, paper: str, label: int, scale: Scale)
     layer = dict(TASKS[task].layers)[paper]
     recording = recorded(task, seed, kind, scale)
     fine = tensors(task, "test", scale.shared, scale.inputs)[1]
-    ways = {way: discovered(task, seed, kind, label, way == "published", scale)[layer] for way in WAYS}
+    ways = {way: discovered(task, seed, kind, label, scale, **options)[layer] for way, options in WAYS.items()}
     calibration = ways["ours"].calibration
     assert calibration is not None
     results: dict[str, Any] = {

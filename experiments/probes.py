@@ -77,7 +77,7 @@ def run(scale: Scale) -> dict[str, Any]:
                     continue
                 for pooling in POOLINGS:
                     if pooling == "pooled" and (paper in ("pixels", "conv3", "linear0", "conv8", "conv9")):
-                        continue  # one element a channel: the same
+                        continue  # one element per channel: the same
                     key = f"{task} {seed} {'-' if paper == 'pixels' else name} {paper} {pooling}"
                     cells[key] = lambda t=task, s=seed, n=name, p=paper, w=pooling: measure(t, s, n, p, w, scale)
     return Results("probes", scale).fill(cells)

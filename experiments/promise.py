@@ -67,9 +67,9 @@ def measure(recording: neucept.Recording, layer: str, label: int, seed: int) -> 
         "calibration_seconds": round(seconds, 1),
     }
     for which, families in {"held-out families": HELD_OUT, "calibrated families": FAMILIES}.items():
-        planted = plant(prepared.Z, calibration.groups, rng, families)
+        simulated = plant(prepared.Z, calibration.groups, rng, families)
         responses = []
-        for y in planted.Y.T:
+        for y in simulated.Y.T:
             response = np.zeros(len(recording))
             response[rows] = y
             responses.append(response)
@@ -86,14 +86,14 @@ def measure(recording: neucept.Recording, layer: str, label: int, seed: int) -> 
                 draws=1,
                 groups=default[0][layer].groups,
             )
-        kinds = np.array(planted.family)
+        kinds = np.array(simulated.family)
         for name, by_response in {"default": default, "eq. (9)": plain}.items():
             for q in QS:
-                masks = np.zeros(planted.null.shape, bool)
+                masks = np.zeros(simulated.null.shape, bool)
                 for i, critical in by_response.items():
                     selection = critical[layer].at(1 - q)
                     masks[i, default[0][layer].groups[selection.neurons]] = True
-                false, power = proportions(masks, planted.null)
+                false, power = proportions(masks, simulated.null)
                 result[f"{which} | {name} | {q}"] = {
                     "fdr": round(float(false.mean()), 4),
                     "half": round(half_width(false), 4),

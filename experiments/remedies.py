@@ -39,7 +39,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
     """Return, for each remedy and q, the false discovery rate, its half-width and the power."""
     calibration = neucept.calibrate(recording, layer, target=label)
     prepared = prepare(np.asarray(recording.activations(layer)[recording.samples(label)]))
-    planted = plant(prepared.Z, calibration.groups, np.random.default_rng(5))
+    simulated = plant(prepared.Z, calibration.groups, np.random.default_rng(5))
     groups = None if calibration.cut == 0 else calibration.groups
     result: dict[str, list[float]] = {}
 
@@ -55,9 +55,9 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         if sampler == "conditional" and groups is not None:
             continue  # knows no groups
         rng = np.random.default_rng(1)
-        W = knockoff_statistics(prepared.Z, planted.Y, sampler=sampler, draws=1, rng=rng, groups=groups)[0]
+        W = knockoff_statistics(prepared.Z, simulated.Y, sampler=sampler, draws=1, rng=rng, groups=groups)[0]
         for q in QS:
-            keep(name, np.array([select(w, q) for w in W]), planted.null, q)
+            keep(name, np.array([select(w, q) for w in W]), simulated.null, q)
     for name, columns in {
         "calibrated, knockoffs alone": KNOCKOFFS,
         "calibrated, network alone": NETWORK,

@@ -40,7 +40,7 @@ class Block(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the feature maps, (n, width, height / stride, width / stride)."""
+        """Return the feature maps, (n, width, height / stride, width / stride)."""
         return self.relu(self.two(self.one(x)) + self.around(x))
 
 
@@ -54,7 +54,7 @@ def resnet8(channels: int, seed: int) -> nn.Sequential:
 
 @cache
 def images(data: str, split: str, scale: Scale) -> tuple[Tensor, Tensor]:
-    """Give inputs, whose mean colour is 0, and labels."""
+    """Return inputs, whose mean colour is 0, and labels."""
     task, _, n_train, _ = DATA[data]
     n = {"train": n_train, "test": 2000}[split] // (5 if scale.reduced else 1)
     X, labels = tensors(task, split, scale.shared, n)
@@ -96,7 +96,7 @@ def orders(data: str, method: str, scale: Scale) -> dict[str, Tensor]:
 
 @cache
 def explained(data: str, scale: Scale) -> nn.Module:
-    """Give the network whose attributions are taken."""
+    """Return the network whose attributions are taken."""
     return fitted(data, *images(data, "train", scale), seed=100)
 
 

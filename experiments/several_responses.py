@@ -1,8 +1,8 @@
-"""Null for all of several responses: how to join what is known of each? Evidence for the sequential objective.
+"""Neurons null for all of several responses: how to combine what is known for each. For the sequential objective.
 
 Equation (3) asks for the neurons that matter to any of the next layer's critical neurons. On real layers, fifteen
-responses at a time are planted on a fifth of the groups of neurons, so that all others are null for every one of them;
-half of the times of families that no layer is calibrated on.
+responses at a time are simulated on a fifth of the groups of neurons, so that all others are null for each of them;
+half of the times with families that no layer is calibrated on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAYS = {
 
 
 def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, list[float]]:
-    """Give the false discovery rate and power over groups, for each way of joining and level."""
+    """Return the false discovery rate and power over groups, for each way of joining and level."""
     Z = prepare(np.asarray(recording.activations(layer)[recording.samples(label)])).Z
     calibration = neucept.calibrate(recording, layer, target=label, progress=False)
     groups, rows = calibration.groups, calibration.rows
@@ -39,12 +39,12 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         pool = rng.permutation(count)[: max(4, count // 5)]
         columns = np.flatnonzero(np.isin(groups, pool))
         members, within = np.unique(groups[columns], return_inverse=True)
-        planted = plant(Z[:, columns], within, rng, FAMILIES if target % 2 else HELD_OUT)
-        live = np.flatnonzero(~planted.null.all(axis=1))
+        simulated = plant(Z[:, columns], within, rng, FAMILIES if target % 2 else HELD_OUT)
+        live = np.flatnonzero(~simulated.null.all(axis=1))
         chosen = rng.permutation(live)[:RESPONSES]
         null = np.ones(count, bool)
-        null[members] = planted.null[chosen].all(axis=0)
-        evidence, _, _, _ = gather(Z[rows], planted.Y[np.ix_(rows, chosen)], groups, target)
+        null[members] = simulated.null[chosen].all(axis=0)
+        evidence, _, _, _ = gather(Z[rows], simulated.Y[np.ix_(rows, chosen)], groups, target)
         probabilities = calibration.model.predict(evidence)
         for way, join in WAYS.items():
             joined = join(probabilities)

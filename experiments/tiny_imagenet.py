@@ -41,7 +41,7 @@ def enlarged(picture: Image.Image) -> torch.Tensor:
 
 @cache
 def photographs(scale: Scale) -> tuple[ImageDataset, np.ndarray]:
-    """Give the images, labelled by ImageNet's 1,000 classes, and the box of the object of each, (n, 4)."""
+    """Return the images, labelled by ImageNet's 1,000 classes, and the box of the object of each, (n, 4)."""
     place = scale.shared / "data"
     file = place / "tiny-imagenet" / "tiny-imagenet-22.parquet"
     data = load_data(file, split="all", channels=3, transform=enlarged, progress=False)
@@ -61,7 +61,7 @@ def photographs(scale: Scale) -> tuple[ImageDataset, np.ndarray]:
 
 @cache
 def recorded(reading: str, scale: Scale) -> neucept.Recording:
-    """Give what the network does on all images, its classes all 1,000 or the 22."""
+    """Return what the network does on all images, its classes all 1,000 or the 22."""
     place = HERE / "recordings" / scale.name / "efficientnet-tiny-imagenet"
     if not place.exists():
         network = efficientnet().to(memory_format=torch.channels_last)

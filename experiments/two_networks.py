@@ -7,13 +7,13 @@ layer, scaled, over the inputs that a network predicts as a class; mechanisms ar
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from common import Results, Scale, main
+from discovery import discovered, quiet
 from networks import recorded, trained
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -31,17 +31,9 @@ METHODS = ("gradient", "integrated gradients")
 
 
 @cache
-def discovered(seed: int, kind: str, label: int, scale: Scale) -> neucept.CriticalNeurons:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", neucept.NothingSelectedWarning)
-        return neucept.discover(recorded("lenet", seed, kind, scale), label, progress=False)
-
-
-@cache
 def mechanisms(seed: int, kind: str, label: int, scale: Scale) -> neucept.Mechanisms:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*beyond the selection")
-        return neucept.learn(recorded("lenet", seed, kind, scale), discovered(seed, kind, label, scale), 5)
+    recording, critical = recorded("lenet", seed, kind, scale), discovered("lenet", seed, kind, label, scale)
+    return quiet(neucept.learn, recording, critical, 5)
 
 
 @cache
@@ -100,7 +92,7 @@ def outputs(seed: int, scale: Scale) -> dict[str, Any]:
 def cloud(seed: int, name: str, paper: str, layer: str, label: int, scale: Scale) -> dict[str, Any]:
     """How far the digits are apart in the ten most important neurons of a layer; points of the figure."""
     recording = recorded("lenet", seed, KINDS[name], scale)
-    critical = discovered(seed, KINDS[name], label, scale)
+    critical = discovered("lenet", seed, KINDS[name], label, scale)
     rows = critical.samples
     digits = tensors("lenet", "test", scale.shared, scale.inputs)[1][rows]
     # Digits of the other class are errors: a few points, no cloud of their own.
@@ -149,13 +141,12 @@ def compared(seed: int, label: int, scale: Scale) -> dict[str, Any]:
             "jaccard": round(float(np.mean([result.jaccard[m] for m in result.matches] or [0.0])), 4),
         }
     for name, kind in KINDS.items():
-        found_here = mechanisms(seed, kind, label, scale)
-        mine = digits[found_here.samples]
-        repeated = found_here.cross_fitted
+        learnt = mechanisms(seed, kind, label, scale)
+        fine, repeated = digits[learnt.samples], learnt.cross_fitted
         results[name] = {
-            "ce": round(neucept.metrics.cluster_entropy(mine, found_here.labels), 4),
-            "ami with the digit": round(float(adjusted_mutual_info_score(mine, found_here.labels)), 4),
-            "ami with itself": round(float(adjusted_mutual_info_score(found_here.labels, repeated)), 4),
+            "ce": round(neucept.metrics.cluster_entropy(fine, learnt.labels), 4),
+            "ami with the digit": round(float(adjusted_mutual_info_score(fine, learnt.labels)), 4),
+            "ami with itself": round(float(adjusted_mutual_info_score(learnt.labels, repeated)), 4),
         }
     return results
 

@@ -5,7 +5,7 @@ response, for every design, number of rows and number of non-null neurons; for o
 and for one draw of knockpy's filter where that package is installed. Results are kept in
 ``experiments/results/validity.json`` as they come: run again, it continues where it stopped, and prints the table.
 
-knockpy takes a second a call, so that its repetitions of a cell end when the 95% interval of the difference in power is
+knockpy takes a second per call, so its repetitions of a cell end when the 95% interval of the difference in power is
 narrower than ±0.01 at every level, a rule that looks at the width of the interval and never at where it lies.
 """
 
@@ -49,7 +49,7 @@ def covariance(design: str) -> np.ndarray:
     return Sigma / np.outer(scale, scale)
 
 
-def planted(design: str, n: int, k: int, repetition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def simulated(design: str, n: int, k: int, repetition: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neurons, response and mask of the non-null neurons of one repetition."""
     rng = np.random.default_rng([repetition, n, k, DESIGNS.index(design)])
     Z = rng.standard_normal((n, P)) @ np.linalg.cholesky(covariance(design)).T
@@ -60,7 +60,7 @@ def planted(design: str, n: int, k: int, repetition: int) -> tuple[np.ndarray, n
 
 
 def outcome(selected: np.ndarray, non_null: np.ndarray) -> tuple[float, float]:
-    """Give the false discovery proportion and the power."""
+    """Return the false discovery proportion and the power."""
     return float(np.sum(selected & ~non_null) / max(selected.sum(), 1)), float(np.mean(selected[non_null]))
 
 
@@ -69,7 +69,7 @@ def repeat(design: str, n: int, k: int, repetitions: range, draws: int) -> dict[
     sampler = GaussianSampler(covariance=covariance(design))
     results: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
-        Z, y, non_null = planted(design, n, k, repetition)
+        Z, y, non_null = simulated(design, n, k, repetition)
         W = knockoff_statistics(Z, y, sampler=sampler, draws=draws, rng=np.random.default_rng([repetition, 1]))[:, 0]
         for q in LEVELS:
             ways = {"one": select(W[0], q)}
@@ -86,7 +86,7 @@ def repeat_peer(
     """Repeat a cell with the peer, on the same neurons and responses."""
     results: dict[str, list[tuple[float, float]]] = {}
     for repetition in repetitions:
-        Z, y, non_null = planted(design, n, k, repetition)
+        Z, y, non_null = simulated(design, n, k, repetition)
         W = peer(Z, y, covariance(design), repetition)
         for q in LEVELS:
             results.setdefault(f"knockpy {q}", []).append(outcome(select(W, q), non_null))
