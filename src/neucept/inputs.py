@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -27,114 +27,15 @@ from torch.utils.data import (
     default_collate,
 )
 
+from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
+from neucept.labels import categories, read_labels
+
+__all__ = ["LABEL_KEYS", "Batch", "Inputs", "map_tree", "read_labels", "tensors_of"]
 
 LABEL_KEYS = ("labels", "label", "targets", "target")  # of items that are mappings: labels, not inputs
 _PICTURES_FOR_SCALE = 64  # inputs whose values give the scale of the pictures of tensors
 Rows = slice | Sequence[int] | np.ndarray | Tensor
-
-
-def tensors_of(tree: Any) -> Iterator[Tensor]:
-    """Iterate over the tensors of nested tuples, lists and mappings, in order."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, Mapping | tuple | list):
-        for part in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from tensors_of(part)
-
-
-def map_tree(change: Callable[[Tensor], Any], tree: Any) -> Any:
-    """Change every tensor of nested tuples, lists and mappings; anything else stays."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if isinstance(tree, Mapping):
-        return {key: map_tree(change, part) for key, part in tree.items()}
-    if isinstance(tree, tuple | list):
-        parts = [map_tree(change, part) for part in tree]
-        return parts if isinstance(tree, list) else tuple(parts)
-    return tree
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some inputs, as a network takes them.
-
-    Attributes
-    ----------
-    tree : Tensor, tuple or dict
-        One tensor, positional arguments (tuple) or keyword arguments (dict), possibly nested. The first axis of every
-        tensor counts the inputs.
-
-    Examples
-    --------
-    >>> batch = Batch((torch.zeros(4, 3), {"mask": torch.ones(4)}))
-    >>> batch.n, batch.part(slice(0, 2)).n, batch.repeat(3).n
-    (4, 2, 12)
-    """
-
-    tree: Any
-
-    @cached_property
-    def n(self) -> int:
-        """Number of inputs.
-
-        Raises
-        ------
-        InputError
-            When there is no tensor, the tensors differ in length or device, or there is not one input.
-        """
-        tensors = list(self.tensors())
-        if not tensors or any(tensor.ndim == 0 for tensor in tensors):
-            raise InputError(
-                f"The inputs are a {type(self.tree).__name__}; expected a tensor (batch, ...), or a tuple or mapping"
-                " of them."
-            )
-        lengths = sorted({tensor.size(0) for tensor in tensors})
-        if len(lengths) > 1 or lengths[0] == 0:
-            raise InputError(
-                f"The parts of the inputs have the lengths {lengths}; expected the same number, one or more."
-            )
-        devices = sorted({str(tensor.device) for tensor in tensors})
-        if len(devices) > 1:
-            raise InputError(
-                f"The parts of the inputs lie on several devices ({', '.join(devices)}); move them to one."
-            )
-        return lengths[0]
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Iterate over the tensors, in order."""
-        return tensors_of(self.tree)
-
-    def map(self, change: Callable[[Tensor], Any]) -> Batch:
-        """Change every tensor."""
-        return Batch(map_tree(change, self.tree))
-
-    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Batch:
-        """Move every tensor to a device; floating-point ones also to a type, where one is given."""
-
-        def move(tensor: Tensor) -> Tensor:
-            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            return tensor.to(device, kind, non_blocking=True)
-
-        return self.map(move)
-
-    def part(self, rows: Any) -> Batch:
-        """Select some inputs, by a slice, numbers or a mask."""
-        return self.map(lambda tensor: tensor[rows])
-
-    def repeat(self, times: int) -> Batch:
-        """Concatenate the whole batch with itself."""
-        return self if times == 1 else self.map(lambda tensor: torch.cat([tensor] * times))
-
-    def fresh(self) -> Batch:
-        """Copy every tensor, detached: a network that writes into its input must not change the user's data."""
-        return self.map(lambda tensor: tensor.detach().clone())
-
-    def call(self, model: Callable[..., Any]) -> Any:
-        """Call a model on the inputs: a tensor, a tuple (positional) or a mapping (keywords)."""
-        if isinstance(self.tree, Mapping):
-            return model(**self.tree)
-        return model(*self.tree) if isinstance(self.tree, tuple | list) else model(self.tree)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +102,7 @@ class Inputs:
         else:
             inputs = cls._in_memory(data, takes) or cls._items(data, takes)
         if labels is not None:
-            inputs = replace(inputs, given_labels=labels, class_names=inputs.class_names or _categories(labels))
+            inputs = replace(inputs, given_labels=labels, class_names=inputs.class_names or categories(labels))
         if inputs.given_labels is not None and inputs.n is not None and len(inputs.given_labels) != inputs.n:
             raise InputError(f"{inputs.n} inputs but {len(inputs.given_labels)} labels were given.")
         return inputs
@@ -225,7 +126,7 @@ class Inputs:
         lengths = sorted({len(tensor) for tensor in tensors_of(tree)})
         if len(lengths) != 1:
             raise InputError(f"The parts of the inputs differ in length: {', '.join(map(str, lengths))}.")
-        return cls(tree, lengths[0], labels, _categories(labels), takes)
+        return cls(tree, lengths[0], labels, categories(labels), takes)
 
     @classmethod
     def _items(cls, data: Any, takes: tuple[int, int | None]) -> Inputs:
@@ -396,77 +297,6 @@ class Inputs:
         return Batch(parts), labels
 
 
-def read_labels(labels: Any, class_names: Sequence[str] | None = None) -> np.ndarray:
-    """Read labels of any kind.
-
-    Parameters
-    ----------
-    labels : tensor, array, series or list
-        (n,) or (n, 1) whole numbers or booleans: class numbers. Texts: names of classes. Categories of a data frame:
-        class numbers, in the order of the categories. (n,) other numbers: values of a regression. (n, C): one column
-        per class of a multi-label task.
-    class_names : sequence of str, optional
-        In the order of the network's outputs; needed for texts.
-
-    Returns
-    -------
-    array
-        int64 where all are whole numbers, else float64.
-
-    Raises
-    ------
-    InputError
-        For labels of another shape or kind, missing ones, and names that are not known.
-
-    Examples
-    --------
-    >>> read_labels(["cat", "dog", "cat"], ["dog", "cat"]).tolist(), read_labels([0.5, 2.0]).tolist()
-    ([1, 0, 1], [0.5, 2.0])
-    """
-    if isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype):
-        series: Any = pd.Series(labels)
-        if series.isna().any():
-            raise InputError(f"The label of input {int(series.isna().argmax())} is missing.")
-        if class_names is not None and set(map(str, series.cat.categories)) <= set(class_names):
-            return _class_numbers(series.astype(str).to_numpy(), class_names)
-        return np.asarray(series.cat.codes, np.int64)
-    array: np.ndarray = labels.detach().cpu().float().numpy() if _is_half(labels) else np.asarray(labels)
-    if array.dtype.kind in "OUS":
-        return _class_numbers(array, class_names)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
-        raise InputError(
-            f"The labels have shape {array.shape} and type {array.dtype}; expected one number or name per input (n,),"
-            " or one column per class (n, C)."
-        )
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if not np.isfinite(array).all():
-        raise InputError(f"The label of input {int(np.argwhere(~np.isfinite(array))[0][0])} is not finite.")
-    if array.dtype.kind in "biu" or (array == np.round(array)).all():
-        return array.astype(np.int64)
-    return array.astype(np.float64)
-
-
-def _class_numbers(texts: np.ndarray, class_names: Sequence[str] | None) -> np.ndarray:
-    if texts.ndim != 1:
-        raise InputError(f"The labels are texts of shape {texts.shape}; expected one name per input (n,).")
-    names = [str(text) for text in texts]
-    if class_names is None:
-        known = ", ".join(sorted(set(names))[:5])
-        raise InputError(
-            f"The labels are texts ({known}): which output of the network is which is not known. Give class_names=, the"
-            " names in the order of the outputs."
-        )
-    number = {str(name): i for i, name in enumerate(class_names)}
-    strange = next((name for name in names if name not in number), None)
-    if strange is not None:
-        raise InputError(f"The label '{strange}' is none of the class names: {', '.join(list(number)[:20])}.")
-    return np.array([number[name] for name in names], np.int64)
-
-
-def _is_half(values: Any) -> bool:
-    return isinstance(values, Tensor) and values.dtype in (torch.bfloat16, torch.float16)
-
-
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray | pd.DataFrame | pd.Series | pd.Categorical)
 
@@ -591,11 +421,6 @@ def _item(item: Any) -> Any:
 
 def _cut(labels: Any, rows: slice) -> Any:
     return labels.iloc[rows] if isinstance(labels, pd.Series) else labels[rows]
-
-
-def _categories(labels: Any) -> tuple[str, ...] | None:
-    kind = getattr(labels, "dtype", None)
-    return tuple(map(str, kind.categories)) if isinstance(kind, pd.CategoricalDtype) else None
 
 
 def _class_names(source: Any) -> tuple[str, ...] | None:
