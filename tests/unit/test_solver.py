@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -145,19 +149,72 @@ def test_the_order_of_neurons_does_not_matter_when_the_noise_is_permuted_with_th
         np.testing.assert_allclose(W(order, statistic), W(np.arange(8), statistic)[order], atol=1e-5)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="numba was started with one thread")
-def test_one_and_two_threads_give_the_same():
+def test_one_and_two_threads_give_the_same(monkeypatch):
     X, y = problem(80, 12)
     Y = np.column_stack([y, X[:, 0], X[:, 1] ** 2])
+    monkeypatch.setattr(kernels, "_WORTH_THREADS", 0)
     results = []
-    before = numba.get_num_threads()
-    try:
-        for threads in (1, 2):
-            numba.set_num_threads(threads)
-            results.append(knockoff_statistics(X, Y, draws=6, rng=np.random.default_rng(0)))
-    finally:
-        numba.set_num_threads(before)
-    assert np.array_equal(*results)
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+        results.append(knockoff_statistics(X, Y, draws=6, rng=np.random.default_rng(0)))
+    assert np.array_equal(*results[:2]) and np.array_equal(*results[1:])
+
+
+START = """
+import multiprocessing, threading
+import numba, numba.core.caching as caching
+import numpy as np
+numba.config.NUMBA_NUM_THREADS = 2
+"""
+WORK = """
+from neucept.knockoffs import kernels, knockoff_statistics
+from neucept.calibration.local_fdr import NullModel
+kernels._WORTH_THREADS = 0
+X = np.random.default_rng(0).normal(size=(80, 12))
+
+def work(sampler):
+    evidence = np.random.default_rng(1).normal(size=(40, 12, 3))
+    NullModel().fit(evidence, evidence[..., 0] > 0).predict(evidence)
+    return knockoff_statistics(X, X[:, :3], sampler=sampler, draws=4, rng=np.random.default_rng(0)).tobytes()
+
+samplers = ["gaussian", "mixture"]
+before = [work(sampler) for sampler in samplers]
+"""
+
+
+def run(code: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_forked_workers_and_threads_work_after_a_first_run():
+    run(
+        START
+        + WORK
+        + """
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(work, samplers).get(timeout=60) == before
+after = []
+threads = [threading.Thread(target=lambda s=s: after.append(work(s))) for s in 2 * samplers]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+assert sorted(after) == sorted(2 * before)
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "caching.CacheImpl._locator_classes = []",  # no place to write to: RuntimeError
+        "def full(*given): raise OSError(28, 'No space left on device')\ncaching.IndexDataCacheFile.save = full\n"
+        "caching.IndexDataCacheFile.load = lambda *given: None",
+    ],
+    ids=["nowhere to write", "full disk"],
+)
+def test_compiled_code_need_not_be_kept(trouble):
+    run(f"{START}\n{trouble}\n{WORK}")
 
 
 def test_draws_do_not_depend_on_responses_or_on_how_many_draws_there_are(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 
 def group_importance(importance: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -80,14 +81,16 @@ class NullModel:
         )
         self._constant = float(null.mean()) if null.all() or not null.any() else None
         if self._constant is None:
-            self._model.fit(evidence.reshape(-1, evidence.shape[-1]), null.ravel())
+            with threadpool_limits(1, "openmp"):  # its threads would not survive a fork
+                self._model.fit(evidence.reshape(-1, evidence.shape[-1]), null.ravel())
         return self
 
     def predict(self, evidence: np.ndarray) -> np.ndarray:
         """Probability that each group is null, (L, g)."""
         if self._constant is not None:
             return np.full(evidence.shape[:2], self._constant)
-        flat = self._model.predict_proba(evidence.reshape(-1, evidence.shape[-1]))[:, 1]
+        with threadpool_limits(1, "openmp"):
+            flat = self._model.predict_proba(evidence.reshape(-1, evidence.shape[-1]))[:, 1]
         return np.asarray(flat.reshape(evidence.shape[:2]))
 
 

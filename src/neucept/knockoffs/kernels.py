@@ -1,16 +1,50 @@
-"""Compiled inner loops: functions of arrays, nothing else."""
+"""Compiled inner loops: functions of arrays, nothing else.
+
+Compiled code holds no pool of threads: a pool would not survive a fork, and would not be safe to enter from two Python
+threads at once. Threads are Python's own, started and ended within a call.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
 import numpy as np
-from numba import njit, prange
 
 MVR, MAXENT, SDP = 0, 1, 2  # what `coordinate_steps` minimises
+_WORTH_THREADS = 2**16  # numbers in Gram matrices; below, starting threads takes longer than solving
 _ROUNDS = 10  # most sweeps over the active coordinates before the Newton steps ...
 _SETTLED = 1e-5  # ... fewer where the square of every move is below this share of the objective
 
 
-@njit(cache=True, fastmath=True)
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that runs without Python's lock; compiled code is kept on disk where that is possible.
+
+    Where nothing can be written, or the disk is full, it is compiled anew in each process.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # no place for a cache
+            return numba.njit(nogil=True, **options)(function)
+        save = dispatcher._cache.save_overload
+
+        def save_if_possible(*given: Any) -> None:
+            with contextlib.suppress(OSError):
+                save(*given)
+
+        dispatcher._cache.save_overload = save_if_possible
+        return dispatcher
+
+    return decorate
+
+
+@compiled(fastmath=True)
 def sweep(G, b, r, penalty, coordinates, size, active):  # type: ignore[no-untyped-def]
     """Move each of the first ``size`` coordinates to its best value; r stays ``c - G b``.
 
@@ -43,7 +77,7 @@ def sweep(G, b, r, penalty, coordinates, size, active):  # type: ignore[no-untyp
     return kept, largest
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def newton(G, b, r, penalty, active, size):  # type: ignore[no-untyped-def]
     """Go to the minimum over the active coordinates, dropping one whenever its sign would change on the way.
 
@@ -117,7 +151,7 @@ def newton(G, b, r, penalty, active, size):  # type: ignore[no-untyped-def]
     return k
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def lasso_descent(G, c, order, penalty, b, tolerance, sweeps):  # type: ignore[no-untyped-def]
     """Minimise ``b'Gb/2 - c'b + penalty |b|_1`` from b on, in place.
 
@@ -159,20 +193,48 @@ def lasso_descent(G, c, order, penalty, b, tolerance, sweeps):  # type: ignore[n
     return gap / value
 
 
-@njit(cache=True, parallel=True)
-def lasso_many(G, C, orders, penalties, B, tolerance, sweeps):  # type: ignore[no-untyped-def]
-    """Solve problem (d, l) in place: G[d], covariances C[d, l], order orders[d], penalties[d, l], from B[d, l] on."""
-    draws, L, _ = C.shape
-    gaps = np.empty((draws, L))
-    for k in prange(draws * L):
-        d, response = k // L, k % L
+@compiled()
+def _solve(G, C, orders, penalties, B, tolerance, sweeps, gaps, first, last):  # type: ignore[no-untyped-def]
+    for k in range(first, last):
+        d, response = k // C.shape[1], k % C.shape[1]
         gaps[d, response] = lasso_descent(
             G[d], C[d, response], orders[d], penalties[d, response], B[d, response], tolerance, sweeps
         )
+
+
+def lasso_many(
+    G: np.ndarray,
+    C: np.ndarray,
+    orders: np.ndarray,
+    penalties: np.ndarray,
+    B: np.ndarray,
+    tolerance: float,
+    sweeps: int,
+) -> np.ndarray:
+    """Solve problem (d, l) in place: G[d], covariances C[d, l], order orders[d], penalties[d, l], from B[d, l] on.
+
+    Returns the gaps, (draws, L). On `numba.config.NUMBA_NUM_THREADS` threads; each problem is solved by one of them, so
+    that results do not depend on their number.
+    """
+    draws, L, m = C.shape
+    gaps = np.empty((draws, L))
+    given = (G, C, orders, penalties, B, tolerance, sweeps, gaps)
+    threads = min(int(numba.config.NUMBA_NUM_THREADS), draws * L)
+    if threads < 2 or draws * L * m * m < _WORTH_THREADS:
+        _solve(*given, 0, draws * L)
+        return gaps
+    problems = itertools.count()  # taken one by one, as some take much longer than others
+
+    def work(_: int) -> None:
+        while (k := next(problems)) < draws * L:
+            _solve(*given, k, k + 1)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
     return gaps
 
 
-@njit(cache=True)
+@compiled()
 def coordinate_steps(slab, first, s, rule, copies, barrier):  # type: ignore[no-untyped-def]
     """Take the best step along each of the coordinates first, first + 1, ... of s in turn.
 

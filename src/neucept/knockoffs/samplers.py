@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from neucept.errors import InputError
 from neucept.knockoffs.moments import Moments
@@ -195,9 +196,10 @@ class MixtureSampler:
     def fit(self, Z: np.ndarray) -> MixtureSampler:
         """Fit the mixture to (n, p) standardised neurons, and sample the component of every row."""
         rng = np.random.default_rng(self.seed)
-        mixture = GaussianMixture(
-            min(self.components, len(Z)), reg_covar=self.regularisation, random_state=int(rng.integers(2**31))
-        ).fit(Z)
+        with threadpool_limits(1, "openmp"):  # its threads would not survive a fork
+            mixture = GaussianMixture(
+                min(self.components, len(Z)), reg_covar=self.regularisation, random_state=int(rng.integers(2**31))
+            ).fit(Z)
         # Inverse transform: the first component whose cumulated probability exceeds a uniform number.
         cumulated = np.cumsum(mixture.predict_proba(Z), axis=1)
         self.labels = (rng.random((len(Z), 1)) * cumulated[:, -1:] >= cumulated).sum(axis=1)
