@@ -685,3 +685,13 @@ def test_features_that_cannot_be_read_are_none(tmp_path: Path, metadata: bytes) 
     table = pa.table({"image": [png()] * 2, "label": [0, 1]}).replace_schema_metadata({"huggingface": metadata})
     pq.write_table(table, tmp_path / "d.parquet")
     assert load_data(tmp_path / "d.parquet", progress=False).class_names == ("0", "1")
+
+
+def test_the_scale_is_an_option_of_the_commands(tmp_path: Path) -> None:
+    from neucept.cli.subject import Inputs
+
+    np.savez(tmp_path / "d.npz", x=np.full((2, 4, 4), 500.0), y=[0, 1])
+    for text, value in (("1000", 128), ("-1000,1000", 191)):
+        with pytest.warns(UserWarning, match="All are read with one scale"):
+            data = Inputs(tmp_path / "d.npz", scale=text).load("file.py:network", torch.nn.Linear(1, 1))
+        assert data.picture(0).max() == value

@@ -121,6 +121,7 @@ def run(
     channels: options.Channels = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    scale: options.Scale = None,
     transform: options.Transform = None,
     classes: options.Classes = None,
     skip_unreadable: options.SkipUnreadable = False,
@@ -143,7 +144,7 @@ def run(
         check_one_of("--objective", objective, OBJECTIVES)
         check_one_of("--response", response, RESPONSES)
         n_mechanisms = how_many(mechanisms)
-        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
+        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
         recording, number = subject.record(batch_size, target, n_mechanisms)
         analysis = neucept.analyse(
@@ -184,6 +185,7 @@ def calibrate(
     channels: options.Channels = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    scale: options.Scale = None,
     transform: options.Transform = None,
     classes: options.Classes = None,
     skip_unreadable: options.SkipUnreadable = False,
@@ -200,7 +202,7 @@ def calibrate(
     with clear_errors():
         page = page_at(out, "calibration.html")
         check(device, precision, seed, batch_size=batch_size)
-        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed)
+        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
         recording, number = subject.record(batch_size, target)
         calibrations = {

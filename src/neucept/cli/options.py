@@ -75,6 +75,14 @@ Std = Annotated[
     str | None,
     typer.Option(metavar="NUMBERS", help="For normalisation: one number a channel.", rich_help_panel=_DATA),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHITE|BLACK,WHITE",
+        help="Values that are white, or black and white, of images that are not made of bytes (16 bits, floats).",
+        rich_help_panel=_DATA,
+    ),
+]
 Transform = Annotated[
     str | None,
     typer.Option(

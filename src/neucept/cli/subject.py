@@ -40,6 +40,7 @@ class Inputs:
     classes: str | None = None
     skip_unreadable: bool = False
     seed: int = 0
+    scale: str | None = None
 
     def load(self, spec: str, model: nn.Module, pretrained: bool = False) -> ImageDataset:
         """Load them with the transform asked for, or the one that the published network was trained with.
@@ -65,6 +66,7 @@ class Inputs:
             channels=self.channels,
             mean=floats(self.mean),
             std=floats(self.std),
+            scale=floats(self.scale),
             transform=function,
             on_unreadable="skip" if self.skip_unreadable else "error",
             seed=self.seed,

@@ -42,7 +42,7 @@ def load_data(
     std: Sequence[float] | None = None,
     transform: Callable[[Any], Tensor] | None = None,
     class_names: Sequence[str] | None = None,
-    scale: float | tuple[float, float] | None = None,
+    scale: float | Sequence[float] | None = None,
     on_unreadable: Literal["error", "skip"] = "error",
     seed: int = 0,
     progress: bool = True,

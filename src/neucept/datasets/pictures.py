@@ -95,8 +95,8 @@ class Scale:
         white = next((white for white in whites if high <= white), None)
         if low < 0 or white is None or (white == 255 and high < 64):
             raise InputError(
-                f"{source} have values from {low:g} to {high:g}; expected bytes, fractions from 0 to 1, or values that"
-                " fill 8 bits or more. Say which values are black and white: scale=(BLACK, WHITE)."
+                f"{source} have values from {low:g} to {high:g}; expected bytes, fractions from 0 to 1, or values"
+                " that fill 8 bits or more. Say which are black and white: scale=(BLACK, WHITE) (--scale BLACK,WHITE)."
             )
         return cls(0.0, float(white))
 
@@ -113,7 +113,7 @@ class Scale:
         clipped = "; values beyond are clipped" if low < self.black or high > self.white else ""
         return (
             f"{what} are not made of bytes but hold values from {low:g} to {high:g}. All are read with one scale,"
-            f" black at {self.black:g} and white at {self.white:g}{clipped} (another with scale=)."
+            f" black at {self.black:g} and white at {self.white:g}{clipped} (another with scale=, --scale)."
         )
 
 
