@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neucept import InputError
+from neucept.inputs import Batch
 from neucept.pathways import NeuronMCT, Pathway
-from neucept.pathways.linear_regions import Pieces
+from neucept.pathways.linear_regions import LinearRegion
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
-from neucept.pathways.tracing.network import Network, masking
+from neucept.pathways.tracing.network import Network, mask_sites
 
 
 class Residual(nn.Module):
@@ -174,10 +175,10 @@ def test_the_piece_is_the_network_at_the_input(case: Any) -> None:
     model, inputs, pathway = case
     for masks in ({}, pathway.raw):
         with torch.no_grad():
-            expected = Network(model).run(inputs.clone(), masking(masks))
+            expected = Network(model).run(Batch(inputs.clone()), mask_sites(masks))
             for row in range(len(inputs)):
                 mine = slice(row, row + 1)
-                found = Pieces(Network(model), {raw: mask[mine] for raw, mask in masks.items()}).run(inputs[mine])
+                found = LinearRegion(Network(model), {raw: mask[mine] for raw, mask in masks.items()}).run(inputs[mine])
                 assert torch.allclose(found, expected[mine], rtol=1e-12)
 
 
@@ -206,7 +207,7 @@ def test_known_radius() -> None:
     model[2].weight.data = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     x = torch.tensor([[1.0, 2.0]])  # at distance 11/5, 1 and 3/sqrt(2) of the three kinks
     whole = linear_ball(model, x, target=0)
-    assert whole.radius.tolist() == [1.0] and whole.kinks == (("1", (1,)),)
+    assert whole.radius.tolist() == [1.0] and whole.boundaries == (("1", (1,)),)
     assert whole.direction.tolist() == [[-1.0, 0.0]]
     assert not bool(whole.reaches[0]) and whole.bend.tolist() == [0.0]  # class 0 does not look at neuron 1
     assert (whole.neurons.tolist(), whole.inactive.tolist()) == ([3], [1])
@@ -216,7 +217,7 @@ def test_known_radius() -> None:
     assert bool(pair.reaches[0]) and pair.bend.tolist() == pytest.approx([-1.0])
     pathway = NeuronMCT(model).score(x, target=0).select(sparsity=0.6)
     masked = linear_ball(model, x, pathway)
-    assert masked.radius.tolist() == pytest.approx([2.2]) and masked.kinks == (("1", (0,)),)
+    assert masked.radius.tolist() == pytest.approx([2.2]) and masked.boundaries == (("1", (0,)),)
     assert (masked.neurons.tolist(), masked.inactive.tolist()) == ([1], [0])
     table = local_radius(model, x, pathway)
     assert table["network"].tolist() == ["pathway", "whole"] and table["radius"].tolist() == pytest.approx([2.2, 1.0])
@@ -246,16 +247,16 @@ def test_kept_neurons_that_masking_turns_off_count() -> None:
     )
     ball = linear_ball(model, x, pathway)
     assert ball.inactive.tolist() == [1] and ball.neurons.tolist() == [3]
-    assert ball.radius.tolist() == [1.0] and ball.kinks == (("1", (0,)),)  # x = 0, the other kink at x = 4
+    assert ball.radius.tolist() == [1.0] and ball.boundaries == (("1", (0,)),)  # x = 0, the other kink at x = 4
     ball = linear_ball(model, x + 2, pathway)
-    assert ball.radius.tolist() == [1.0] and ball.kinks == (("3", (1,)),) and bool(ball.reaches[0])
+    assert ball.radius.tolist() == [1.0] and ball.boundaries == (("3", (1,)),) and bool(ball.reaches[0])
 
 
 def test_pool_windows_are_found_by_name() -> None:
     model = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.ReLU(), nn.Linear(1, 2))
     x = torch.tensor([[[[5.0, 4.0], [1.0, 0.0]]]])
     ball = linear_ball(model, x)
-    assert ball.kinks == (("0 (max_pool2d)", (0, 0, 0, 1)),)
+    assert ball.boundaries == (("0 (max_pool2d)", (0, 0, 0, 1)),)
     assert ball.radius.tolist() == pytest.approx([2**-0.5]) and bool(ball.reaches[0])
 
 
@@ -294,7 +295,7 @@ def test_nowhere_a_kink() -> None:
     model[0].weight.data.zero_()
     model[0].bias.data = torch.tensor([1.0, -1.0])
     ball = linear_ball(model, torch.ones(2, 3))
-    assert ball.radius.tolist() == [float("inf")] * 2 and ball.kinks == (("", ()),) * 2
+    assert ball.radius.tolist() == [float("inf")] * 2 and ball.boundaries == (("", ()),) * 2
     assert not bool(ball.direction.any()) and not bool(ball.reaches.any())
 
 
@@ -319,7 +320,7 @@ def test_batches_chunks_and_the_model(case: Any, monkeypatch: pytest.MonkeyPatch
     [
         (nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)), "site '1' calls gelu"),
         (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Tanh(), nn.Linear(4, 2)), "site '2' calls tanh"),
-        (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Softmax(1)), "behind the last site"),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Softmax(1)), "after the last site"),
         (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2)), "before '2'"),
         (nn.Sequential(nn.Linear(4, 4), nn.Tanhshrink(), nn.ReLU(), nn.Linear(4, 2)), "before '2'"),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), "no activation function"),

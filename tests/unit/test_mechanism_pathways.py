@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import neucept
 from neucept import InputError
+from neucept.inputs import Batch
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanism_pathways import overlap as overlap_module
-from neucept.mechanism_pathways.layers import masks_of_layers
-from neucept.mechanism_pathways.overlap import compared, mean_overlap, permutation_test, within_and_others
+from neucept.mechanism_pathways.overlap import compare_pathways, mean_overlap, permutation_test, within_and_others
+from neucept.mechanism_pathways.tracing import masks_of_layers
 from neucept.mechanisms import Mechanisms
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
 from neucept.pathways.tracing.network import Network
@@ -185,7 +186,7 @@ def test_sites_need_not_end_with_a_byte(bytes_at_a_time: int, monkeypatch: pytes
         with np.errstate(invalid="ignore"):
             return (of[:, None] & of).sum(2) / (of[:, None] | of).sum(2)
 
-    result = compared(np.packbits(masks, axis=1), labels, 3, marked)
+    result = compare_pathways(np.packbits(masks, axis=1), labels, 3, marked)
     assert np.allclose(result.similarity, jaccard(masks))
     assert np.allclose(result.similarity_critical, jaccard(masks[:, np.concatenate(marked)]), equal_nan=True)
     assert np.allclose(result.shares, [masks[labels == k].mean(0) for k in range(3)])
@@ -308,7 +309,7 @@ def test_methods_and_critical_neurons(mechanisms: Mechanisms, network: nn.Module
 def test_wrong_input(mechanisms: Mechanisms, network: nn.Module, pictures: Tensor) -> None:
     with pytest.raises(InputError, match="in the order, that were recorded"):
         trace_pathways(mechanisms, network, pictures.flip(0))
-    with pytest.raises(InputError, match="does not give input"):
+    with pytest.raises(InputError, match="the mechanisms include input"):
         trace_pathways(mechanisms, network, pictures[:1])
     with pytest.raises(InputError, match="most=0"):
         trace_pathways(mechanisms, network, pictures, most=0)
@@ -341,7 +342,7 @@ def test_layers_and_their_sites() -> None:
 
     def sites(**neurons: list[int]) -> dict[str, list[int]]:
         named = {name.replace("_", "."): chosen for name, chosen in neurons.items()}
-        masks = masks_of_layers(Network(Blocks()), torch.randn(1, 1, 6, 6), named, pooling)
+        masks = masks_of_layers(Network(Blocks()), Batch(torch.randn(1, 1, 6, 6)), named, pooling)
         return {site: np.unique(np.argwhere(mask)[:, 0]).tolist() for site, mask in masks.items()}
 
     pooling: dict[str, str] = {}

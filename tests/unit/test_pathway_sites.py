@@ -129,7 +129,7 @@ def test_activations_of_the_whole_batch_are_no_sites_at_one_input_either() -> No
 @pytest.mark.parametrize("name", list(METHODS))
 def test_sequence_first_is_refused_whatever_the_length(name: str, n: int) -> None:
     """Three tokens: a batch of three is as long."""
-    with pytest.raises(InputError, match=r"relu in 'layer' gives \(3, \d, 12\).*batch_first"):
+    with pytest.raises(InputError, match=r"relu in 'layer' returns \(3, \d, 12\).*batch_first"):
         METHODS[name](Sequence(first=False)).score(torch.randn(n, 3, 8))
     assert list(METHODS[name](Sequence(first=True)).score(torch.randn(n, 3, 8))) == ["layer.relu"]
 
@@ -137,7 +137,7 @@ def test_sequence_first_is_refused_whatever_the_length(name: str, n: int) -> Non
 def test_sequence_first_behind_other_sites_is_left_alone_and_named_once() -> None:
     model = Sequence(first=False, convolution=True)
     for n in (1, 3, 4):
-        with pytest.warns(UserWarning, match=r"relu in 'layer' gives \(3, \d, 12\)") as said:
+        with pytest.warns(UserWarning, match=r"relu in 'layer' returns \(3, \d, 12\)") as said:
             assert list(GreedyPruning(model, n_steps=5).score(torch.randn(n, 3, 8))) == ["start.1"]
         assert len(said) == 1
     with pytest.warns(UserWarning, match="no sites") as said:
@@ -321,23 +321,17 @@ def test_a_positional_true_is_not_in_place() -> None:
     assert torch.equal(kept[0], inputs)
 
 
-def test_compiled_and_scripted_models() -> None:
+def test_scripted_models() -> None:
     model, inputs = network().float(), few_images().float()
     pathway = NeuronMCT(model).score(inputs).select(0.5)
-    own, inner = copy.deepcopy(model), copy.deepcopy(model)
-    own.compile()
-    inner[0] = torch.compile(inner[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scripting is on its way out
         scripted, part = torch.jit.trace(model, inputs), copy.deepcopy(model)
         part[6] = torch.jit.script(part[6])
     for hidden, said in (
-        (torch.compile(model), "The model is compiled"),
-        (own, "The model is compiled"),
-        (inner, "'0' of the model is compiled"),
-        (scripted, "The model is scripted"),
-        (part, "'6' of the model is scripted"),
-        (lambda x: x, "model is a function"),
+        (scripted, "The model is a scripted or traced module"),
+        (part, "'6' is a scripted or traced module"),
+        (lambda x: x, "model is function"),
     ):
         for call in (
             lambda m: NeuronMCT(m),
@@ -347,10 +341,23 @@ def test_compiled_and_scripted_models() -> None:
         ):
             with pytest.raises(InputError, match=said):
                 call(hidden)
-    method = NeuronMCT(model)
-    model.compile()  # after the method was made
-    with pytest.raises(InputError, match=r"before torch\.compile"):
-        method.score(inputs)
+
+
+def test_compiled_models_are_followed_as_the_original() -> None:
+    model, inputs = network().float(), few_images().float()
+    expected = NeuronMCT(model).score(inputs)
+    own, inner = copy.deepcopy(model), copy.deepcopy(model)
+    own.compile(backend="eager")
+    inner[0] = torch.compile(inner[0], backend="eager")
+    method = NeuronMCT(later := copy.deepcopy(model))
+    later.compile(backend="eager")  # after the method was made
+    for compiled in (torch.compile(model, backend="eager"), own, inner, later):
+        compiled(inputs)
+        scores = (method if compiled is later else NeuronMCT(compiled)).score(inputs)
+        assert list(scores) == list(expected) == list(sites(compiled, inputs)["site"])
+        assert all(torch.equal(score, expected[site]) for site, score in scores.items())
+        kept = scores.select(0.5).response(compiled, inputs)
+        assert torch.equal(kept.logits, expected.select(0.5).response(model, inputs).logits)
 
 
 def test_hooks_on_saved_tensors_around_the_call() -> None:

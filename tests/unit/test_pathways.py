@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neucept import InputError
+from neucept.inputs import Batch, tensors_of
 from neucept.pathways import (
     ACTIVATIONS,
     DistillationGuidedRouting,
@@ -34,11 +35,10 @@ from neucept.pathways import (
     signed_map,
     sites,
 )
-from neucept.pathways.inputs import repeated, tensors_in
 from neucept.pathways.selection import highest
 from neucept.pathways.tracing.network import Network
-from neucept.pathways.tracing.replay import Tape
-from neucept.pathways.tracing.sites import at_work
+from neucept.pathways.tracing.replay import Replay
+from neucept.pathways.tracing.sites import evaluation
 
 METHODS: dict[str, Callable[..., Any]] = {
     "mct": NeuronMCT,
@@ -185,8 +185,8 @@ def test_real_networks_can_be_replayed_from_every_site(name: str) -> None:
     torch.manual_seed(0)
     model = REAL[name][0]()
     images = torch.randn(1, 3, 160 if name == "timm_vit" else 32, 160 if name == "timm_vit" else 32)
-    with at_work(model):
-        tape = Tape(Network(model), repeated(images, 2))
+    with evaluation(model):
+        tape = Replay(Network(model), Batch(images).repeat(2))
         assert tape._sites and all(tape.after(raw) is not None for raw in tape._sites)
 
 
@@ -313,7 +313,7 @@ def test_scores_are_saved_and_opened(name: str, target: Any, tmp_path: Path) -> 
         if isinstance(mine, Mapping):
             assert list(mine) == list(other) and all(torch.equal(mine[site], other[site]) for site in mine)
         elif isinstance(mine, Tensor | tuple):
-            assert all(torch.equal(a, b) for a, b in zip(tensors_in([mine]), tensors_in([other]), strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(tensors_of([mine]), tensors_of([other]), strict=True))
         else:
             assert mine == other, one.name
     assert list(back) == list(scores)  # in forward order
@@ -428,7 +428,7 @@ def test_a_pathway_on_another_device() -> None:
     away = pathway.to("meta")
     with pytest.raises(InputError, match=r"lies on meta.*\.to\('cpu'\)"):
         away.response(model, inputs)
-    with pytest.raises(InputError, match=r"move one by \.to"):
+    with pytest.raises(InputError, match=r"move one with \.to"):
         pathway.overlap(away)
 
 
@@ -779,8 +779,8 @@ def test_what_steps_aside_and_what_does_not() -> None:
     replayed = {}
     for run in AWKWARD:
         model = Net(run)
-        with at_work(model):
-            tape = Tape(Network(model), torch.randn(2, 6))
+        with evaluation(model):
+            tape = Replay(Network(model), Batch(torch.randn(2, 6)))
             replayed[run.__name__] = [tape.after(raw) is not None for raw in tape._sites]
     assert replayed == {
         "into_a_view": [False, True],
@@ -933,9 +933,9 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_a_pathway_of_another_batch_or_model() -> None:
     model, inputs = small(), torch.randn(4, 5)
     pathway = NeuronMCT(model).score(inputs).select(0.5)
-    with pytest.raises(InputError, match="fits the batch"):
+    with pytest.raises(InputError, match="fits only the batch"):
         pathway.response(model, inputs[:3])
-    with pathway.masked(model), pytest.raises(InputError, match="fits the batch"):
+    with pathway.masked(model), pytest.raises(InputError, match="fits only the batch"):
         model(torch.randn(5, 5))
     with pytest.raises(InputError, match="never calls the pathway's site '3#0'"):
         pathway.response(nn.Sequential(*model[:3]), inputs)
@@ -957,7 +957,7 @@ def test_calls_without_the_batch_first_are_left_alone() -> None:
         return net.c(F.relu(net.a(x)) + table)
 
     model, inputs = Net(run), torch.randn(4, 6)
-    with pytest.warns(UserWarning, match=r"gives \(1, 6\)"):
+    with pytest.warns(UserWarning, match=r"returns \(1, 6\)"):
         pathway = NeuronMCT(model).score(inputs).select(0.5)
     assert len(pathway) == 1
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The noun: pathways of the mechanisms of one target."""
+"""The result of `neucept.trace_pathways`: pathways of the mechanisms of one target."""
 
 from __future__ import annotations
 
@@ -27,33 +27,32 @@ class MechanismPathways:
     Attributes
     ----------
     target_name : str
-        Of the mechanisms.
+        Name of the mechanisms' target.
     n_mechanisms : int
-        K.
+        Number K of mechanisms.
     rows, labels : array
-        (m,) rows of the recording whose pathways were selected, drawn at random; the mechanism of each.
+        (m,) rows of the recording, drawn at random, whose pathways were selected; the mechanism of each.
     mean_pathways : mapping of str to array
-        By site in forward order, (K, *shape): share of the mechanism's inputs whose pathway contains each neuron.
+        By site in forward order, (K, *shape): share of a mechanism's inputs whose pathway contains each neuron.
     critical : mapping of str to array
         By site, (*shape) bool: the critical neurons of the recorded layers. Sites without any are left out.
     similarity : array
-        (m, m) Jaccard overlap of the pathways of each two inputs.
+        (m, m) Jaccard overlap of the pathways of each pair of inputs.
     similarity_critical : array
-        (m, m) the same, looking at critical neurons alone; NaN where neither pathway holds one.
+        (m, m) the same over critical neurons only; NaN where neither pathway contains one.
     p_values : array
-        (K,) whether the pathways of a mechanism overlap each other more than those of others: permutation test.
+        (K,) p-values of a permutation test: pathways of a mechanism overlap each other more than those of others.
     p_value : float
-        The same for all mechanisms together.
+        The p-value for all mechanisms together.
     within_by_site, others_by_site : array
-        (S, K) mean Jaccard overlap of two inputs of a mechanism, and of one of it and one of any other, of each of the
-        S sites by itself; NaN where no two pathways hold a neuron there. See `by_site`.
+        (S, K) mean Jaccard overlap of a mechanism's inputs with each other, and with all other inputs, at each of the S
+        sites separately; NaN where no two pathways contain a neuron there. See `by_site`.
     typical_rows, typical_labels : array
-        (t,) rows of the recording of the most typical inputs of each mechanism, mechanism by mechanism, the most
-        typical first; the mechanism of each.
+        (t,) rows of the most typical inputs, by mechanism and with the most typical first; the mechanism of each.
     typical_gradients : array or None
         (t, *input shape) their pathway gradients; None where the inputs are not one floating-point tensor.
     settings : mapping
-        What the result depends on.
+        The arguments on which the result depends.
     """
 
     target_name: str
@@ -88,7 +87,7 @@ class MechanismPathways:
 
     @property
     def overlap_critical(self) -> pd.DataFrame:
-        """As `overlap`, looking at critical neurons alone."""
+        """As `overlap`, over critical neurons only."""
         return pd.DataFrame(mean_overlap(self.similarity_critical, self.labels, len(self)))
 
     @property
@@ -98,22 +97,22 @@ class MechanismPathways:
 
     @property
     def gradients(self) -> np.ndarray | None:
-        """Mean pathway gradient of each mechanism's most typical inputs, (K, *input shape); None as above."""
-        found = self.typical_gradients
-        if found is None:
+        """Mean pathway gradient of each mechanism's most typical inputs, (K, *input shape), or None."""
+        gradients = self.typical_gradients
+        if gradients is None:
             return None
-        return np.stack([found[self.typical_labels == k].mean(axis=0) for k in range(len(self))])
+        return np.stack([gradients[self.typical_labels == k].mean(axis=0) for k in range(len(self))])
 
     def table(self) -> pd.DataFrame:
-        """One row a mechanism.
+        """Tabulate the mechanisms.
 
         Returns
         -------
         DataFrame
-            ``mechanism``, ``inputs``, overlap ``within`` and with the ``others``, ``p_value`` and ``p_corrected``
-            (Bonferroni) of the first being larger, ``within_critical`` and ``others_critical`` (critical neurons
-            alone), ``kept_critical`` (share of the critical neurons that a pathway holds on average) and ``kept_rest``
-            (share of the other neurons of the same sites).
+            One row per mechanism: ``mechanism``, ``inputs``, overlap ``within`` and with the ``others``, ``p_value``
+            and ``p_corrected`` (Bonferroni) of the test that the former is larger, ``within_critical`` and
+            ``others_critical`` (critical neurons only), ``kept_critical`` (mean share of the critical neurons that a
+            pathway contains) and ``kept_rest`` (the same share for the other neurons of these sites).
         """
         table = pd.DataFrame({"mechanism": range(len(self)), "inputs": np.bincount(self.labels, minlength=len(self))})
         table["within"], table["others"] = within_and_others(self.similarity, self.labels, len(self))
@@ -128,14 +127,15 @@ class MechanismPathways:
         return table
 
     def by_site(self) -> pd.DataFrame:
-        """One row a mechanism and site, in forward order.
+        """Tabulate each mechanism and site, in forward order.
 
         Returns
         -------
         DataFrame
-            ``mechanism``, ``site``, how many ``neurons`` it has, the share of them that a pathway of the mechanism has
-            ``kept`` on average, overlap ``within`` and with the ``others`` at this site alone, how many neurons are
-            ``critical``, and ``kept_critical``, as `kept`, of those alone (NaN where there are none).
+            One row per mechanism and site: ``mechanism``, ``site``, its number of ``neurons``, the mean share of them
+            that a pathway of the mechanism has ``kept``, overlap ``within`` the mechanism and with the ``others`` at
+            this site, the number of ``critical`` neurons, and the mean share of those that is kept,
+            ``kept_critical`` (NaN where there are none).
         """
         rows = []
         for k in range(len(self)):
@@ -148,15 +148,15 @@ class MechanismPathways:
         return pd.DataFrame(rows, columns=columns)
 
     def by_critical_neuron(self) -> pd.DataFrame:
-        """One row a mechanism and critical neuron: the pathways restricted to critical neurons.
+        """Tabulate each mechanism and critical neuron: the pathways restricted to critical neurons.
 
-        A channel, all places of which are critical, is one neuron; ``kept`` is then the mean over its places.
+        A channel whose positions are all critical is one neuron; ``kept`` is then the mean over its positions.
 
         Returns
         -------
         DataFrame
-            ``mechanism``, ``site``, ``neuron`` (its channel or number), the share of the mechanism's pathways that
-            have it ``kept``, and the same share of the inputs of all ``others`` together.
+            One row per mechanism and neuron: ``mechanism``, ``site``, ``neuron`` (its channel or number), the share of
+            the mechanism's pathways that have it ``kept``, and the same share for all ``others`` together.
         """
         counts = np.bincount(self.labels, minlength=len(self))
         rows = []
@@ -187,22 +187,22 @@ class MechanismPathways:
     def open(cls, path: str | Path) -> MechanismPathways:
         """Open what `save` wrote."""
         with storage.opened(path, _KIND) as (facts, arrays):
-            found = {
+            by_site = {
                 kind: {name.removeprefix(f"{kind} "): a for name, a in arrays.items() if name.startswith(f"{kind} ")}
                 for kind in ("mean", "critical")
             }
             fields: dict[str, Any] = {name: arrays.get(name) for name in _ARRAYS} | facts
-            return cls(mean_pathways=found["mean"], critical=found["critical"], **fields)
+            return cls(mean_pathways=by_site["mean"], critical=by_site["critical"], **fields)
 
 
 def critical_groups(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find which marked neurons of a site, (*shape) bool, are one channel.
+    """Group the marked neurons of a site, (*shape) bool, into channels.
 
     Returns
     -------
     array, array
-        For each neuron, (size,), the number of its channel, or its own where channels are not marked as a whole; -1
-        where it is not marked. The numbers that occur.
+        For each neuron, (size,), the number of its channel, or its own number where channels are not marked as a
+        whole; -1 where it is not marked. And the numbers that occur.
 
     Examples
     --------

@@ -5,6 +5,7 @@ Khakzar et al., "Neural Response Interpretation through the Lens of Critical Pat
 
 from neucept.pathways.gradient import PathwayGradient, signed_map
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
+from neucept.pathways.methods.base import Method, SiteScores
 from neucept.pathways.methods.intgrad import NeuronIntGrad
 from neucept.pathways.methods.mct import NeuronMCT
 from neucept.pathways.methods.pruning import GreedyPruning
@@ -23,12 +24,14 @@ __all__ = [
     "GreedyPruning",
     "KeptResponse",
     "LinearBall",
+    "Method",
     "NeuronIntGrad",
     "NeuronMCT",
     "NeuronScores",
     "Pathway",
     "PathwayGradient",
     "RandomPathway",
+    "SiteScores",
     "explain_func",
     "linear_ball",
     "local_radius",

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError, check_whole
-from neucept.pathways.inputs import count_inputs, mapped, part, placed, tensors_in
-from neucept.pathways.scores import Method, NeuronScores, check_reached
+from neucept.inputs import Batch
+from neucept.pathways.methods.base import Method
+from neucept.pathways.scores import NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
-from neucept.pathways.targets import Response, Target, check_target, cut
-from neucept.pathways.tracing.network import masking
-from neucept.pathways.tracing.sites import at_work
-from neucept.recording.batches import to_device
+from neucept.pathways.targets import Response, Target, check_target, target_rows
+from neucept.pathways.tracing.network import mask_sites
+from neucept.pathways.tracing.sites import evaluation
 
-# The activations of a large batch find no memory that was used before; fresh memory costs more than a batch saves.
+# The activations of a large batch need fresh memory, which costs more than the batch saves.
 _ROWS_ON_CPU = 32
 
 
-def _arrays_too(attribute: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a method take arrays, as tensors of the model's precision and device, and give arrays back."""
+def _with_arrays(attribute: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a method take arrays, as tensors in the model's precision, and return arrays."""
 
     @wraps(attribute)
     def taking(self: PathwayGradient, inputs: Any, *more: Any, **options: Any) -> Any:
@@ -35,8 +35,8 @@ def _arrays_too(attribute: Callable[..., Any]) -> Callable[..., Any]:
         floats = (one for one in self.method.network.model.parameters() if one.is_floating_point())
         if tensor.is_floating_point():
             tensor = tensor.to(next(floats, tensor).dtype)
-        found: Tensor = attribute(self, tensor, *more, **options)
-        return found.float().numpy() if found.dtype == torch.bfloat16 else found.numpy()
+        result: Tensor = attribute(self, tensor, *more, **options)
+        return result.float().numpy() if result.dtype == torch.bfloat16 else result.numpy()
 
     return taking
 
@@ -50,7 +50,7 @@ class PathwayGradient:
     method : Method
         Scores the neurons, such as ``NeuronMCT(model)``.
     sparsity : float
-        The share of neurons that is left out.
+        Share of the neurons that is left out.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class PathwayGradient:
         object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
         check_reached(type(self.method).__name__, self.method.reached, self.sparsity)
 
-    @_arrays_too
+    @_with_arrays
     def attribute(
         self,
         inputs: Any,
@@ -86,18 +86,18 @@ class PathwayGradient:
         Parameters
         ----------
         inputs : tensor, array, tuple or mapping of tensors
-            A batch; not changed, whether or not it requires a gradient.
+            A batch; left unchanged, whether or not it requires a gradient.
         target : None, int, (batch,) whole numbers, or a pair (a, b) of either
             The class whose logit is explained, None for the one that the whole network predicts.
         internal_batch_size : int, optional
-            Most inputs that run at a time; None is the method's, at most 32 on a CPU, where more are slower.
+            Most inputs that run at a time; None is the method's setting, at most 32 on a CPU, where more are slower.
         additional_forward_args : None
-            Captum's; anything else is refused: give what the model takes as a tuple of inputs.
+            Captum's argument; anything else is refused: give all that the model takes as a tuple of inputs.
 
         Returns
         -------
         Tensor, array, or tuple or dict of Tensors
-            Shaped like the inputs. What is no floating-point number (token numbers, masks) gets zeros.
+            Shaped like the inputs; zeros for inputs that are not floating-point (token numbers, masks).
 
         Raises
         ------
@@ -108,8 +108,9 @@ class PathwayGradient:
             raise InputError(
                 "additional_forward_args= is not taken; give all that the model takes as a tuple of inputs."
             )
-        n = count_inputs(inputs)
-        if not any(tensor.is_floating_point() for tensor in tensors_in(inputs)):
+        batch = Batch(inputs)
+        n = batch.n
+        if not any(tensor.is_floating_point() for tensor in batch.tensors()):
             raise InputError(
                 "The inputs are whole numbers, which have no gradient; give floating-point inputs, such as embeddings."
             )
@@ -118,45 +119,45 @@ class PathwayGradient:
         method, parts = self.method, []
         for start in range(0, n, size):
             rows = slice(start, start + size)
-            given = part(inputs, rows)
-            scores = method.score(given, cut(classes, rows))
+            given = batch.part(rows)
+            scores = method.score(given, target_rows(classes, rows))
             if rows.stop < n:  # the sites of all parts are those of the first
-                method = method.knowing(scores)
+                method = method.with_sites(scores)
             parts.append(self._attribute(given, scores))
-        columns = zip(*(list(tensors_in(one)) for one in parts), strict=True)
+        columns = zip(*(list(one.tensors()) for one in parts), strict=True)
         whole = iter([torch.cat(column) for column in columns])
-        return mapped(lambda tensor: next(whole), inputs)
+        return batch.map(lambda tensor: next(whole)).tree
 
     def _rows(self, n: int) -> int:
         bounds = (self.method.internal_batch_size, _ROWS_ON_CPU if self.method.network.on_cpu else None)
         return min([n, *(bound for bound in bounds if bound is not None)])
 
-    def _attribute(self, inputs: Any, scores: NeuronScores) -> Any:
+    def _attribute(self, inputs: Batch, scores: NeuronScores) -> Batch:
         pathway = scores.select(self.sparsity)
         response = Response(*pathway.target) if isinstance(pathway.target, tuple) else Response(pathway.target)
-        network = self.method.network.only(pathway.raw)
-        with at_work(network.model) as device:
-            given = placed(inputs, device)
-            leaves = [tensor.requires_grad_() for tensor in tensors_in(given) if tensor.is_floating_point()]
-            answers = response.of(network.run(given, masking(pathway.raw)))
-            found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+        network = self.method.network.with_sites(pathway.raw)
+        with evaluation(network.model) as device:
+            given = inputs.to(device).fresh()
+            leaves = [tensor.requires_grad_() for tensor in given.tensors() if tensor.is_floating_point()]
+            answers = response.of(network.run(given, mask_sites(pathway.raw)))
+            grads: tuple[Tensor | None, ...] = (None,) * len(leaves)
             if answers.requires_grad:
-                found = torch.autograd.grad(answers.sum(), leaves, allow_unused=True)
-            if all(gradient is None for gradient in found):
+                grads = torch.autograd.grad(answers.sum(), leaves, allow_unused=True)
+            if all(gradient is None for gradient in grads):
                 raise InputError(
                     "No gradient of the response reaches the inputs: an operation without one (such as argmax, detach"
                     " or torch.no_grad) lies between the inputs and the first site."
                 )
-            gradients = {id(leaf): gradient for leaf, gradient in zip(leaves, found, strict=True)}
+            gradients = {id(leaf): gradient for leaf, gradient in zip(leaves, grads, strict=True)}
 
             def attributed(tensor: Tensor) -> Tensor:
                 gradient = gradients.get(id(tensor))
                 return torch.zeros_like(tensor) if gradient is None else gradient
 
-            whole = mapped(lambda tensor: attributed(tensor).detach(), given)
-        return to_device(whole, next(tensors_in(inputs)).device)
+            whole = given.map(lambda tensor: attributed(tensor).detach())
+        return whole.to(next(inputs.tensors()).device)
 
-    # What Captum's NoiseTunnel asks of a method.
+    # What Captum's NoiseTunnel requires of a method.
 
     @property
     def forward_func(self) -> Any:
@@ -174,7 +175,7 @@ class PathwayGradient:
 
 
 def signed_map(attribution: Tensor) -> Tensor:
-    """Give one channel: at each place the value of largest magnitude among the channels, with its sign.
+    """Reduce to one channel: at each place the value of largest magnitude among the channels, with its sign.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Run a network on the affine piece that one input lies on: the functions that bound the piece, and their values."""
+"""The linear region of one input: the functions that bound it, and their values."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
+from neucept.inputs import Batch
 from neucept.pathways.tracing.activations import out_of_place
 from neucept.pathways.tracing.calls import Calls
 from neucept.pathways.tracing.network import Network, Values
-from neucept.pathways.tracing.sites import readable
+from neucept.pathways.tracing.sites import never_called, readable_names
 
 _POOL = re.compile(r"(adaptive_)?max_pool([123])d(_with_indices)?")
 _AFFINE = 1e-8  # deviation from affine, in units of the largest value, that is more than rounding
 
 
-class Pieces(Calls):
-    """The affine piece of a network, whole or masked, on which one input lies.
+class LinearRegion(Calls):
+    """The linear region of a network, whole or masked, in which one input lies, extended to all inputs.
 
-    The first `run` is of that input: it notes which linear part of each activation and which entry of each pooling
-    window is taken there. Every further run takes the same ones, wherever its inputs lie, and so is affine.
+    The first `run` takes that input and notes which linear part of each activation and which entry of each pooling
+    window is active. Every further run uses the same ones, wherever its inputs lie, and so is affine.
 
     Parameters
     ----------
     network : Network
         In evaluation mode, in double precision.
     kept : mapping of str to Tensor
-        Masks by raw site, (1, *shape) bool; sites without one are kept whole.
+        Masks by raw site, (1, *shape) bool; sites without a mask are kept whole.
 
     Attributes
     ----------
     values : dict of str to Tensor
         The bounding functions in the last run, (rows, ...): the inputs of each site's activations, by raw name; and
-        for each max pooling every entry of a window less its largest, (rows, *outputs, entries).
+        for each max pooling every entry of a window minus its largest, (rows, *outputs, entries).
     gaps, signs : dict of str to Tensor
-        (1, ...) how far each function is from its kink at the input, infinite for what has none, and whether it has to
-        rise (1) or fall (-1) to get there.
+        (1, ...) distance of each function from its breakpoint at the input, infinite if it has none, and whether it
+        must rise (1) or fall (-1) to get there.
     neurons, inactive : int
-        Kept neurons, and those of them that are zero at the input.
+        Number of kept neurons, and of those among them that are zero at the input.
     """
 
     def __init__(self, network: Network, kept: Mapping[str, Tensor]) -> None:
@@ -57,22 +58,22 @@ class Pieces(Calls):
         self._call: tuple[Any, ...] = ()
 
     def run(self, inputs: Tensor) -> Tensor:
-        """Give the logits of the piece, (rows, C)."""
+        """Return the logits of the extended region, (rows, C)."""
         noting = not self._lines
         self.values = {}
         self.n_inputs = len(inputs)
-        logits = self.network.watched(inputs.clone(), self)
+        logits = self.network.run(Batch(inputs), self)
         if noting and (missing := set(self.kept) - set(self._lines)):
-            raise InputError(f"The model never calls the pathway's site '{min(missing)}': give the one scored.")
+            raise never_called(min(missing))
         return logits
 
     def check(self, x: Tensor) -> None:
-        """Check on both sides of the input, far out, that nothing but the sites and pools bends.
+        """Check on both sides of the input, far away, that nothing but the sites and pools is nonlinear.
 
         Raises
         ------
         InputError
-            When something does, with the first site or pool behind it.
+            When something is, with the first site or pool after it.
         """
         generator = torch.Generator().manual_seed(0)
         anchors = self.values
@@ -82,24 +83,24 @@ class Pieces(Calls):
             for name, value in {**self.values, "": logits}.items():
                 deviation = (value[0] + value[2] - 2 * value[1]).abs()
                 if deviation.numel() and float(deviation.max()) > _AFFINE * float(value.abs().max()):
-                    before = f"before '{self.readable(name)}'" if name else "behind the last site"
+                    before = f"before '{self.readable_name(name)}'" if name else "after the last site"
                     raise InputError(
                         f"The network is not piecewise linear: something {before} that is neither an activation nor max"
                         " pooling is not affine (such as softmax, sigmoid, layer normalisation, abs or clamp)."
                     )
         self.values = anchors
 
-    def readable(self, name: str) -> str:
-        """Name a site or a pool as people do."""
-        return readable([*self._lines, *self._windows])[name]
+    def readable_name(self, name: str) -> str:
+        """Return the readable name of a site or a pool."""
+        return readable_names([*self._lines, *self._windows])[name]
 
     def activation(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-        """Call an activation function; `_site` needs to know what it was given."""
+        """Call an activation function; `_site` needs its arguments."""
         self._call = (name, func, args, kwargs)
         return super().activation(name, func, args, kwargs)
 
     def other(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Call a function that is no activation; where it pools, take the noted entries."""
+        """Call a function that is no activation; a max pooling takes the noted entries."""
         result = func(*args, **kwargs)
         pool = _POOL.fullmatch(getattr(func, "__name__", ""))
         if pool is None or not self._inside:
@@ -112,12 +113,12 @@ class Pieces(Calls):
         name, _, args, kwargs = self._call
         given: Tensor = args[0] if args else kwargs["input"]
         if raw not in self._lines:
-            self._note(raw, output, given, _kinks(name, raw, args, kwargs))
-        self.values[raw] = given.clone()  # what is given may be written over, here or later
+            self._note(raw, output, given, _breakpoints(name, raw, args, kwargs))
+        self.values[raw] = given.clone()  # the input may be overwritten, here or later
         start, value, slope = self._lines[raw]
         return value + slope * (given - start)
 
-    def _note(self, raw: str, output: Tensor, given: Tensor, kinks: list[float]) -> None:
+    def _note(self, raw: str, output: Tensor, given: Tensor, breakpoints: list[float]) -> None:
         _, func, args, kwargs = self._call
         with torch.enable_grad():
             leaf = given.detach().clone().requires_grad_()
@@ -130,7 +131,7 @@ class Pieces(Calls):
                 " give the model that was scored."
             )
         self._lines[raw] = (leaf.detach(), output.detach() * kept, slope * kept)
-        above = torch.stack([given.detach() - kink for kink in kinks])
+        above = torch.stack([given.detach() - point for point in breakpoints])
         nearest = above.gather(0, above.abs().argmin(0, keepdim=True))[0]
         self.gaps[raw] = torch.where(kept, nearest.abs(), torch.inf)
         self.signs[raw] = torch.where(nearest > 0, -1.0, 1.0).to(given.dtype)
@@ -149,7 +150,7 @@ class Pieces(Calls):
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Tensor:
-        """Take of each window the entry that is largest at the input; positional as PyTorch's poolings."""
+        """Take from each window the entry that is largest at the input; arguments as of PyTorch's poolings."""
         dims = int(pool[2])
         path = self._inside[-1][0]
         base = f"{path} ({pool[0].removesuffix('_with_indices')})".lstrip()
@@ -182,8 +183,8 @@ class Pieces(Calls):
         return taken.reshape(pooled.shape)
 
 
-def _kinks(name: str, raw: str, args: Any, kwargs: Any) -> list[float]:
-    """Where a piecewise linear activation function has its kinks."""
+def _breakpoints(name: str, raw: str, args: Any, kwargs: Any) -> list[float]:
+    """Return the breakpoints of a piecewise linear activation function."""
     named = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | kwargs
     if name == "hardtanh":
         return [float(named.get("min_val", -1.0)), float(named.get("max_val", 1.0))]
@@ -194,38 +195,38 @@ def _kinks(name: str, raw: str, args: Any, kwargs: Any) -> list[float]:
     known["hardsigmoid"] = [-3.0, 3.0]
     if name not in known:
         raise InputError(
-            f"The site '{raw.removesuffix('#0')}' calls {name}, which is not piecewise linear: no ball around an input"
-            f" has an affine response. Expected one of {', '.join(sorted([*known, 'hardtanh', 'softshrink']))}."
+            f"The site '{raw.removesuffix('#0')}' calls {name}, which is not piecewise linear, so the response is not"
+            f" affine around any input. Expected one of {', '.join(sorted([*known, 'hardtanh', 'softshrink']))}."
         )
     return known[name]
 
 
 def _regular(sizes: torch.Size, counts: torch.Size, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
-    """Entries of the windows of a max pooling, (windows, entries), by flat position; -1 outside."""
+    """Return the entries of the windows of a max pooling, (windows, entries), by flat position; -1 outside."""
     places = []
     for dim, (size, count) in enumerate(zip(sizes, counts, strict=True)):
         k, s, p, d = (each if isinstance(each, int) else each[dim] for each in (kernel, stride, padding, dilation))
         at = torch.arange(count)[:, None] * s - p + torch.arange(k) * d
         places.append(torch.where((at >= 0) & (at < size), at, -1))
-    return _joined(places, sizes)
+    return _flat_positions(places, sizes)
 
 
 def _adaptive(sizes: torch.Size, counts: torch.Size) -> Tensor:
-    """Entries of the windows of an adaptive max pooling, as `_regular`."""
+    """Return the entries of the windows of an adaptive max pooling, as `_regular`."""
     places = []
     for size, count in zip(sizes, counts, strict=True):
         first = torch.arange(count) * size // count
         behind = -(-(torch.arange(count) + 1) * size // count)
         at = first[:, None] + torch.arange(int((behind - first).max()))
         places.append(torch.where(at < behind[:, None], at, -1))
-    return _joined(places, sizes)
+    return _flat_positions(places, sizes)
 
 
-def _joined(places: list[Tensor], sizes: torch.Size) -> Tensor:
-    """Join the positions along each axis, (count, k) each, to flat ones."""
+def _flat_positions(places: list[Tensor], sizes: torch.Size) -> Tensor:
+    """Combine the positions along each axis, (count, k) each, to flat ones."""
     flat = torch.zeros(1, 1, dtype=torch.long)
     for at, size in zip(places, sizes, strict=True):
         outside = (flat < 0)[:, None, :, None] | (at < 0)[None, :, None, :]
-        joined = torch.where(outside, -1, flat[:, None, :, None] * size + at[None, :, None, :])
-        flat = joined.reshape(len(flat) * len(at), -1)
+        combined = torch.where(outside, -1, flat[:, None, :, None] * size + at[None, :, None, :])
+        flat = combined.reshape(len(flat) * len(at), -1)
     return flat

@@ -1,8 +1,9 @@
-"""How far around an input a network, whole or masked by a pathway, is affine: the exact radius of that ball.
+"""The exact radius of the largest ball around an input in which a network, whole or masked by a pathway, is affine.
 
-A network of piecewise linear activations and max pooling is affine on a polytope around each input, bounded by
-hyperplanes on which one neuron or one pair in a pooling window has its kink. Each bounding function is affine there,
-so the distance to its hyperplane is its value over the norm of its gradient, and the least distance is the radius.
+A network of piecewise linear activations and max pooling is affine in a polytope around each input, its linear region.
+Each face lies in a hyperplane on which one neuron, or one pair of entries in a pooling window, reaches its breakpoint.
+The bounding functions are affine in the region, so the distance to a hyperplane is the function's value divided by the
+norm of its gradient, and the least distance is the radius.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError
-from neucept.pathways.linear_regions import Pieces
+from neucept.inputs import Batch
+from neucept.pathways.linear_regions import LinearRegion
 from neucept.pathways.pathway import Pathway
 from neucept.pathways.targets import Response, Target, check_target, respond
 from neucept.pathways.tracing.activations import ACTIVATIONS
-from neucept.pathways.tracing.network import Network, Values, masking
-from neucept.pathways.tracing.sites import at_work, check_model
+from neucept.pathways.tracing.network import Network, Values, mask_sites
+from neucept.pathways.tracing.sites import check_model, evaluation
 from neucept.progress import progress as show_progress
 from neucept.recording.outputs import Output
 
-_ELEMENTS = 2**23  # of all bounding functions that are held at a time, of 8 bytes each
-_ROUNDING = 1e-12  # gradients below this share of the largest of their site are rounding
-_BENT = 1e-9  # change of slope, in units of the gradients' norms, that is more than rounding
+_ELEMENTS = 2**23  # values of bounding functions that are held at a time, of 8 bytes each
+_ROUNDING = 1e-12  # gradients below this share of the largest one of their site are rounding errors
+_BENT = 1e-9  # changes of slope below this, in units of the gradients' norms, are rounding errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,31 +41,36 @@ class LinearBall:
     Attributes
     ----------
     radius : Tensor
-        (batch,) float64, Euclidean distance from the input to the nearest kink; infinite where there is none.
+        (batch,) float64, Euclidean distance from the input to the nearest boundary; infinite where there is none.
     direction : Tensor
-        (batch, *shape) float64, unit vectors from the input to that kink; zero where there is none.
-    kinks : tuple of (str, tuple of int)
-        Where each lies: the site and its neuron, or the max pooling (``features.2 (max_pool2d)``) and the output of
-        its window, followed by the place in the window of what becomes as large as the largest.
+        (batch, *shape) float64, unit vectors from the input to that boundary; zero where there is none.
+    boundaries : tuple of (str, tuple of int)
+        What changes at the boundary: the site and its neuron, or the max pooling (``features.2 (max_pool2d)``) and the
+        output of its window, followed by the place in the window of the entry that becomes as large as the largest.
     bend : Tensor
-        (batch,) float64, how much the slope of the response along ``direction`` changes at the kink.
+        (batch,) float64, change of the slope of the response along ``direction`` at the boundary.
     reaches : Tensor
-        (batch,) bool: whether that is more than rounding. Where not, the response goes on as it was beyond the ball.
+        (batch,) bool: whether that change is more than rounding. If not, the response stays affine beyond the ball.
     neurons, inactive : Tensor
-        (batch,) kept neurons, all of them for the whole network; how many of those are zero in the network as it runs.
+        (batch,) number of kept neurons (all of them for the whole network), and of those that are zero as it runs.
     """
 
     radius: Tensor
     direction: Tensor = field(repr=False)
-    kinks: tuple[tuple[str, tuple[int, ...]], ...]
+    boundaries: tuple[tuple[str, tuple[int, ...]], ...]
     bend: Tensor
     reaches: Tensor
     neurons: Tensor
     inactive: Tensor
 
+    @property
+    def kinks(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The former name of `boundaries`."""
+        return self.boundaries
+
     def table(self) -> pd.DataFrame:
-        """One row an input: radius, site and place of the kink, bend, whether it reaches the response, neurons."""
-        table = pd.DataFrame(self.kinks, columns=["site", "place"])
+        """One row per input: radius, site and place of the boundary, bend, whether it reaches the response, neurons."""
+        table = pd.DataFrame(self.boundaries, columns=["site", "place"])
         for place, name in enumerate(("input", "radius")):
             table.insert(place, name, range(len(table)) if name == "input" else self.radius.cpu().numpy())
         for name in ("bend", "reaches", "neurons", "inactive"):
@@ -83,51 +90,51 @@ def linear_ball(
 ) -> LinearBall:
     """Measure the ball around each input in which a network is affine, exactly, in double precision.
 
-    Neurons that a pathway leaves out are zero and have no kink; those it keeps are judged as they are in the masked
-    network. The gradients of all bounding functions come from running the network on the affine piece of the input, a
-    row for each input dimension: as many forward passes as the input has numbers, for every input. For one image of
-    3 x 32 x 32, VGG11 takes about 20 seconds on one core, and images of 3 x 224 x 224 are out of reach there: begin
+    Neurons that a pathway leaves out are zero and bound nothing; the kept ones count as they are in the masked network.
+    The gradients of all bounding functions come from running the network, extended from the linear region of the
+    input, on one row per input dimension: for every input as many forward rows as the input has values. For one image
+    of 3 x 32 x 32, VGG11 takes about 20 seconds on one core, and images of 3 x 224 x 224 are out of reach there: begin
     with one input, and crop or pool large ones.
 
     Parameters
     ----------
     model : Module
-        Of ReLU, ReLU6, hard tanh or sigmoid, leaky ReLU or PReLU, soft shrinkage and max pooling; a copy in double
-        precision runs.
+        With ReLU, ReLU6, hard tanh or hard sigmoid, leaky ReLU or PReLU, soft shrinkage and max pooling; a copy in
+        double precision runs.
     inputs : Tensor
         (batch, *shape), floating-point.
     pathway : Pathway, optional
-        Of these inputs; None is the whole network.
+        Selected for these inputs; None is the whole network.
     target : None, int, (batch,) whole numbers, or a pair (a, b) of either
         The class whose logit is the response; None is the pathway's, or the predicted one.
     output, activations
-        As for `Method`; the pathway's activations unless told otherwise.
+        As for `Method`; the default is the pathway's activations.
     progress : bool
         Show progress when it takes more than two seconds.
 
     Raises
     ------
     InputError
-        For an activation that is not piecewise linear, named by its site, anything else between sites that is not
-        affine, inputs that are no floating-point tensor, or a pathway of another batch or model.
+        For an activation that is not piecewise linear (the site is named), any other function between sites that is
+        not affine, inputs that are no floating-point tensor, or a pathway of another batch or model.
 
     Examples
     --------
     >>> network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
     >>> _ = network[0].weight.data.copy_(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     >>> ball = linear_ball(network, torch.tensor([[1.0, 2.0]]))
-    >>> ball.radius, ball.kinks
+    >>> ball.radius, ball.boundaries
     (tensor([2.], dtype=torch.float64), (('1', (1,)),))
     """
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or inputs.ndim < 2 or not len(inputs):
-        raise InputError("inputs must be a floating-point tensor (batch, ...), one input or more, for a ball to be.")
-    check_model(model)
+        raise InputError("inputs must be a floating-point tensor (batch, ...) with at least one input.")
+    model = check_model(model)
     if activations is None:
         activations = ACTIVATIONS if pathway is None else pathway.activations
     doubled = Network(copy.deepcopy(model).double(), output, activations)
     balls = []
     with (
-        at_work(doubled.model) as device,
+        evaluation(doubled.model) as device,
         show_progress("measuring where the network is affine", inputs[0].numel() * len(inputs), progress) as advance,
     ):
         given = inputs.detach().to(device, torch.float64)
@@ -136,20 +143,20 @@ def linear_ball(
             if len(mask) != len(given):
                 raise InputError(f"The pathway is of {len(mask)} inputs at '{raw}', but {len(given)} were given.")
         classes = check_target(pathway.target if target is None and pathway is not None else target, len(given))
-        doubled = doubled.settled(given)
+        doubled = doubled.find_sites(Batch(given))
         with torch.no_grad():
-            logits = doubled.run(given, lambda raw, returned: returned)
+            logits = doubled.run(Batch(given), lambda raw, returned: returned)
         response = respond(classes, logits)
         for row in range(len(given)):
-            mine = slice(row, row + 1)
-            kept = {raw: mask[mine] for raw, mask in masks.items()}
-            one = Response(response.plus[mine], None if response.minus is None else response.minus[mine])
-            balls.append(_ball(doubled, given[mine], kept, one, advance))
+            only = slice(row, row + 1)
+            kept = {raw: mask[only] for raw, mask in masks.items()}
+            one = Response(response.plus[only], None if response.minus is None else response.minus[only])
+            balls.append(_ball(doubled, given[only], kept, one, advance))
     device = inputs.device
     return LinearBall(
         radius=torch.stack([ball.radius for ball in balls]).to(device),
         direction=torch.cat([ball.direction for ball in balls]).to(device),
-        kinks=tuple(ball.kink for ball in balls),
+        boundaries=tuple(ball.boundary for ball in balls),
         bend=torch.tensor([ball.bend for ball in balls], dtype=torch.float64, device=device),
         reaches=torch.tensor([ball.reaches for ball in balls], device=device),
         neurons=torch.tensor([ball.neurons for ball in balls], device=device),
@@ -158,19 +165,19 @@ def linear_ball(
 
 
 def local_radius(model: nn.Module, inputs: Tensor, pathway: Pathway, **more: Any) -> pd.DataFrame:
-    """Measure how far the network masked by a pathway is affine, and the whole network beside it.
+    """Measure the radius in which the network masked by a pathway is affine, and that of the whole network.
 
     Parameters
     ----------
     model, inputs, pathway, more
-        As for `linear_ball`, which runs twice, with its costs; the response is the pathway's for both networks.
+        As for `linear_ball`, which runs twice; the response is the pathway's for both networks.
 
     Returns
     -------
     DataFrame
-        Two rows an input: ``input``, ``network`` (pathway or whole), ``radius``, ``site`` and ``place`` of the nearest
-        kink, ``bend`` (change of the response's slope there), whether it ``reaches`` the response, ``neurons`` kept
-        and those ``inactive``; see `LinearBall`.
+        Two rows per input: ``input``, ``network`` (pathway or whole), ``radius``, ``site`` and ``place`` of the nearest
+        boundary, ``bend`` (change of the response's slope there), whether it ``reaches`` the response, kept
+        ``neurons``, and those of them that are ``inactive``; see `LinearBall`.
 
     Examples
     --------
@@ -197,7 +204,7 @@ class _Ball:
 
     radius: Tensor
     direction: Tensor
-    kink: tuple[str, tuple[int, ...]]
+    boundary: tuple[str, tuple[int, ...]]
     bend: float
     reaches: bool
     neurons: int
@@ -205,46 +212,47 @@ class _Ball:
 
 
 def _ball(network: Network, x: Tensor, kept: Values, response: Response, advance: Any) -> _Ball:
-    pieces = Pieces(network, kept)
+    region = LinearRegion(network, kept)
     with torch.no_grad():
-        pieces.run(x)
-        pieces.check(x)
-        norms = _gradient_norms(pieces, x, advance)
+        region.run(x)
+        region.check(x)
+        norms = _gradient_norms(region, x, advance)
     nearest, place = "", 0
     least = math.inf
     for name, norm in norms.items():
-        distances = torch.where(norm > 0, pieces.gaps[name] / norm, math.inf).flatten()
+        distances = torch.where(norm > 0, region.gaps[name] / norm, math.inf).flatten()
         if distances.numel() and float(distances.min()) < least:
             least, nearest, place = float(distances.min()), name, int(distances.argmin())
     if not nearest:
-        nowhere = ("", ())
-        found = (torch.tensor(math.inf, dtype=x.dtype), torch.zeros_like(x), nowhere, 0.0, False)
-        return _Ball(*found, pieces.neurons, pieces.inactive)
+        infinite = torch.tensor(math.inf, dtype=x.dtype)
+        return _Ball(infinite, torch.zeros_like(x), ("", ()), 0.0, False, region.neurons, region.inactive)
     leaf = x.clone().requires_grad_()
-    pieces.run(leaf)
-    values = pieces.values[nearest]
+    region.run(leaf)
+    values = region.values[nearest]
     gradient = torch.autograd.grad(values.flatten()[place], leaf)[0]
     norm = gradient.norm()
-    radius = (pieces.gaps[nearest].flatten()[place] / norm).cpu()
-    direction = gradient / norm * pieces.signs[nearest].flatten()[place]
+    radius = (region.gaps[nearest].flatten()[place] / norm).cpu()
+    direction = gradient / norm * region.signs[nearest].flatten()[place]
     where = tuple(int(axis) for axis in torch.unravel_index(torch.tensor(place), values.shape))[1:]
     bend, reaches = _bend(network, x, direction, float(radius), kept, response)
-    return _Ball(radius, direction, (pieces.readable(nearest), where), bend, reaches, pieces.neurons, pieces.inactive)
+    return _Ball(
+        radius, direction, (region.readable_name(nearest), where), bend, reaches, region.neurons, region.inactive
+    )
 
 
-def _gradient_norms(pieces: Pieces, x: Tensor, advance: Any) -> Values:
-    """Norms of the gradients of all bounding functions with respect to the input, (1, ...) each."""
-    anchors = pieces.values
+def _gradient_norms(region: LinearRegion, x: Tensor, advance: Any) -> Values:
+    """Return the norms of the gradients of all bounding functions with respect to the input, (1, ...) each."""
+    anchors = region.values
     size, held = x.numel(), sum(value.numel() for value in anchors.values())
     rows = max(1, min(size, _ELEMENTS // max(held, 1)))
-    step = max(float(x.abs().max()), 1.0)  # any would do: the piece is affine
+    step = max(float(x.abs().max()), 1.0)  # any step would do: the function is affine
     squares = {name: torch.zeros_like(value) for name, value in anchors.items()}
     for start in range(0, size, rows):
         count = min(rows, size - start)
         moved = x.flatten(1).repeat(count, 1)
         moved[torch.arange(count), start + torch.arange(count)] += step
-        pieces.run(moved.reshape(count, *x.shape[1:]))
-        for name, value in pieces.values.items():
+        region.run(moved.reshape(count, *x.shape[1:]))
+        for name, value in region.values.items():
             squares[name] += ((value - anchors[name]) / step).square_().sum(0, keepdim=True)
         advance(count)
     norms = {name: square.sqrt_() for name, square in squares.items()}
@@ -254,13 +262,11 @@ def _gradient_norms(pieces: Pieces, x: Tensor, advance: Any) -> Values:
 def _bend(
     network: Network, x: Tensor, direction: Tensor, radius: float, kept: Values, response: Response
 ) -> tuple[float, bool]:
-    """Change of the response's slope from just before the kink to just behind it, and whether there is one."""
+    """Return the change of the response's slope across the boundary, and whether there is one."""
     apart = max(1e-6 * radius, 1e-12 * (1 + float(x.norm())))
     points = torch.cat([x + (radius - apart) * direction, x + (radius + apart) * direction]).requires_grad_()
-    # A copy goes in: a network that writes into its input cannot write into a leaf.
-    logits = network.run(
-        points.clone(), masking({raw: mask.repeat(2, *[1] * (mask.ndim - 1)) for raw, mask in kept.items()})
-    )
+    masks = {raw: mask.repeat(2, *[1] * (mask.ndim - 1)) for raw, mask in kept.items()}
+    logits = network.run(Batch(points), mask_sites(masks))
     gradient = torch.autograd.grad(response.of(logits).sum(), points, allow_unused=True)[0]
     if gradient is None:
         return 0.0, False

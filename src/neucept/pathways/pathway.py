@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -14,22 +14,24 @@ from torch import Tensor, nn
 
 from neucept import storage
 from neucept.errors import InputError
-from neucept.pathways.inputs import Rows, changed, placed, rows_of
-from neucept.pathways.selection import counted
+from neucept.inputs import Batch, map_tree, tensors_of
+from neucept.pathways.selection import count_true
 from neucept.pathways.targets import Response
-from neucept.pathways.tracing.activations import ACTIVATIONS, named
-from neucept.pathways.tracing.calls import Calls, met
-from neucept.pathways.tracing.network import masking
-from neucept.pathways.tracing.sites import at_work, raw_name
-from neucept.recording.batches import forward
+from neucept.pathways.tracing.activations import ACTIVATIONS, check_activations
+from neucept.pathways.tracing.calls import Calls, follow_calls
+from neucept.pathways.tracing.network import mask_sites
+from neucept.pathways.tracing.sites import check_model, evaluation, never_called, raw_name
 from neucept.recording.outputs import Output, pick_logits
 
 _KIND = "pathway"
 
+Rows = int | slice | Sequence[int] | np.ndarray | Tensor
+_Noun = TypeVar("_Noun")
+
 
 @dataclass(frozen=True)
 class KeptResponse:
-    """What a masked network still answers.
+    """The response of a masked network.
 
     Attributes
     ----------
@@ -38,9 +40,9 @@ class KeptResponse:
     response : Tensor
         (batch,), its responses.
     share : Tensor
-        (batch,), as a share of the whole network's responses; may be negative or above 1.
+        (batch,), its share of the whole network's responses; may be negative or above 1.
     agree : Tensor
-        (batch,), bool: whether the predicted class is that of the whole network.
+        (batch,), bool: whether it predicts the same class as the whole network.
     """
 
     logits: Tensor
@@ -51,22 +53,22 @@ class KeptResponse:
 
 @dataclass(frozen=True, eq=False)
 class Pathway(Mapping[str, Tensor]):
-    """The neurons that are kept, for each input: a mapping {site: (batch, *shape) bool} in forward order.
+    """The neurons that are kept for each input: a mapping {site: (batch, *shape) bool} in forward order.
 
     Attributes
     ----------
     active : mapping of str to Tensor
-        (batch, *shape), bool: whose activation is not zero for the input.
+        (batch, *shape), bool: neurons whose activation is not zero for the input.
     zero_share : Tensor
-        (batch,), the share of kept neurons whose score is zero: those were taken because there was nothing better.
+        (batch,), share of the kept neurons whose score is zero; they are kept only to reach the requested number.
     whole_response, predictions : Tensor
         (batch,), of the whole network.
     target : Tensor or pair of Tensors
-        (batch,), the classes whose response it is.
+        (batch,), the classes that are explained.
     sparsity : float
-        As it was asked.
+        The requested sparsity.
     method, per_site, seed
-        The class that scored, and as it was selected; see `NeuronScores.select`.
+        The class that computed the scores, and the arguments of `NeuronScores.select`.
     activations : set of str
         Names of the functions whose calls are the sites.
     """
@@ -94,7 +96,7 @@ class Pathway(Mapping[str, Tensor]):
 
     @property
     def raw(self) -> dict[str, Tensor]:
-        """The masks by the raw names of their sites, as `neucept.pathways.tracing.network.masking` takes them."""
+        """The masks by the raw names of their sites, as `neucept.pathways.tracing.network.mask_sites` takes them."""
         return {raw_name(site): mask for site, mask in self.masks.items()}
 
     def dead_share(self) -> Tensor:
@@ -102,7 +104,7 @@ class Pathway(Mapping[str, Tensor]):
         return share({site: mask & ~self.active[site] for site, mask in self.masks.items()}, self.masks)
 
     def natural_dead_share(self) -> Tensor:
-        """Share of all neurons whose activation is zero for the input, (batch,): what chance would give."""
+        """Share of all neurons whose activation is zero for the input, (batch,): the value for a random choice."""
         return 1 - share(self.active, {site: torch.ones_like(mask) for site, mask in self.masks.items()})
 
     @overload
@@ -115,14 +117,14 @@ class Pathway(Mapping[str, Tensor]):
         Parameters
         ----------
         other : Pathway
-            Of the same sites and as many inputs.
+            With the same sites and number of inputs.
         by_site : bool
-            Of each site by itself.
+            Compute the overlap of each site separately.
 
         Returns
         -------
         Tensor, or dict of str to Tensor
-            (batch,), over all sites together, or for each site. Where neither keeps a neuron it is not a number.
+            (batch,), over all sites together, or for each site; NaN where neither keeps a neuron.
 
         Raises
         ------
@@ -133,7 +135,7 @@ class Pathway(Mapping[str, Tensor]):
             raise InputError("The pathways differ in sites, neurons or number of inputs; compare those of one network.")
         if self.predictions.device != other.predictions.device:
             raise InputError(
-                f"The pathways lie on {self.predictions.device} and {other.predictions.device}; move one by .to()."
+                f"The pathways lie on {self.predictions.device} and {other.predictions.device}; move one with .to()."
             )
         both = {site: mask & other[site] for site, mask in self.items()}
         either = {site: mask | other[site] for site, mask in self.items()}
@@ -143,25 +145,26 @@ class Pathway(Mapping[str, Tensor]):
 
     @contextmanager
     def masked(self, model: nn.Module, activations: Collection[str] | None = None) -> Iterator[nn.Module]:
-        """Run a model with only the kept neurons: within the context every forward pass is masked.
+        """Mask every forward pass of a model in this context: only the kept neurons stay.
 
-        The model is in evaluation mode meanwhile; gradients are on or off as outside. Only the batch that the pathway
-        was selected for can run, in its order.
+        The model is in evaluation mode in the context; gradients are on or off as outside. Only the batch that the
+        pathway was selected for can run, in its order.
 
         Parameters
         ----------
         model : Module
-            The one that was scored.
+            The model that was scored.
         activations : set of str, optional
-            Those of the method that scored unless told otherwise.
+            By default those of the method that computed the scores.
 
         Raises
         ------
         InputError
-            From the forward pass, when the batch, the model or the device is another.
+            From the forward pass, when the batch, the model or the device is a different one.
         """
+        model = check_model(model)
         raw = self.raw
-        mask = masking(raw)
+        mask = mask_sites(raw)
         missing = set(raw)
 
         def visit(name: str, output: Tensor) -> Tensor:
@@ -170,12 +173,12 @@ class Pathway(Mapping[str, Tensor]):
 
         def complete(module: nn.Module, given: object, returned: object) -> None:
             if missing:
-                raise InputError(f"The model never calls the pathway's site '{min(missing)}': give the one scored.")
+                raise never_called(min(missing))
             missing.update(raw)
 
-        functions = self.activations if activations is None else named(activations)
+        functions = self.activations if activations is None else check_activations(activations)
         calls = Calls(visit, len(self.predictions), functions, known=set(raw))
-        with at_work(model, gradients=torch.is_grad_enabled()), met(model, calls):
+        with evaluation(model, gradients=torch.is_grad_enabled()), follow_calls(model, calls):
             handle = model.register_forward_hook(complete)
             try:
                 yield model
@@ -185,33 +188,34 @@ class Pathway(Mapping[str, Tensor]):
     def response(
         self, model: nn.Module, inputs: Any, output: Output = None, activations: Collection[str] | None = None
     ) -> KeptResponse:
-        """Run the masked network on the batch and say what is left of the response.
+        """Run the masked network on the batch and return what is left of the response.
 
         Parameters
         ----------
         model : Module
-            The one that was scored.
+            The model that was scored.
         inputs : tensor, tuple or mapping of tensors
             The batch that was scored.
         output
-            As the method that scored had it.
+            As for the method that computed the scores.
         activations : set of str, optional
-            Those of the method that scored unless told otherwise.
+            By default those of the method that computed the scores.
 
         Raises
         ------
         InputError
-            When the batch, the model or the device is another.
+            When the batch, the model or the device is a different one.
         """
-        with at_work(model, gradients=False) as device, self.masked(model, activations):
-            logits = pick_logits(forward(model, placed(inputs, device)), output)
+        model = check_model(model)
+        with evaluation(model, gradients=False) as device, self.masked(model, activations):
+            logits = pick_logits(Batch(inputs).to(device).fresh().call(model), output)
         target = self.target if isinstance(self.target, tuple) else (self.target,)
         response = Response(*target).of(logits)
         agree = logits.argmax(1) == self.predictions
         return KeptResponse(logits, response, response / self.whole_response, agree)
 
     def save(self, path: str | Path) -> Path:
-        """Write the pathway to a folder, eight neurons a byte."""
+        """Write the pathway to a folder, eight neurons per byte."""
         target = self.target if isinstance(self.target, tuple) else (self.target,)
         arrays: dict[str, np.ndarray | None] = {
             name: getattr(self, name).cpu().numpy() for name in ("zero_share", "whole_response", "predictions")
@@ -226,7 +230,7 @@ class Pathway(Mapping[str, Tensor]):
 
     @classmethod
     def open(cls, path: str | Path) -> Pathway:
-        """Read what `save` wrote, onto the CPU.
+        """Read what `save` wrote; the tensors lie on the CPU.
 
         Raises
         ------
@@ -254,24 +258,55 @@ class Pathway(Mapping[str, Tensor]):
             )
 
     def rows(self, rows: Rows) -> Pathway:
-        """Give the pathways of some inputs: a number, a slice, numbers or a mask.
+        """Return the pathways of some inputs: a number, a slice, numbers or a mask.
 
         Raises
         ------
         InputError
-            For inputs that are not there, or none.
+            For numbers of inputs that do not exist, or an empty selection.
         """
-        return rows_of(self, rows)
+        return select_rows(self, rows)
 
     def to(self, device: torch.device | str) -> Pathway:
-        """Give the pathway on another device."""
-        return changed(self, lambda tensor: tensor.to(device))
+        """Return the pathway on another device."""
+        return _map_fields(self, lambda tensor: tensor.to(device))
 
 
 def share(part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> Tensor:
-    """Give how many of ``whole``, (batch, ...), are in ``part`` too, as a share, (batch,)."""
+    """Return which share of ``whole``, (batch, ...), is in ``part`` too, (batch,)."""
     return _count(part) / _count(whole)
 
 
 def _count(masks: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([counted(mask) for mask in masks.values()]).sum(0)
+    return torch.stack([count_true(mask) for mask in masks.values()]).sum(0)
+
+
+def select_rows(noun: _Noun, rows: Rows) -> _Noun:
+    """Select some inputs of a dataclass of tensors, each (batch, ...).
+
+    Raises
+    ------
+    InputError
+        For numbers of inputs that do not exist, or an empty selection.
+    """
+    which: Any = rows
+    if not isinstance(rows, slice):
+        try:
+            which = torch.as_tensor(rows).reshape(-1)
+            if which.dtype.is_floating_point and len(which):
+                raise TypeError
+            which = which if which.dtype == torch.bool else which.long()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"rows={rows!r}: expected a slice, numbers of inputs, or a mask.") from None
+    try:
+        part = _map_fields(noun, lambda tensor: tensor[which.to(tensor.device) if isinstance(which, Tensor) else which])
+    except (IndexError, TypeError) as error:
+        raise InputError(f"rows={rows!r}: {error}.") from None
+    if not len(next(tensors_of([getattr(part, one.name) for one in fields(part)]))):  # type: ignore[arg-type]
+        raise InputError(f"rows={rows!r} selects no input.")
+    return part
+
+
+def _map_fields(noun: _Noun, change: Callable[[Tensor], Tensor]) -> _Noun:
+    """Replace every tensor in the fields of a dataclass."""
+    return replace(noun, **{one.name: map_tree(change, getattr(noun, one.name)) for one in fields(noun)})  # type: ignore[type-var, arg-type]

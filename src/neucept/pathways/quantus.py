@@ -1,4 +1,4 @@
-"""Pathway gradients as Quantus asks for explanations: arrays in, arrays out, and the model each time anew."""
+"""Pathway gradients in the form that Quantus requires: a function of a model and arrays that returns an array."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from neucept.pathways.gradient import PathwayGradient
+from neucept.pathways.methods.base import Method
 from neucept.pathways.methods.mct import NeuronMCT
-from neucept.pathways.scores import Method
 
 
 def explain_func(
@@ -24,16 +24,16 @@ def explain_func(
     internal_batch_size: int | None = None,
     device: Any = None,
 ) -> np.ndarray:
-    """Explain a batch by pathway gradients; give it to Quantus' metrics as ``explain_func=``.
+    """Explain a batch with pathway gradients; pass this function to Quantus' metrics as ``explain_func=``.
 
-    The method is made for the model given: Quantus' randomisation metrics hand over models with other weights.
+    The method is made anew in each call: Quantus' randomisation metrics pass models with other weights.
 
     Parameters
     ----------
     model : Module
         Left as it was found.
     inputs : array or Tensor
-        (n, ...), brought to the floating-point type of the model's weights.
+        (n, ...), converted to the floating-point type of the model's weights.
     targets : array or Tensor, optional
         (n,) class numbers; None is the predicted class.
     method : callable (Module) -> Method
@@ -41,7 +41,7 @@ def explain_func(
     sparsity, internal_batch_size
         As for `PathwayGradient`.
     device
-        Given by Quantus, and not needed: inputs go to where the model lies.
+        Passed by Quantus and ignored: inputs are moved to the model's device.
 
     Returns
     -------
@@ -58,6 +58,6 @@ def explain_func(
     """
     kinds = (weights.dtype for weights in model.parameters() if weights.is_floating_point())
     given = torch.as_tensor(inputs).to(next(kinds, torch.get_default_dtype()))
-    found = PathwayGradient(method(model), sparsity).attribute(given, targets, internal_batch_size)
-    explained: np.ndarray = found.float().cpu().numpy()
+    attribution = PathwayGradient(method(model), sparsity).attribute(given, targets, internal_batch_size)
+    explained: np.ndarray = attribution.float().cpu().numpy()
     return explained

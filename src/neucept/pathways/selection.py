@@ -1,4 +1,4 @@
-"""Choose exactly k neurons of each input by score, equal scores without bias."""
+"""Select exactly k neurons of each input by score, with ties broken at random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neucept.errors import InputError
 
 
 def check_sparsity(sparsity: object) -> float:
-    """Give a sparsity as a float, or raise an InputError unless it lies in [0, 1).
+    """Return a sparsity as a float, or raise an InputError unless it lies in [0, 1).
 
     Examples
     --------
@@ -20,12 +20,14 @@ def check_sparsity(sparsity: object) -> float:
     0.9
     """
     if isinstance(sparsity, bool) or not isinstance(sparsity, numbers.Real) or not 0 <= float(sparsity) < 1:
-        raise InputError(f"sparsity={sparsity!r}: expected a share from 0 up to but not 1, such as 0.9 (10% are kept).")
+        raise InputError(
+            f"sparsity={sparsity!r}: expected a share in [0, 1), such as 0.9 (10% of the neurons are kept)."
+        )
     return float(sparsity)
 
 
 def n_kept(sparsity: float, n_neurons: int, at_least_one: bool = False) -> int:
-    """How many of n neurons stay: (1 - sparsity) n, rounded as Python rounds (halves to the even number).
+    """Return how many of n neurons are kept: (1 - sparsity) n, rounded as Python rounds (halves to even).
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def n_kept(sparsity: float, n_neurons: int, at_least_one: bool = False) -> int:
         In [0, 1).
     n_neurons : int
     at_least_one : bool
-        Keep one where that would be none, which is an InputError otherwise.
+        Keep one instead of none, which is an InputError otherwise.
 
     Examples
     --------
@@ -48,28 +50,28 @@ def n_kept(sparsity: float, n_neurons: int, at_least_one: bool = False) -> int:
     return max(kept, 1)
 
 
-def flat(values: Mapping[str, Tensor]) -> Tensor:
-    """Put the neurons of all sites side by side, (batch, N)."""
+def flatten(values: Mapping[str, Tensor]) -> Tensor:
+    """Concatenate the neurons of all sites, (batch, N)."""
     return torch.cat([value.flatten(1) if value.ndim > 1 else value[:, None] for value in values.values()], dim=1)
 
 
-def unflat(matrix: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take (batch, N) apart into sites again."""
+def unflatten(matrix: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Split (batch, N) into sites again."""
     sizes = [value[0].numel() for value in like.values()]
     parts = torch.split(matrix, sizes, dim=1)
     return {site: part.reshape(value.shape) for (site, value), part in zip(like.items(), parts, strict=True)}
 
 
-def shuffled(n_neurons: int, seed: int, device: torch.device) -> Tensor:
-    """Draw the order, (N,), in which equal neurons are taken: the same for all inputs, so that a batch is its rows."""
+def random_order(n_neurons: int, seed: int, device: torch.device) -> Tensor:
+    """Draw the order, (N,), in which ties are broken: the same for all inputs, so the batch does not matter."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(n_neurons, generator=generator).to(device)
 
 
 def highest(scores: Tensor, active: Tensor, k: int, seed: int) -> Tensor:
-    """Mark the k >= 1 highest scores of each row, (n, N), none of them negative.
+    """Mark the k >= 1 highest scores of each row, (n, N).
 
-    Where equal scores would give more than k, a random choice of them; among zeros, active neurons first.
+    Ties at the limit are broken at random; among zeros, active neurons come first.
 
     Examples
     --------
@@ -81,17 +83,17 @@ def highest(scores: Tensor, active: Tensor, k: int, seed: int) -> Tensor:
         return torch.ones_like(scores, dtype=torch.bool)
     limit = scores.topk(k, dim=1, sorted=False).values.amin(1, keepdim=True)
     kept = scores >= limit
-    surplus = counted(kept) - k
+    surplus = count_true(kept) - k
     order: Tensor | None = None
     for row in surplus.nonzero()[:, 0].tolist():
-        order = shuffled(n_neurons, seed, scores.device) if order is None else order
+        order = random_order(n_neurons, seed, scores.device) if order is None else order
         equal = order[(scores[row] == limit[row])[order]]
-        if limit[row] == 0:  # the active ones last, for the first are struck out
+        if limit[row] == 0:  # the active ones last, because the first are removed
             equal = equal[active[row, equal].sort(stable=True).indices]
         kept[row, equal[: surplus[row]]] = False
     return kept
 
 
-def counted(mask: Tensor) -> Tensor:
-    """Count what is true in each row, (n,); bytes are summed several times faster than truth values."""
+def count_true(mask: Tensor) -> Tensor:
+    """Count the true values of each row, (n,); bytes are summed several times faster than truth values."""
     return mask.reshape(len(mask), -1).view(torch.uint8).sum(1, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""The response that is explained: a class's logit, or the difference of two, for each input."""
+"""The response that is explained: for each input a class's logit, or the difference of two."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Checked = None | Tensor | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Response:
-    """What is explained: the logit of ``plus``, less that of ``minus`` where there is one; both (batch,)."""
+    """What is explained: the logit of ``plus``, minus that of ``minus`` if there is one; both (batch,)."""
 
     plus: Tensor
     minus: Tensor | None = None
 
     def of(self, logits: Tensor) -> Tensor:
-        """Give the responses, (batch,), of logits (batch, C); those may be the batch several times over."""
+        """Return the responses, (batch,), of logits (batch, C), or of a batch that is repeated several times."""
         times = len(logits) // len(self.plus)
         value = logits.gather(1, self.plus.repeat(times)[:, None])[:, 0]
         if self.minus is None:
@@ -34,12 +34,12 @@ class Response:
 
     @property
     def target(self) -> Tensor | tuple[Tensor, Tensor]:
-        """As it can be given as ``target=`` again."""
+        """The classes in the form of a ``target=`` argument."""
         return self.plus if self.minus is None else (self.plus, self.minus)
 
 
 def check_target(target: Target, n: int) -> Checked:
-    """Give targets of n inputs as tensors: None, (n,) class numbers, or a pair of those.
+    """Return targets of n inputs as tensors: None, (n,) class numbers, or a pair of those.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def check_target(target: Target, n: int) -> Checked:
     Raises
     ------
     InputError
-        For what is no whole number, or another number of targets than inputs.
+        For targets that are no whole numbers, or not as many as the inputs.
 
     Examples
     --------
@@ -63,8 +63,8 @@ def check_target(target: Target, n: int) -> Checked:
     if isinstance(target, tuple):
         if len(target) != 2:
             raise InputError(
-                f"target is a tuple of {len(target)}; expected a pair (a, b), for logit a minus logit b. Give the"
-                " classes of a batch as a tensor or list."
+                f"target is a tuple of {len(target)}; expected a pair (a, b), which means logit a minus logit b. Give"
+                " the classes of a batch as a tensor or list."
             )
         return _classes(target[0], n), _classes(target[1], n)
     return _classes(target, n)
@@ -86,33 +86,35 @@ def _classes(target: Classes, n: int) -> Tensor:
 
 
 def respond(target: Checked, logits: Tensor) -> Response:
-    """Find the response that a target means.
+    """Return the response that a target means.
 
     Parameters
     ----------
     target : None, (batch,) Tensor, or a pair of those
-        As `check_target` gives it.
+        As `check_target` returns it.
     logits : Tensor
         (batch, C).
 
     Raises
     ------
     InputError
-        For a class that is not there.
+        For a class that the model does not have.
     """
     if target is None:
         return Response(logits.detach().argmax(1))
-    return Response(*(_there(classes, logits) for classes in (target if isinstance(target, tuple) else (target,))))
+    return Response(
+        *(_check_classes(classes, logits) for classes in (target if isinstance(target, tuple) else (target,)))
+    )
 
 
-def cut(target: Checked, rows: slice) -> Checked:
-    """Give the targets of some inputs."""
+def target_rows(target: Checked, rows: slice) -> Checked:
+    """Return the targets of some inputs."""
     if isinstance(target, tuple):
         return target[0][rows], target[1][rows]
     return None if target is None else target[rows]
 
 
-def _there(classes: Tensor, logits: Tensor) -> Tensor:
+def _check_classes(classes: Tensor, logits: Tensor) -> Tensor:
     n_classes = logits.shape[1]
     outside = classes[(classes < 0) | (classes >= n_classes)]
     if len(outside):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from neucept.pathways.scores import Method, NeuronScores
-from neucept.pathways.targets import Checked, respond
-from neucept.pathways.tracing.gradients import checked, contribution, gradients, take
+from neucept.pathways.methods.base import Method
+from neucept.pathways.tracing.gradients import Trace, contribution
+from neucept.pathways.tracing.network import Values
 
 
 class NeuronMCT(Method):
     """Score a neuron by how much the response loses without it, to first order: ``|a * df/da|``.
 
-    One forward and one backward pass for all sites and all inputs of a batch; no parameter gets a gradient.
-    Parameters as of `Method`.
+    One forward and one backward pass for all sites and all inputs of a batch; parameters get no gradient. Parameters
+    as for `Method`.
 
     Examples
     --------
@@ -27,9 +25,6 @@ class NeuronMCT(Method):
     tensor([2, 2, 2, 2, 2])
     """
 
-    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
-        taken = take(self.network, inputs)
-        response = respond(target, taken.logits)
-        found = checked(self.network, inputs, taken, gradients(taken, response))
-        scores = {raw: contribution(taken.values[raw], gradient) for raw, gradient in found.items()}
-        return self._scored(scores, taken, response)
+    def neuron_scores(self, trace: Trace) -> Values:
+        """Return ``|a * df/da|`` of every neuron; see `Method.neuron_scores`."""
+        return {raw: contribution(trace.values[raw], gradient) for raw, gradient in trace.gradients().items()}

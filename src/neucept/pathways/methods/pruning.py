@@ -1,41 +1,41 @@
-"""Greedy pruning: remove the neurons of least marginal contribution, a step at a time."""
+"""GreedyPruning: remove the neurons of least marginal contribution, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neucept.errors import check_whole
-from neucept.pathways.scores import Method, NeuronScores
-from neucept.pathways.selection import check_sparsity, flat, n_kept, shuffled, unflat
-from neucept.pathways.targets import Checked, Response, respond
+from neucept.pathways.methods.base import Method, SiteScores
+from neucept.pathways.selection import check_sparsity, flatten, n_kept, random_order, unflatten
+from neucept.pathways.tracing import gradients
 from neucept.pathways.tracing.activations import ACTIVATIONS
-from neucept.pathways.tracing.gradients import check_finite, checked, contribution, gradients, take
-from neucept.pathways.tracing.network import Network, Values, masking
+from neucept.pathways.tracing.gradients import Trace, check_finite, contribution
+from neucept.pathways.tracing.network import Values, mask_sites
 from neucept.recording.outputs import Output
 
 
 class GreedyPruning(Method):
-    """Score a neuron by when it is removed, if those of least marginal contribution go first, a step at a time.
+    """Score a neuron by when it is removed, if those of least marginal contribution are removed first, step by step.
 
-    After each step the contributions ``|a * df/da|`` of what is left are computed again, in the network without the
-    neurons removed so far. A removed neuron never comes back. The scores are places in the order of removal, from 1
-    on; what is left in the end follows by its contribution. So ``.select(s)`` gives the very pathway of the method at
-    the asked sparsity, an earlier stage of it at a lesser one, and an error at a higher one.
+    After each step the contributions ``|a * df/da|`` of the remaining neurons are computed again, in the network
+    without the neurons removed so far. A removed neuron never comes back. The scores are ranks in the order of
+    removal, from 1 on; the neurons that remain at the end follow in the order of their contributions. So
+    ``.select(s)`` gives the method's pathway at the given sparsity, an earlier stage of it at a lower one, and an
+    error at a higher one.
 
     Parameters
     ----------
     model : Module
         Any network that ends in logits; left as it was found.
     sparsity : float
-        The share of neurons that is removed.
+        Share of the neurons that is removed.
     n_steps : int
-        In how many steps, of the same number of neurons each.
+        Number of steps, each of which removes the same number of neurons.
     seed : int
-        Of the order in which neurons of equal contribution go.
+        Seed for the order in which neurons of equal contribution are removed.
     output, activations, internal_batch_size
         As for `Method`.
     """
@@ -56,56 +56,49 @@ class GreedyPruning(Method):
         self.reached = self.sparsity = check_sparsity(sparsity)
         self.seed = check_whole("seed", seed, least=None)
 
-    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
-        whole = take(self.network, inputs)
-        network = self.network.only(whole.values)
-        response = respond(target, whole.logits)
-        found = checked(network, inputs, whole, gradients(whole, response))
-        active = flat({raw: value.bool() for raw, value in whole.values.items()})
-        order = shuffled(active.shape[1], self.seed, active.device)
-        losses = _contributions(whole.values, found)
-        check_finite(unflat(losses, whole.values), whole.names)
+    def neuron_scores(self, trace: Trace) -> SiteScores:
+        """Return the ranks in the order of removal; see `Method.neuron_scores`."""
+        found = trace.gradients()
+        active = flatten({raw: value.bool() for raw, value in trace.values.items()})
+        order = random_order(active.shape[1], self.seed, active.device)
+        losses = _contributions(trace.values, found)
+        check_finite(unflatten(losses, trace.values), trace.names)
         del found
         n_neurons = losses.shape[1]
         removals = n_neurons - n_kept(self.sparsity, n_neurons)
         # Single precision counts to 2^24; a network with more neurons needs double.
-        place = torch.zeros_like(losses, dtype=torch.float32 if n_neurons < 2**24 else torch.float64)
+        rank = torch.zeros_like(losses, dtype=torch.float32 if n_neurons < 2**24 else torch.float64)
         zero = torch.zeros_like(active)
-        gone = 0
+        removed = 0
         for step in range(1, self.n_steps + 1):
             upto = round(removals * step / self.n_steps)
-            gone = _remove(losses, active, place, zero, order, gone, upto)
-            losses = _losses(network, inputs, unflat(place == 0, whole.values), response)
-        _remove(losses, active, place, zero, order, gone, n_neurons)
-        parts = (unflat(place, whole.values), unflat(zero, whole.values))
-        return self._scored(parts[0], whole, response, zero=parts[1])
-
-
-def _losses(network: Network, inputs: Any, left: dict[str, Tensor], response: Response) -> Tensor:
-    """Marginal contributions, (batch, N), in the network of what is left."""
-    taken = take(network, inputs, masking(left))
-    return _contributions(taken.values, gradients(taken, response))
+            removed = _remove(losses, active, rank, zero, order, removed, upto)
+            mask = mask_sites(unflatten(rank == 0, trace.values))
+            remaining = gradients.trace(trace.network, trace.inputs, trace.response, mask)
+            losses = _contributions(remaining.values, remaining.raw_gradients())
+        _remove(losses, active, rank, zero, order, removed, n_neurons)
+        return SiteScores(unflatten(rank, trace.values), zero=unflatten(zero, trace.values))
 
 
 def _contributions(values: Values, gradients: Mapping[str, Tensor | None]) -> Tensor:
-    """Give ``|a * df/da|`` of all sites, (batch, N), zero where there is no gradient."""
+    """Return ``|a * df/da|`` of all sites, (batch, N), zero where there is no gradient."""
     zeros = torch.zeros((), device=next(iter(values.values())).device)
-    return flat(
+    return flatten(
         {
-            raw: contribution(value, zeros if (found := gradients[raw]) is None else found)
+            raw: contribution(value, zeros if (gradient := gradients[raw]) is None else gradient)
             for raw, value in values.items()
         }
     )
 
 
-def _remove(losses: Tensor, active: Tensor, place: Tensor, zero: Tensor, order: Tensor, gone: int, upto: int) -> int:
-    """Give the places ``gone + 1`` to ``upto`` to the neurons, of those without a place, that are of least loss."""
+def _remove(losses: Tensor, active: Tensor, rank: Tensor, zero: Tensor, order: Tensor, removed: int, upto: int) -> int:
+    """Give the ranks ``removed + 1`` to ``upto`` to those neurons without a rank that have the least loss."""
     # Losses are not negative: of those that are zero, inactive neurons go first.
-    left = torch.where(place > 0, torch.inf, torch.where((losses == 0) & ~active, -1.0, losses))
+    left = torch.where(rank > 0, torch.inf, torch.where((losses == 0) & ~active, -1.0, losses))
     # A stable sort of a shuffled row: equal losses go in the order of the shuffle.
     values, lowest = left[:, order].sort(dim=1, stable=True)
-    lowest = order[lowest[:, : upto - gone]]
-    places = torch.arange(gone + 1, upto + 1, dtype=place.dtype, device=place.device)
-    place.scatter_(1, lowest, places.expand(len(place), -1))
-    zero.scatter_(1, lowest, values[:, : upto - gone] <= 0)
+    lowest = order[lowest[:, : upto - removed]]
+    ranks = torch.arange(removed + 1, upto + 1, dtype=rank.dtype, device=rank.device)
+    rank.scatter_(1, lowest, ranks.expand(len(rank), -1))
+    zero.scatter_(1, lowest, values[:, : upto - removed] <= 0)
     return upto

@@ -1,39 +1,38 @@
-"""RandomPathway: the same share of neurons at random in each site, to compare with."""
+"""RandomPathway: a baseline that keeps the same share of neurons of each site at random."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neucept.errors import check_whole
-from neucept.pathways.inputs import count_inputs, tensors_in
-from neucept.pathways.scores import Method, NeuronScores
-from neucept.pathways.targets import Checked, respond
+from neucept.inputs import Batch
+from neucept.pathways.methods.base import Method
 from neucept.pathways.tracing.activations import ACTIVATIONS
-from neucept.pathways.tracing.gradients import Pass
+from neucept.pathways.tracing.gradients import Trace
 from neucept.pathways.tracing.network import Values
 from neucept.recording.outputs import Output
 
 
 class RandomPathway(Method):
-    """Score every neuron at random in (0, 1), for each input anew; ``select`` keeps the same share of each site.
+    """Draw a score in (0, 1) for every neuron of each input; ``select`` keeps the same share of each site.
 
     Parameters
     ----------
     model : Module
         Any network that ends in logits; left as it was found.
     seed : int
-        Of the draw. An input's draw follows from the seed and its own numbers, not from where it stands: equal inputs
-        share it.
+        Seed for the draw. An input's draw depends on the seed and its own values, not on its place in the batch:
+        equal inputs have the same one.
     output, activations, internal_batch_size
         As for `Method`.
     """
 
     by_site = True
+    needs_gradients = False
 
     def __init__(
         self,
@@ -47,29 +46,21 @@ class RandomPathway(Method):
         super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
         self.seed = check_whole("seed", seed, least=None)
 
-    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
-        values: Values = {}
-
-        def visit(raw: str, output: Tensor) -> Tensor:
-            values[raw] = output.detach().clone()
-            return output
-
-        with torch.no_grad():
-            network = self.network if self.network.known is not None else self.network.settled(inputs)
-            logits = network.run(inputs, visit)
-        scores = {raw: torch.empty_like(value, dtype=torch.float32) for raw, value in values.items()}
-        for row, seed in enumerate(_seeds(inputs, self.seed)):
+    def neuron_scores(self, trace: Trace) -> Values:
+        """Return random scores; see `Method.neuron_scores`."""
+        scores = {raw: torch.empty_like(value, dtype=torch.float32) for raw, value in trace.values.items()}
+        for row, seed in enumerate(_seeds(trace.inputs, self.seed)):
             generator = torch.Generator().manual_seed(seed)
             for score in scores.values():
                 score[row] = 1 - torch.rand(score.shape[1:], generator=generator)
-        return self._scored(scores, Pass(logits, values, {}), respond(target, logits))
+        return scores
 
 
-def _seeds(inputs: Any, seed: int) -> list[int]:
-    """Give a seed for each input, from what it holds; the order of an input's tensors plays no part."""
-    seeds = [0] * count_inputs(inputs)
+def _seeds(inputs: Batch, seed: int) -> list[int]:
+    """Return a seed for each input, from its values; the order of an input's tensors does not matter."""
+    seeds = [0] * inputs.n
     key = str(seed).encode()
-    for tensor in tensors_in(inputs):
+    for tensor in inputs.tensors():
         held = tensor.detach().cpu().reshape(len(seeds), -1).contiguous().view(torch.uint8).numpy()
         for row, content in enumerate(held):
             digest = hashlib.blake2b(content.tobytes(), digest_size=8, key=key).digest()

@@ -1,20 +1,19 @@
-"""Distillation-guided routing (Wang et al., 2018): gates on all neurons that keep the prediction with few of them."""
+"""Distillation-guided routing (Wang et al., 2018): gates on all neurons that keep the prediction with few neurons."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError, check_real, check_whole
-from neucept.pathways.scores import Method, NeuronScores
-from neucept.pathways.targets import Checked, respond
+from neucept.errors import check_real, check_whole, one_of
+from neucept.inputs import Batch
+from neucept.pathways.methods.base import Method
 from neucept.pathways.tracing.activations import ACTIVATIONS
-from neucept.pathways.tracing.gradients import checked, gradients, take
+from neucept.pathways.tracing.gradients import Trace
 from neucept.pathways.tracing.network import Network, Values
 from neucept.progress import progress
 from neucept.recording.outputs import Output
@@ -27,28 +26,28 @@ class DistillationGuidedRouting(Method):
 
     p are the network's probabilities for an input, p(g) those with every neuron times its gate. All inputs of a batch
     run at once, each with its own gates and loss. Gates follow stochastic gradient descent with momentum, clamped to
-    [0, 100]; those of the least loss with the prediction unchanged are kept. Gates and loss are in single precision at
-    least, whatever the model's is.
+    [0, 100]. The gates with the least loss among those that leave the prediction unchanged are returned. Gates and
+    loss are at least in single precision, whatever the model's precision is.
 
-    The gates depend on all of the network's probabilities; a target only names the response to be reported.
+    The gates depend on all of the network's probabilities; a target only names the response that is reported.
 
     Parameters
     ----------
     model : Module
         Any network that ends in logits; left as it was found.
     start : {"ones", "random"}
-        Gates start at one, or uniform in (0, 1), the same draw for all inputs; then gamma is a tenth for an input
-        until its prediction is kept.
+        Gates start at one, or uniform in (0, 1) with the same draw for all inputs. With a random start gamma is a tenth
+        for an input until its prediction is kept.
     gamma, lr, momentum : float
-        Of the loss and the descent.
+        Parameters of the loss and of the descent.
     steps : int
-        Most steps.
+        Maximum number of steps.
     patience : int, optional
-        An input stops when it has found no better loss for so many steps; None runs all steps.
+        An input stops after this many steps without a better loss; None runs all steps.
     seed : int
-        Of the random start.
+        Seed for the random start.
     show_progress : bool
-        Show how far it is, with an estimate of the time left, when it takes longer than two seconds.
+        Show progress when it takes more than two seconds.
     output, activations, internal_batch_size
         As for `Method`.
     """
@@ -69,8 +68,7 @@ class DistillationGuidedRouting(Method):
         activations: Collection[str] = ACTIVATIONS,
         internal_batch_size: int | None = None,
     ) -> None:
-        if start not in ("ones", "random"):
-            raise InputError(f"start={start!r}: expected 'ones' or 'random'.")
+        one_of("start", start, ("ones", "random"))
         super().__init__(model, output=output, activations=activations, internal_batch_size=internal_batch_size)
         self.start, self.show_progress = start, show_progress
         self.gamma = check_real("gamma", gamma, 0)
@@ -80,15 +78,12 @@ class DistillationGuidedRouting(Method):
         self.patience = None if patience is None else check_whole("patience", patience)
         self.seed = check_whole("seed", seed, least=None)
 
-    def _score(self, inputs: Any, target: Checked) -> NeuronScores:
-        whole = take(self.network, inputs)
-        network = self.network.only(whole.values)
-        response = respond(target, whole.logits)
-        checked(network, inputs, whole, gradients(whole, response))
-        gates = self._descend(network, inputs, whole.logits.detach(), self._first(whole.values))
-        return self._scored(gates, whole, response)
+    def neuron_scores(self, trace: Trace) -> Values:
+        """Return the gates; see `Method.neuron_scores`."""
+        trace.gradients()  # an error where none reaches a site
+        return self._descend(trace.network, trace.inputs, trace.logits.detach(), self._initial_gates(trace.values))
 
-    def _first(self, values: Values) -> Values:
+    def _initial_gates(self, values: Values) -> Values:
         # Steps of a half-precision gate would round to nothing.
         kinds = {raw: torch.promote_types(value.dtype, torch.float32) for raw, value in values.items()}
         if self.start == "ones":
@@ -101,8 +96,8 @@ class DistillationGuidedRouting(Method):
             for raw, value in values.items()
         }
 
-    def _descend(self, network: Network, inputs: Any, logits: Tensor, gates: Values) -> Values:
-        """Give the best gates found; those of the last step for an input whose prediction was never kept."""
+    def _descend(self, network: Network, inputs: Batch, logits: Tensor, gates: Values) -> Values:
+        """Return the best gates; those of the last step for an input whose prediction was never kept."""
         probabilities, predictions = logits.softmax(1), logits.argmax(1)
         speeds = {raw: torch.zeros_like(gate) for raw, gate in gates.items()}
         best = {raw: gate.clone() for raw, gate in gates.items()}
@@ -113,9 +108,9 @@ class DistillationGuidedRouting(Method):
         with progress("distillation-guided routing", self.steps, self.show_progress) as advance:
             for _ in range(self.steps):
                 leaves = {raw: gate.requires_grad_() for raw, gate in gates.items()}
-                gated = network.run(inputs, partial(_times, leaves))
+                gated = network.run(inputs, partial(_gate, leaves))
                 entropy = -(probabilities * gated.log_softmax(1)).sum(1)
-                found = torch.autograd.grad(entropy.sum(), list(leaves.values()), allow_unused=True)
+                gradients = torch.autograd.grad(entropy.sum(), list(leaves.values()), allow_unused=True)
                 gates = {raw: gate.detach() for raw, gate in leaves.items()}
                 kept = gated.detach().argmax(1) == predictions
                 gamma[kept] = self.gamma
@@ -125,7 +120,7 @@ class DistillationGuidedRouting(Method):
                 better = running & kept & (loss < least)
                 least[better] = loss[better]
                 lost = running & least.isinf()
-                for raw, gradient in zip(gates, found, strict=True):
+                for raw, gradient in zip(gates, gradients, strict=True):
                     gate, speed = gates[raw], speeds[raw]
                     best[raw][better] = gate[better]
                     speed.mul_(self.momentum).add_(gamma.reshape(-1, *[1] * (gate.ndim - 1)))
@@ -141,11 +136,11 @@ class DistillationGuidedRouting(Method):
         if bool(lost.any()):
             warnings.warn(
                 f"{int(lost.sum())} of {len(lost)} inputs never kept their prediction in {self.steps} steps: their"
-                " scores are the gates of the last step. Give more steps or a lesser gamma.",
-                stacklevel=4,
+                " scores are the gates of the last step. Give more steps or a smaller gamma.",
+                stacklevel=5,
             )
         return best
 
 
-def _times(gates: Values, raw: str, output: Tensor) -> Tensor:
+def _gate(gates: Values, raw: str, output: Tensor) -> Tensor:
     return (output * gates[raw]).to(output.dtype)

@@ -16,29 +16,29 @@ ACTIVATIONS = frozenset(
     | {"gelu", "silu", "mish", "hardswish", "softplus", "softsign", "logsigmoid", "glu"}
     | {"threshold", "hardshrink", "softshrink"}
 )
-"""Functions whose calls are sites; sigmoid and softmax are mostly gates and are left out unless asked for.
+"""Functions whose calls are sites. Sigmoid and softmax mostly act as gates and are left out by default.
 
-Only calls of functions are met, not formulas: ``x.clamp(min=0)`` is a site where "clamp" is asked for, and so is every
-other clamp then; of ``x * torch.sigmoid(1.702 * x)`` nothing but the sigmoid can be met. Write ``F.relu(x)``, or
-``F.gelu(x)``, where their neurons are to be sites.
+Sites are calls of functions, not formulas: ``x.clamp(min=0)`` is a site only if "clamp" is in the set, and then every
+other clamp is one too; of ``x * torch.sigmoid(1.702 * x)`` only the sigmoid can be a site. Write ``F.relu(x)`` or
+``F.gelu(x)`` where their neurons should be sites.
 """
 
-# These two keep their result for the backward pass, not their input: the input may be written over afterwards.
+# These two save their result for the backward pass, not their input: the input may be overwritten afterwards.
 _KEEP_RESULT: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
 _PLACES = (torch, torch.nn.functional, torch.Tensor, torch.special)
 
 
-def named(activations: Collection[str]) -> frozenset[str]:
-    """Check the names of activation functions, and give them as `name_of` does.
+def check_activations(activations: Collection[str]) -> frozenset[str]:
+    """Check the names of activation functions and return them in the form of `function_name`.
 
     Raises
     ------
     InputError
-        For one string, no names at all, or a name that no function of PyTorch has.
+        For a single string, an empty set, or a name that is no function of PyTorch.
 
     Examples
     --------
-    >>> sorted(named(["relu", "gelu"]))
+    >>> sorted(check_activations(["relu", "gelu"]))
     ['gelu', 'relu']
     """
     if isinstance(activations, str) or not isinstance(activations, Collection) or not activations:
@@ -50,9 +50,9 @@ def named(activations: Collection[str]) -> frozenset[str]:
     return frozenset(map(_plain, activations))
 
 
-@lru_cache(maxsize=1000)  # called for every function of a forward pass, of which there are few
-def name_of(func: Any) -> str:
-    """Name a function of PyTorch, however it is called: ``relu`` for ``F.relu_``, ``aten.relu.default``..."""
+@lru_cache(maxsize=1000)  # called for every function of a forward pass; there are few different ones
+def function_name(func: Any) -> str:
+    """Return one name for all variants of a function of PyTorch: ``relu`` for ``F.relu_``, ``aten.relu.default``..."""
     return _plain(getattr(func, "__name__", "").split(".")[0])
 
 
@@ -62,18 +62,18 @@ def _plain(name: str) -> str:
 
 
 def in_place(func: Any, kwargs: Any) -> bool:
-    """Say whether this call of an activation function writes into its input."""
-    # Python's functions hand ``inplace`` on by name, wherever it stood; a positional True is something else.
+    """Return whether this call of an activation function writes into its input."""
+    # The Python functions pass ``inplace`` on by name, even if it was positional; a positional True is something else.
     return bool(kwargs.get("inplace")) or getattr(func, "__name__", "").endswith("_")
 
 
 def out_of_place(func: Any, args: Any, kwargs: Any) -> Tensor:
-    """Give what an activation function returns, with memory of its own and the input as it was."""
+    """Call an activation function without writing into its input; the result has its own memory."""
     if not in_place(func, kwargs):
         output: Tensor = func(*args, **kwargs)
         return output
     given = args[0] if args else kwargs["input"]
-    plain = _KEEP_RESULT.get(name_of(func))
+    plain = _KEEP_RESULT.get(function_name(func))
     if plain is not None:
         return plain(given)
     copied = (given.clone(), *args[1:]) if args else ()

@@ -1,8 +1,8 @@
-"""Meet every call of an activation function in a forward pass, and change what it returns.
+"""Follow every call of an activation function in a forward pass, and change what it returns.
 
-A *site* is one CALL: of a module, of a module that is called several times, in place, or of a plain function. Calls
-are met where they all pass, at PyTorch's own functions (`torch.overrides.TorchFunctionMode`), so that ``nn.ReLU``,
-``F.relu_``, ``x.relu_()`` and ``torch.relu`` are the same thing, and one call is one site however deep it is wrapped.
+A *site* is one CALL: of a module, of a module that is called several times, in place, or of a plain function. All calls
+pass through PyTorch's own functions, where `torch.overrides.TorchFunctionMode` sees them. So ``nn.ReLU``, ``F.relu_``,
+``x.relu_()`` and ``torch.relu`` are the same, and one call is one site however deeply it is wrapped.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from neucept.errors import InputError
-from neucept.pathways.inputs import tensors_in
-from neucept.pathways.tracing.activations import ACTIVATIONS, in_place, name_of, out_of_place
+from neucept.inputs import tensors_of
+from neucept.pathways.tracing.activations import ACTIVATIONS, function_name, in_place, out_of_place
 
 Visit = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an activation function: its raw name, the function, the module's path and class, what it gave."""
+    """One call of an activation function: raw name, function, path and class of the calling module, output shape."""
 
     raw: str
     function: str
@@ -37,32 +37,32 @@ class Call:
     shape: torch.Size
 
     def __str__(self) -> str:
-        return f"{self.function} in '{self.path}' gives {tuple(self.shape)}"
+        return f"{self.function} in '{self.path}' returns {tuple(self.shape)}"
 
 
 class Calls(TorchFunctionMode):
-    """What happens at each activation call of a model; used with `met`.
+    """What happens at each activation call of a model; used with `follow_calls`.
 
     Parameters
     ----------
     visit : callable (str, Tensor) -> Tensor
-        Given the raw name of a site and its output, (batch, ...), gives what the network goes on with. The output is
-        a tensor of its own, in place or not, unless ``watches``; it may be returned as it is.
+        Takes the raw name of a site and its output, (batch, ...), and returns what the network continues with. The
+        output has its own memory, in place or not, unless ``watches``; it may be returned unchanged.
     n_inputs : int
         Inputs in the batch.
     activations : set of str
         Names of the functions.
     watches : bool
-        Promise that ``visit`` mostly returns what it is given: calls in place then stay in place where they can, and
-        its output shares memory with what the network goes on with.
+        States that ``visit`` mostly returns what it is given. Calls in place then stay in place where possible, and
+        the output shares memory with what the network continues with.
     known : set of str, optional
-        Raw names of the sites, where they are known already. Without, every call is visited but those that cannot be
-        sites: what they give does not have the inputs on its first axis, or comes from the model's tensors alone.
+        Raw names of the sites, if already known. Without it, every call is visited except those that cannot be sites:
+        their output does not have the inputs on its first axis, or depends on the model's own tensors alone.
 
     Attributes
     ----------
     visited, skipped : list of Call
-        Those that were visited in the last forward pass and, without ``known``, those that cannot be sites.
+        Calls that were visited in the last forward pass and, without ``known``, calls that cannot be sites.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Calls(TorchFunctionMode):
         self.skipped: list[Call] = []
         self._inside: list[tuple[str, nn.Module]] = []
         self._counts: Counter[str] = Counter()
-        # Tensors that no input has a part in, and the number of writes into each until it was noted: those that the
-        # model holds, by id, and those computed of them.
+        # Tensors that do not depend on the inputs, and how often each had been written to when it was noted: those
+        # that the model holds, by id, and those computed from them.
         self._held: dict[int, tuple[Tensor, int]] = {}
         self._fixed: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
         self._now_fixed = False
 
     def begin(self, model: nn.Module) -> None:
-        """Note the tensors that a model holds, which no input has a part in."""
+        """Note the tensors that a model holds; they do not depend on the inputs."""
         if self.known is None:
             for module in model.modules():
                 held = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
@@ -115,20 +115,20 @@ class Calls(TorchFunctionMode):
         kwargs = kwargs or {}
         self._now_fixed = self.known is None and bool(self._inside) and self._only_fixed(args, kwargs)
         fixed = self._now_fixed
-        name = name_of(func)
+        name = function_name(func)
         if self._inside and name in self.activations:
             result = self.activation(name, func, args, kwargs)
         else:
             result = self.other(func, args, kwargs)
         if fixed:
-            for tensor in tensors_in(result):
+            for tensor in tensors_of(result):
                 self._fixed[tensor] = _writes(tensor)
         return result
 
     def _only_fixed(self, args: Any, kwargs: Any) -> bool:
-        """Say whether a function is given tensors, and none in which an input has a part."""
+        """Return whether a function is given tensors, none of which depends on the inputs."""
         given = False
-        for tensor in tensors_in((args, kwargs)):
+        for tensor in tensors_of((args, kwargs)):
             given = True
             writes = self._held[id(tensor)][1] if id(tensor) in self._held else self._fixed.get(tensor)
             if writes is None or writes != _writes(tensor):
@@ -140,19 +140,19 @@ class Calls(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def activation(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-        """Call an activation function; one in place writes what was visited into its input, as its caller expects."""
+        """Call an activation function; a call in place writes the visited output into its input, as expected."""
         if not in_place(func, kwargs):
-            return self.given(name, func(*args, **kwargs))
+            return self.visit_call(name, func(*args, **kwargs))
         into = args[0] if args else kwargs["input"]
-        # What is written into a view has its place in the graph of the whole, not of the view.
+        # What is written into a view belongs to the graph of the whole tensor, not of the view.
         stays = self.watches and not into._is_view()
-        visited = self.given(name, func(*args, **kwargs) if stays else out_of_place(func, args, kwargs))
+        visited = self.visit_call(name, func(*args, **kwargs) if stays else out_of_place(func, args, kwargs))
         return into if visited is into else into.copy_(visited)
 
-    def given(self, name: str, output: Tensor) -> Tensor:
-        """Name the call that gave an output, and visit it where it may be a site."""
+    def visit_call(self, name: str, output: Tensor) -> Tensor:
+        """Name the call that returned an output, and visit it if it may be a site."""
         path, module = self._inside[-1]
-        # A module that does nothing but activate is named by itself, a function inside another module by both.
+        # A module that only activates gives its name to the site; a function inside another module is named by both.
         alone = not any(True for _ in module.children()) and (
             type(module).__module__ == nn.ReLU.__module__ or not any(True for _ in module.parameters())
         )
@@ -171,19 +171,19 @@ class Calls(TorchFunctionMode):
 
 
 def _writes(tensor: Tensor) -> int:
-    """Count the writes into a tensor; those of inference mode are not counted."""
+    """Count the writes into a tensor; inference mode does not count them."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 @contextmanager
-def met(model: nn.Module, calls: Calls) -> Iterator[None]:
-    """Meet the activation calls of every forward pass of a model in this context; leaving removes every hook.
+def follow_calls(model: nn.Module, calls: Calls) -> Iterator[None]:
+    """Follow the activation calls of every forward pass of a model in this context; leaving removes every hook.
 
     Raises
     ------
     InputError
-        When the model saves memory by computing parts a second time in the backward pass, where no call could be met,
-        or something around this keeps what the backward pass needs elsewhere.
+        When the model computes parts a second time in the backward pass to save memory (checkpointing), where calls
+        cannot be followed, or when hooks on saved tensors are active around this call.
     """
     again = "a forward pass whose parts are computed again (checkpointing)"
     try:
@@ -202,11 +202,11 @@ def met(model: nn.Module, calls: Calls) -> Iterator[None]:
             handles.append(module.register_forward_hook(calls.leave, always_call=True))
         with torch.autograd.graph.disable_saved_tensors_hooks(again), calls:
             yield
-    except RuntimeError as error:
+    except (RuntimeError, InputError) as error:
         if again not in str(error):
             raise
         raise InputError(
-            f"The model runs {again}: its activation calls cannot be followed. Turn checkpointing off, such as by"
+            f"The model runs {again}: its activation calls cannot be followed. Turn checkpointing off, for example with"
             " model.set_grad_checkpointing(False)."
         ) from None
     finally:

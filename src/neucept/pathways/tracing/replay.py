@@ -1,7 +1,7 @@
-"""Record a forward pass as a list of function calls, and run again only what comes after one site.
+"""Record a forward pass as a list of function calls, and run only the part after one site again.
 
-What cannot be run again faithfully is found while recording, and `Tape.after` then gives nothing for the sites that it
-touches; the caller runs the whole network for those.
+Calls that cannot be run again faithfully are detected while recording. `Replay.after` then returns None for the sites
+that they affect, and the caller runs the whole network for those.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neucept.pathways.inputs import count_inputs, mapped, tensors_in
+from neucept.inputs import Batch, map_tree, tensors_of
 from neucept.pathways.tracing.activations import in_place, out_of_place
 from neucept.pathways.tracing.calls import Calls
 from neucept.pathways.tracing.network import Network
@@ -25,7 +25,7 @@ _AFFINE_IN_FIRST = frozenset(
 )
 _AFFINE_IN_ALL = frozenset({"add", "sub", "cat"})
 
-# What a tensor is like, not what its values are: safe to have been read while recording.
+# These read a tensor's properties, not its values: reading them while recording is safe.
 _SHAPE = frozenset(
     {"__get__", "__len__", "__hash__", "size", "dim", "ndimension", "numel", "nelement", "stride", "storage_offset"}
     | {"is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_same_size", "is_inference"}
@@ -49,17 +49,17 @@ class _Step:
     func: Callable[..., Any]
     given: Any  # (args, kwargs)
     reads: tuple[int, ...]
-    writes: dict[int, int]  # slots of tensors that are written over, and the slots of what they hold afterwards
+    writes: dict[int, int]  # slots of tensors that are overwritten, and the slots of what they hold afterwards
     gives: tuple[int, ...]
     faithful: bool  # whether it can be run again on other values
 
     def affine_in(self, changing: set[int], affine: set[int]) -> bool:
-        """Say whether the call is affine in the slots that change, all of which have to be so themselves."""
+        """Return whether the call is affine in the slots that change, all of which must be affine themselves."""
         name = getattr(self.func, "__name__", "").rstrip("_").removeprefix("__i").removeprefix("__")
         args = self.given[0]
         if not changing <= affine:
             return False
-        if name == "batch_norm" and args[5:6] != (False,):  # of the batch, not of what was learned
+        if name == "batch_norm" and args[5:6] != (False,):  # statistics of the batch, not the learned ones
             return False
         return name in _AFFINE_IN_ALL or (
             name in _AFFINE_IN_FIRST and {_Slot(slot) for slot in changing} == {*args[:1]}
@@ -67,10 +67,10 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What lies between a site and the logits, in two parts.
+class Remainder:
+    """The part of a network between a site and the logits, in two pieces.
 
-    ``head`` goes from what the site returns to some tensors between, and is affine; ``tail`` from those to the logits.
+    ``head`` goes from the site's output to some tensors between and is affine; ``tail`` goes from those to the logits.
     """
 
     head: Callable[[Tensor], list[Tensor]]
@@ -83,57 +83,57 @@ class _Value:
     version: int
 
 
-class Tape(Calls):
+class Replay(Calls):
     """The function calls of one forward pass of a network.
 
     Parameters
     ----------
     network : Network
         In evaluation mode, with gradients on.
-    inputs : tensor, tuple or mapping of tensors
-        A batch. What runs again has to have as many rows: sizes are part of the record.
+    inputs : Batch
+        What runs again must have as many rows: sizes are part of the record.
     """
 
-    def __init__(self, network: Network, inputs: Any) -> None:
-        super().__init__(self._note, count_inputs(inputs), network.activations, known=network.known)
+    def __init__(self, network: Network, inputs: Batch) -> None:
+        super().__init__(self._note, inputs.n, network.activations, known=network.known)
         self._sites: dict[str, tuple[int, int]] = {}  # the step and the slot of each
         self._steps: list[_Step] = []
         self._slots: list[_Value] = []
         self._shapes: list[torch.Size] = []  # of the slots
         self._slot_of: dict[int, int] = {}  # by the id of a tensor, which the slots keep alive
-        self._blocked = -1  # the last step that reads values of which the record does not know where they come from
+        self._blocked = -1  # the last step that reads values of unknown origin
         self._autocast = _autocast()
-        for tensor in tensors_in([inputs, *(list(vars(module).values()) for module in network.model.modules())]):
+        for tensor in tensors_of([inputs.tree, *(list(vars(module).values()) for module in network.model.modules())]):
             self._bind(tensor)
-        logits = network.watched(inputs, self)
+        logits = network.run(inputs, self)
         self._logits = self._slot_of.get(id(logits), -1)
-        # Detached, so that nothing is saved for gradients that nobody asks for; None for what was written over.
+        # Detached, so that nothing is saved for gradients that are not needed; None for what was overwritten.
         self._constants: list[Any] = [
             slot.tensor.detach() if slot.tensor._version == slot.version else None for slot in self._slots
         ]
         self._slots.clear()
         self._slot_of.clear()
 
-    def batched(self, short: Tape) -> set[int]:
-        """Slots of what has the batch on its first axis, by a record of the same calls on a part of the batch."""
-        mine, other = ([step.func for step in tape._steps] for tape in (self, short))
-        if mine != other or len(self._shapes) != len(short._shapes):
+    def batched(self, short: Replay) -> set[int]:
+        """Return the slots with the batch on their first axis, given a record of the same calls on fewer inputs."""
+        functions = [[step.func for step in replay._steps] for replay in (self, short)]
+        if functions[0] != functions[1] or len(self._shapes) != len(short._shapes):
             return set()
         pairs = enumerate(zip(self._shapes, short._shapes, strict=True))
         return {
             slot for slot, (long, few) in pairs if few and long == (few[0] * self.n_inputs // short.n_inputs, *few[1:])
         }
 
-    def after(self, raw: str, batched: Collection[int] = ()) -> Replay | None:
-        """Give what lies between a site and the logits; None where the record does not hold it.
+    def after(self, raw: str, batched: Collection[int] = ()) -> Remainder | None:
+        """Return the part of the network between a site and the logits; None where the record does not hold it.
 
         Parameters
         ----------
         raw : str
             The site.
         batched : set of int
-            As `batched` gives it. Affine calls that follow the site go into ``head`` as long as they give such slots;
-            without, that is nothing at all.
+            As `batched` returns it. Affine calls that follow the site go into ``head`` as long as they fill such slots;
+            without slots, ``head`` is empty.
         """
         first, site = self._sites[raw]
         if first < self._blocked or self._logits < 0:
@@ -165,7 +165,7 @@ class Tape(Calls):
             logits: Tensor = self._run(tail, dict(zip(between, given, strict=True)))[self._logits]
             return logits
 
-        return Replay(run_head, run_tail)
+        return Remainder(run_head, run_tail)
 
     def _run(self, steps: list[_Step], values: dict[int, Any]) -> dict[int, Any]:
         for step in steps:
@@ -173,23 +173,23 @@ class Tape(Calls):
             read |= {slot: read[slot].clone() for slot in step.writes}
             args, kwargs = _fill(step.given, read)
             result = step.func(*args, **kwargs)
-            values.update(zip(step.gives, tensors_in(result), strict=True))
+            values.update(zip(step.gives, tensors_of(result), strict=True))
             values.update({after: read[before] for before, after in step.writes.items()})
         return values
 
     def other(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call a function and record it."""
-        noted = self._noted(args, kwargs)
+        slots = self._slots_of(args, kwargs)
         result = func(*args, **kwargs)
-        self._step(func, (args, kwargs), noted, result)
+        self._step(func, (args, kwargs), slots, result)
         return result
 
     def activation(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
-        """Call an activation function and record it, one in place as if it were not."""
-        noted = self._noted(args, kwargs)
+        """Call an activation function and record it, in place or not, as if not in place."""
+        slots = self._slots_of(args, kwargs)
         output = out_of_place(func, args, kwargs)
-        self._step(out_of_place, ((func, args, kwargs), {}), noted, output)
-        result = self.given(name, output)
+        self._step(out_of_place, ((func, args, kwargs), {}), slots, output)
+        result = self.visit_call(name, output)
         if not in_place(func, kwargs):
             return result
         written: Tensor = (args[0] if args else kwargs["input"]).copy_(result)
@@ -209,37 +209,37 @@ class Tape(Calls):
         self._slot_of[id(tensor)] = number
         return number
 
-    def _noted(self, args: Any, kwargs: Any) -> dict[int, int]:
-        """Give the slot of every tensor that a function is given, by the tensor's id."""
+    def _slots_of(self, args: Any, kwargs: Any) -> dict[int, int]:
+        """Return the slot of every tensor that a function is given, by the tensor's id."""
         slots = {}
-        for tensor in tensors_in((args, kwargs)):
+        for tensor in tensors_of((args, kwargs)):
             slot = self._slot_of.get(id(tensor))
             if slot is None or self._slots[slot].version != tensor._version:
-                # Not made by a recorded function, or written through another tensor: where from, nobody knows.
+                # Not made by a recorded function, or overwritten through another tensor: its origin is unknown.
                 self._blocked = len(self._steps)
                 slot = self._bind(tensor)
             slots[id(tensor)] = slot
         return slots
 
-    def _step(self, func: Any, given: tuple[Any, Any], noted: dict[int, int], result: Any) -> None:
-        returned = list(tensors_in(result))
+    def _step(self, func: Any, given: tuple[Any, Any], slots: dict[int, int], result: Any) -> None:
+        returned = list(tensors_of(result))
         if _autocast() != self._autocast:
             self._blocked = len(self._steps)
-        template = mapped(lambda tensor: _Slot(noted[id(tensor)]), given)
-        old = {slot: self._slots[slot] for slot in noted.values()}
+        template = map_tree(lambda tensor: _Slot(slots[id(tensor)]), given)
+        old = {slot: self._slots[slot] for slot in slots.values()}
         writes = {slot: self._bind(one.tensor) for slot, one in old.items() if one.tensor._version != one.version}
         written = {id(old[slot].tensor): after for slot, after in writes.items()}
         gives = tuple(written[id(tensor)] if id(tensor) in written else self._bind(tensor) for tensor in returned)
-        # What gives no tensor and writes none has read values, unless it is known to read sizes only.
+        # A call that returns no tensor and writes none has read values, unless it is known to read properties only.
         reads_values = not gives and not writes
         if reads_values and getattr(func, "__name__", "") in _SHAPE:
             return
         faithful = torch.is_grad_enabled() and not reads_values and func != _DATA
-        self._steps.append(_Step(func, template, tuple(noted.values()), writes, gives, faithful))
+        self._steps.append(_Step(func, template, tuple(slots.values()), writes, gives, faithful))
 
 
 def _fill(template: Any, values: dict[int, Any]) -> Any:
-    """Put values in the place of slots."""
+    """Replace slots by values."""
     if isinstance(template, _Slot):
         return values[template.number]
     if isinstance(template, dict):

@@ -1,7 +1,7 @@
-"""The sites of a model: their names, and how a model has to be to be followed.
+"""The sites of a model: their names, and the state in which a model is traced.
 
-*Raw* names number every call, ``layer1.0.relu#1``; *readable* ones drop the number where a module or function is called
-once, see `readable`.
+*Raw* names number every call, ``layer1.0.relu#1``; *readable* ones drop the number of a module or function that is
+called once, see `readable_names`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neucept.errors import InputError
 from neucept.pathways.tracing.calls import Call
 from neucept.recording.hooks import left_as_found
 
 
-def readable(raw: Iterable[str]) -> dict[str, str]:
-    """Map raw names to readable ones: without the number where there is one call only.
+def readable_names(raw: Iterable[str]) -> dict[str, str]:
+    """Map raw names to readable ones, which have no number if there is one call only.
 
     Examples
     --------
-    >>> readable(["features.1#0", "block.relu#0", "block.relu#1"])
+    >>> readable_names(["features.1#0", "block.relu#0", "block.relu#1"])
     {'features.1#0': 'features.1', 'block.relu#0': 'block.relu#0', 'block.relu#1': 'block.relu#1'}
     """
     raw = list(raw)
@@ -33,7 +34,7 @@ def readable(raw: Iterable[str]) -> dict[str, str]:
 
 
 def raw_name(site: str) -> str:
-    """Give the raw name of a readable one.
+    """Return the raw name of a readable one.
 
     Examples
     --------
@@ -44,68 +45,109 @@ def raw_name(site: str) -> str:
     return site if base and number.isdigit() else f"{site}#0"
 
 
-@contextmanager
-def at_work(model: nn.Module, gradients: bool = True) -> Iterator[torch.device]:
-    """Put a model into evaluation mode, with gradients on or off whatever they are outside; leaving restores all.
-
-    Yields
-    ------
-    torch.device
-        Where inputs have to go.
+def check_model(model: object) -> nn.Module:
+    """Return a model whose calls can be followed: the original one of what ``torch.compile`` returns.
 
     Raises
     ------
     InputError
-        When the model lies on several devices, or as of `check_model`.
+        For what is no module, and for scripted modules.
     """
-    check_model(model)
+    if not isinstance(model, nn.Module):
+        given = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise InputError(f"model is {given}; expected a torch.nn.Module, made and with its weights.")
+    while isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        model = model._orig_mod
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"Its module '{name}'" if name else "The model"
+            raise InputError(
+                f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the Python"
+                " module that it was made from."
+            )
+    return model
+
+
+@contextmanager
+def evaluation(model: nn.Module, gradients: bool = True) -> Iterator[torch.device]:
+    """Put a model into evaluation mode, with gradients on or off whatever they are outside; leaving restores all.
+
+    Compiled parts run as plain Python meanwhile, and weights made in inference mode are replaced by copies, which can
+    have gradients behind them.
+
+    Yields
+    ------
+    torch.device
+        Where the inputs have to be.
+
+    Raises
+    ------
+    InputError
+        When the model lies on several devices.
+    """
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     if len(devices) > 1:
         raise InputError(
-            f"The model lies on several devices ({', '.join(sorted(map(str, devices)))}); move it to one, such as by"
-            " model.to('cuda')."
+            f"The model lies on several devices ({', '.join(sorted(map(str, devices)))}); move it to one, for example"
+            " with model.to('cuda')."
         )
-    with torch.inference_mode(False), left_as_found(model) as device, torch.set_grad_enabled(gradients):
+    with (
+        torch.inference_mode(False),
+        left_as_found(model) as device,
+        _ordinary_tensors(model),
+        torch.compiler.set_stance("force_eager"),
+        torch.set_grad_enabled(gradients),
+    ):
         yield device
 
 
-def check_model(model: object) -> None:
-    """Raise an InputError for what is no module, or has compiled or scripted parts, whose calls are hidden."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; expected a torch.nn.Module, such as model.eval().")
-    for name, module in model.named_modules():
-        # A module compiled by torch.compile wraps the one it was made of; one compiled by .compile() keeps its class.
-        compiled = "_orig_mod" in module._modules or module._compiled_call_impl is not None
-        if compiled or isinstance(module, torch.jit.ScriptModule):
-            what = f"'{name}' of the model" if name else "The model"
-            raise InputError(
-                f"{what} is {'compiled' if compiled else 'scripted'}: its activation calls cannot be followed. Give the"
-                " model as it was before torch.compile, .compile() or torch.jit."
-            )
+@contextmanager
+def _ordinary_tensors(model: nn.Module) -> Iterator[None]:
+    """Replace the tensors that a model holds and that inference mode made by ordinary copies; leaving restores them."""
+    copies: dict[int, Tensor] = {}
+    replaced: list[tuple[Any, str, Tensor]] = []
+    for module in model.modules():
+        for held in (module._parameters, module._buffers, vars(module)):
+            for name, value in held.items():
+                if isinstance(value, Tensor) and value.is_inference():
+                    replaced.append((held, name, value))
+    try:
+        for held, name, value in replaced:
+            copy = copies.setdefault(id(value), value.clone())
+            held[name] = nn.Parameter(copy, value.requires_grad) if isinstance(value, nn.Parameter) else copy
+        yield
+    finally:
+        for held, name, value in replaced:
+            held[name] = value
 
 
 def no_sites(model: nn.Module, activations: Iterable[str], skipped: Sequence[Call] = ()) -> InputError:
-    """Say that a model has no activation sites."""
+    """Return the error for a model without activation sites."""
     name = type(model).__name__
     if skipped:
         return InputError(
-            f"{name} has no activation call that gives one row an input: {listed(skipped)}. Inputs must come first in"
-            " what activations give, (batch, ...): use batch_first=True, say, or transpose before the activation."
+            f"{name} has no activation call that returns one row per input: {list_calls(skipped)}. Inputs must come"
+            " first in what activations return, (batch, ...): use batch_first=True, or transpose before the activation."
         )
     return InputError(
-        f"{name} calls no activation function that can be met: expected one of {', '.join(sorted(activations))}. Name"
-        " others by activations=; formulas such as x * torch.sigmoid(x), torch.compile and activations of a C extension"
-        " cannot be followed."
+        f"{name} calls no activation function that can be followed: expected one of {', '.join(sorted(activations))}."
+        " Name others with activations=. Formulas such as x * torch.sigmoid(x) and activations of a C extension cannot"
+        " be followed."
     )
 
 
-def listed(calls: Sequence[Call]) -> str:
-    """Name the first of some calls.
+def never_called(site: str) -> InputError:
+    """Return the error for a pathway's site that a model never calls."""
+    return InputError(f"The model never calls the pathway's site '{site}': give the model that was scored.")
+
+
+def list_calls(calls: Sequence[Call]) -> str:
+    """Describe the first three of some calls.
 
     Examples
     --------
-    >>> listed([Call("0.relu#0", "relu", "0", "Net", torch.Size([7, 2]))] * 5)
-    "relu in '0' gives (7, 2); relu in '0' gives (7, 2); relu in '0' gives (7, 2); 2 more"
+    >>> list_calls([Call("0.relu#0", "relu", "0", "Net", torch.Size([7, 2]))] * 5)
+    "relu in '0' returns (7, 2); relu in '0' returns (7, 2); relu in '0' returns (7, 2); 2 more"
     """
     more = [f"{len(calls) - 3} more"] if len(calls) > 3 else []
     return "; ".join([*map(str, calls[:3]), *more])
