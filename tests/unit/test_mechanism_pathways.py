@@ -399,7 +399,11 @@ def test_cards_show_pathways(page: Any, network: nn.Module, pictures: Tensor, fo
     assert "need the model (model=) and the data" in page(data=pictures)
 
 
-def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
+def broken(*given: Any) -> Any:
+    raise RuntimeError("a bug")
+
+
+def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
     x = torch.rand(60, 1, 6, 6)
@@ -432,9 +436,12 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         critical = neucept.discover(again, 0, samples="all", draws=2, calibration=None, progress=False)
-    with pytest.raises(RuntimeError, match="<no> gradients here"):  # a bug is no reason to leave pathways out
-        neucept.report(again, critical, mechanisms, x, tmp_path / "c.html", odd, progress=False)
-    assert not (tmp_path / "c.html").exists()
+    text = neucept.report(again, critical, mechanisms, x, tmp_path / "c.html", odd, progress=False).read_text()
+    assert "cannot be traced: The model does not take inputs" in text and "&lt;no&gt; gradients here" in text
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):  # is no reason to leave them out
+        patch.setattr("neucept.mechanism_pathways.tracing.permutation_test", broken)
+        neucept.report(again, critical, mechanisms, x, tmp_path / "d.html", odd.net, progress=False)
+    assert not (tmp_path / "d.html").exists()
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
     again = neucept.record(linear, x, layers=["1"], progress=False)
     mechanisms = neucept.learn(again, {"1": [0, 1]}, 2, samples="all", target=0)

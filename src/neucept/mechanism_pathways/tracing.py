@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,14 @@ from neucept.mechanisms import Mechanisms
 from neucept.pathways import Method, NeuronMCT, PathwayGradient
 from neucept.pathways.selection import check_sparsity, flatten
 from neucept.pathways.tracing.network import Network
-from neucept.pathways.tracing.sites import check_model, evaluation, readable_names
+from neucept.pathways.tracing.sites import evaluation, readable_names
 from neucept.progress import progress as show_progress
 from neucept.recording import record
-from neucept.recording.hooks import modules_by_name, split_call
+from neucept.recording.hooks import INPUT, calls_of, check_model
+from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, recorded_output
-from neucept.recording.units import channel_axis, first_tensor
+from neucept.recording.reading import float_type
+from neucept.recording.units import Encoder, Units, as_units, output_tensor
 
 _CHECKED = 4  # inputs for which data and model are compared with what was recorded
 _TOLERANCE = 0.02  # share of the largest value: more than float32 and batch sizes cause, less than another input
@@ -224,22 +225,21 @@ def _take(inputs: Inputs, rows: np.ndarray) -> Batch:
 
 @dataclass(frozen=True)
 class _Event:
-    """A visit of a site, or the return of a layer (with the site whose output it returns), in forward order."""
+    """A visit of a site, or the return of a layer, in forward order."""
 
-    layer: str | None
-    site: str
+    site: str  # of a layer: the site whose output it returns, if there is one
     shape: tuple[int, ...]
-    axis: int = 0
+    mask: np.ndarray | None = None  # of a layer: (*shape) bool, its marked neurons
 
 
 def masks_of_layers(
-    network: Network, inputs: Batch, neurons: Mapping[str, Sequence[int]], pooling: Mapping[str, str]
+    network: Network, inputs: Batch, neurons: Mapping[str, Sequence[int]], units: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Mark the neurons of recorded layers at the corresponding sites.
 
     A layer that ends in an activation, or is one, corresponds to that site. Any other layer corresponds to the first
     later site of the same shape: normalisation and residual sums between them leave neurons in their places. Layers
-    without such a site are left out, as are those pooled by a callable and the input.
+    without such a site are left out, as are the input and layers whose neurons a function computes.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def masks_of_layers(
         One input is enough.
     neurons : mapping of str to numbers
         By layer.
-    pooling : mapping of str to str
+    units : mapping of str to str or Units
         How the layers' neurons were recorded; a channel is marked at every position.
 
     Returns
@@ -264,55 +264,46 @@ def masks_of_layers(
     >>> {site: mask.tolist() for site, mask in masks.items()}
     {'2': [[[False, False], [False, False]], [[True, True], [True, True]]]}
     """
-    events = _events(network, inputs, list(neurons))
-    names = readable_names([event.site for event in events if event.layer is None])
+    given = {layer: units.get(layer, "auto") for layer in neurons if layer != INPUT}
+    chosen = {layer: as_units(how, layer) for layer, how in given.items() if how != Encoder.name}
+    chosen = {layer: how for layer, how in chosen.items() if not isinstance(how, Encoder)}
+    events = _events(network, inputs, {layer: neurons[layer] for layer in chosen}, chosen)
+    names = readable_names([event.site for event in events if event.mask is None])
     masks: dict[str, np.ndarray] = {}
     for number, event in enumerate(events):
-        if event.layer is None or pooling.get(event.layer, "auto") == "callable":
+        if event.mask is None:
             continue
-        following = (after.site for after in events[number:] if after.layer is None and after.shape == event.shape)
+        following = (after.site for after in events[number:] if after.mask is None and after.shape == event.shape)
         site = event.site or next(following, None)
-        if site is None:
-            continue
-        channels = len(event.shape) >= 2 and pooling.get(event.layer, "auto") in ("auto", "channel")
-        mask = np.zeros(event.shape, bool)
-        chosen = list(map(int, neurons[event.layer]))
-        if channels:
-            np.moveaxis(mask, event.axis - 1, 0)[chosen] = True
-        else:
-            mask.reshape(-1)[chosen] = True
-        masks[names[site]] = masks.get(names[site], False) | mask
+        if site is not None:
+            masks[names[site]] = masks.get(names[site], False) | event.mask
     return {site: masks[site] for site in names.values() if site in masks and masks[site].any()}
 
 
-def _events(network: Network, inputs: Batch, layers: Sequence[str]) -> list[_Event]:
+def _events(
+    network: Network, inputs: Batch, neurons: Mapping[str, Sequence[int]], units: Mapping[str, Units]
+) -> list[_Event]:
     """Run the network once and note when sites are visited and layers return."""
     events: list[_Event] = []
-    modules = modules_by_name(network.model)
-    calls = dict.fromkeys(modules, 0)
-
     last: list[tuple[str, Tensor]] = []
 
     def visit(raw: str, output: Tensor) -> Tensor:
         last[:] = [(raw, output)]
-        events.append(_Event(None, raw, tuple(output.shape[1:])))
+        events.append(_Event(raw, tuple(output.shape[1:])))
         return output
 
-    def leave(name: str, module: nn.Module, given: Any, returned: Any) -> None:
-        call = calls[name]
-        calls[name] += 1
-        for layer in layers:
-            if split_call(layer) in ((name, None), (name, call)):
-                output = first_tensor(returned)
-                ends = "".join(raw for raw, value in last if torch.equal(value, output))
-                events.append(_Event(layer, ends, tuple(output.shape[1:]), channel_axis(module, output)))
+    def leave(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        output, _ = output_tensor(returned, layer)
+        how = resolved[layer if layer in resolved else f"{layer}#{call}"]
+        chosen = torch.zeros(how.read(output, module).shape[1], dtype=torch.bool, device=output.device)
+        chosen[list(map(int, neurons[layer]))] = True
+        mask = how.spread(chosen, output, module).expand(output.shape)[0].cpu().numpy()
+        site = "".join(raw for raw, value in last if torch.equal(value, output))
+        events.append(_Event(site, mask.shape, mask))
 
-    watched = {split_call(layer)[0] for layer in layers} & set(modules)
-    handles = [modules[name].register_forward_hook(partial(leave, name)) for name in watched]
-    try:
-        with evaluation(network.model, gradients=False) as device:
-            network.run(inputs.to(device).fresh(), visit)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluation(network.model, gradients=False) as device:
+        batch = inputs.to(device, float_type(network.model)).fresh()
+        resolved, _ = resolve_units(network.model, batch, units) if units else ({}, "")
+        with calls_of(network.model, list(units), leave):
+            network.run(batch, visit)
     return events

@@ -19,6 +19,7 @@ from neucept.pathways.selection import check_sparsity
 from neucept.pathways.targets import Response, Target, check_target, target_rows
 from neucept.pathways.tracing.network import mask_sites
 from neucept.pathways.tracing.sites import evaluation
+from neucept.recording.reading import float_type
 
 # The activations of a large batch need fresh memory, which costs more than the batch saves.
 _ROWS_ON_CPU = 32
@@ -137,7 +138,7 @@ class PathwayGradient:
         response = Response(*pathway.target) if isinstance(pathway.target, tuple) else Response(pathway.target)
         network = self.method.network.with_sites(pathway.raw)
         with evaluation(network.model) as device:
-            given = inputs.to(device).fresh()
+            given = inputs.to(device, float_type(network.model)).fresh()
             leaves = [tensor.requires_grad_() for tensor in given.tensors() if tensor.is_floating_point()]
             answers = response.of(network.run(given, mask_sites(pathway.raw)))
             grads: tuple[Tensor | None, ...] = (None,) * len(leaves)

@@ -25,8 +25,9 @@ from neucept.pathways.pathway import Pathway
 from neucept.pathways.targets import Response, Target, check_target, respond
 from neucept.pathways.tracing.activations import ACTIVATIONS
 from neucept.pathways.tracing.network import Network, Values, mask_sites
-from neucept.pathways.tracing.sites import check_model, evaluation
+from neucept.pathways.tracing.sites import evaluation
 from neucept.progress import progress as show_progress
+from neucept.recording.hooks import check_model
 from neucept.recording.outputs import Output
 
 _ELEMENTS = 2**23  # values of bounding functions that are held at a time, of 8 bytes each

@@ -20,8 +20,10 @@ from neucept.pathways.targets import Response
 from neucept.pathways.tracing.activations import ACTIVATIONS, check_activations
 from neucept.pathways.tracing.calls import Calls, follow_calls
 from neucept.pathways.tracing.network import mask_sites
-from neucept.pathways.tracing.sites import check_model, evaluation, never_called, raw_name
+from neucept.pathways.tracing.sites import evaluation, never_called, raw_name
+from neucept.recording.hooks import check_model
 from neucept.recording.outputs import Output, pick_logits
+from neucept.recording.reading import call_first, float_type
 
 _KIND = "pathway"
 
@@ -208,7 +210,8 @@ class Pathway(Mapping[str, Tensor]):
         """
         model = check_model(model)
         with evaluation(model, gradients=False) as device, self.masked(model, activations):
-            logits = pick_logits(Batch(inputs).to(device).fresh().call(model), output)
+            batch = Batch(inputs).to(device, float_type(model)).fresh()
+            logits = pick_logits(call_first(model, batch), output)
         target = self.target if isinstance(self.target, tuple) else (self.target,)
         response = Response(*target).of(logits)
         agree = logits.argmax(1) == self.predictions

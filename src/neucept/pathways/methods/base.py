@@ -21,6 +21,7 @@ from neucept.pathways.tracing.gradients import Trace, check_finite
 from neucept.pathways.tracing.network import Network
 from neucept.pathways.tracing.sites import evaluation, raw_name
 from neucept.recording.outputs import Output
+from neucept.recording.reading import float_type
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,13 @@ class Method(ABC):
         n = batch.n
         classes = check_target(target, n)
         size = self.rows_at_a_time(batch)
+        kind = float_type(self.network.model)
         method, parts = self, []
         with evaluation(self.network.model, self.needs_gradients) as device:
             for start in range(0, n, size):
                 rows = slice(start, start + size)
-                parts.append(method._score(batch.part(rows).to(device).fresh(), target_rows(classes, rows)))
+                part = batch.part(rows).to(device, kind).fresh()
+                parts.append(method._score(part, target_rows(classes, rows)))
                 if rows.stop < n:  # the sites of all parts are those of the first
                     method = method.with_sites(parts[0])
         return _concatenate(parts)

@@ -17,8 +17,10 @@ from neucept.errors import InputError
 from neucept.inputs import Batch
 from neucept.pathways.tracing.activations import ACTIVATIONS, check_activations
 from neucept.pathways.tracing.calls import Calls, Visit, follow_calls
-from neucept.pathways.tracing.sites import check_model, evaluation, list_calls, no_sites, readable_names
+from neucept.pathways.tracing.sites import evaluation, list_calls, no_sites, readable_names
+from neucept.recording.hooks import check_model
 from neucept.recording.outputs import Output, guessed_among, pick_logits
+from neucept.recording.reading import call_first, float_type
 
 Values = dict[str, Tensor]
 
@@ -77,13 +79,7 @@ class Network:
                 " a function.",
                 stacklevel=2,
             )
-        logits = pick_logits(returned, self.output)
-        if len(logits) != calls.n_inputs:
-            raise InputError(
-                f"The model gave {len(logits)} rows of logits for {calls.n_inputs} inputs: those must come first in"
-                " what it is given and in what it returns, (batch, ...)."
-            )
-        return logits
+        return self._logits(returned, calls.n_inputs)
 
     def find_sites(self, inputs: Batch, calls: Calls | None = None, logits: bool = True) -> Network:
         """Return the network with its sites known.
@@ -139,10 +135,20 @@ class Network:
     def _calls(self, inputs: Batch, visit: Visit = lambda raw, output: output, watches: bool = False) -> Calls:
         return Calls(visit, inputs.n, self.activations, watches, self.known)
 
-    def _returned(self, inputs: Batch, calls: Calls) -> Any:
+    def _returned(self, inputs: Batch, calls: Calls, trusted: bool = False) -> Any:
         with follow_calls(self.model, calls):
             # Copies: a network that writes into its input must find it unchanged next time.
-            return inputs.map(lambda tensor: tensor.clone()).call(self.model)
+            copies = inputs.map(lambda tensor: tensor.clone())
+            return copies.call(self.model) if trusted or self.known is not None else call_first(self.model, copies)
+
+    def _logits(self, returned: Any, n: int) -> Tensor:
+        logits = pick_logits(returned, self.output)
+        if len(logits) != n:
+            raise InputError(
+                f"The model gave {len(logits)} rows of logits for {n} inputs: those must come first in what it is given"
+                " and in what it returns, (batch, ...)."
+            )
+        return logits
 
     def _rows_first(self, inputs: Batch, rows: int, logits: bool) -> set[str] | None:
         """Raw names of the calls that return as many rows as there are inputs; None if so few inputs cannot run."""
@@ -150,7 +156,9 @@ class Network:
         calls = self._calls(few)
         try:
             with torch.no_grad():
-                self.run(few, calls) if logits else self._returned(few, calls)
+                returned = self._returned(few, calls, trusted=True)
+                if logits:
+                    self._logits(returned, few.n)
         except InputError:
             raise
         except Exception as error:
@@ -196,7 +204,7 @@ def sites(model: nn.Module, inputs: Any, activations: Collection[str] = ACTIVATI
     """
     network = Network(model, activations=activations)
     with evaluation(network.model, gradients=False) as device:
-        batch = Batch(inputs).to(device).fresh()
+        batch = Batch(inputs).to(device, float_type(network.model)).fresh()
         calls = network._calls(batch)
         network._returned(batch, calls)
         known = network.find_sites(batch, calls, logits=False).known or ()

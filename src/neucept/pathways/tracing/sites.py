@@ -45,29 +45,6 @@ def raw_name(site: str) -> str:
     return site if base and number.isdigit() else f"{site}#0"
 
 
-def check_model(model: object) -> nn.Module:
-    """Return a model whose calls can be followed: the original one of what ``torch.compile`` returns.
-
-    Raises
-    ------
-    InputError
-        For what is no module, and for scripted modules.
-    """
-    if not isinstance(model, nn.Module):
-        given = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise InputError(f"model is {given}; expected a torch.nn.Module, made and with its weights.")
-    while isinstance(getattr(model, "_orig_mod", None), nn.Module):
-        model = model._orig_mod
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            where = f"Its module '{name}'" if name else "The model"
-            raise InputError(
-                f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the Python"
-                " module that it was made from."
-            )
-    return model
-
-
 @contextmanager
 def evaluation(model: nn.Module, gradients: bool = True) -> Iterator[torch.device]:
     """Put a model into evaluation mode, with gradients on or off whatever they are outside; leaving restores all.
@@ -92,10 +69,8 @@ def evaluation(model: nn.Module, gradients: bool = True) -> Iterator[torch.devic
             " with model.to('cuda')."
         )
     with (
-        torch.inference_mode(False),
         left_as_found(model) as device,
         _ordinary_tensors(model),
-        torch.compiler.set_stance("force_eager"),
         torch.set_grad_enabled(gradients),
     ):
         yield device
