@@ -34,6 +34,15 @@ def map_tree(change: Callable[[Tensor], Any], tree: Any) -> Any:
     return tree
 
 
+def check_dense(tensor: Tensor) -> Tensor:
+    """Return a tensor, or raise an InputError for a nested or sparse one, whose inputs cannot be selected by number."""
+    if tensor.is_nested:
+        raise InputError("The inputs are a nested tensor: pad it with torch.nested.to_padded_tensor, and give a mask.")
+    if tensor.layout != torch.strided:
+        raise InputError("The inputs are a sparse tensor: give a dense one, tensor.to_dense().")
+    return tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Some inputs, as a network takes them.
@@ -62,7 +71,7 @@ class Batch:
         InputError
             When there is no tensor, the tensors differ in length or device, or there is not one input.
         """
-        tensors = list(self.tensors())
+        tensors = [check_dense(tensor) for tensor in self.tensors()]
         if not tensors or any(tensor.ndim == 0 for tensor in tensors):
             raise InputError(
                 f"The inputs are a {type(self.tree).__name__}; expected a tensor (batch, ...), or a tuple or mapping"

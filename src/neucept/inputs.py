@@ -27,7 +27,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from neucept.batches import Batch, map_tree, tensors_of
+from neucept.batches import Batch, check_dense, map_tree, tensors_of
 from neucept.errors import InputError
 from neucept.labels import categories, read_labels
 
@@ -318,6 +318,7 @@ def _tensor_tree(tree: Any) -> Any:
 def _tensor(values: Any, name: str) -> Tensor:
     """Give numbers as a tensor; it shares memory with an array."""
     if isinstance(values, Tensor):
+        check_dense(values)
         return values.detach() if values.requires_grad else values
     if isinstance(values, pd.DataFrame | pd.Series):
         values = _numbers(values)

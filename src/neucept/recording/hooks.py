@@ -56,6 +56,9 @@ def check_model(model: Any) -> nn.Module:
                 f"{where} is a scripted or traced module (TorchScript), whose layers cannot be observed. Give the"
                 " Python module that it was made from."
             )
+    for name, parameter in chain(model.named_parameters(), model.named_buffers()):
+        if nn.parameter.is_lazy(parameter):
+            raise InputError(f"'{name}' of the model is not initialised: run the model once on a batch first.")
     if any(tensor.is_meta for tensor in chain(model.parameters(), model.buffers())):
         raise InputError("The model is on the meta device: its weights have no values. Load them first.")
     assert isinstance(model, nn.Module)

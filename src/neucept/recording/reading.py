@@ -73,7 +73,7 @@ def call_first(model: nn.Module, batch: Batch) -> Any:
     """
     try:
         return batch.call(model)
-    except InputError:
+    except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a network of the user's may raise anything
         given = ", ".join(
