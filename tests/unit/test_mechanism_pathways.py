@@ -419,6 +419,11 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path, monkeypatch: 
         shown = mechanisms.samples[mechanisms.typical(k, 7)]
         assert all(f'alt="pathway gradient of input {row}, red' in text for row in shown)
 
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):  # is no reason to leave them out
+        patch.setattr("neucept.mechanism_pathways.tracing.permutation_test", broken)
+        neucept.report(recording, critical, mechanisms, x, tmp_path / "d.html", model, progress=False)
+    assert not (tmp_path / "d.html").exists()
+
     class Odd(nn.Module):
         """Works once for each row of the recording, and never under gradients."""
 
@@ -436,12 +441,11 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path, monkeypatch: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         critical = neucept.discover(again, 0, samples="all", draws=2, calibration=None, progress=False)
-    text = neucept.report(again, critical, mechanisms, x, tmp_path / "c.html", odd, progress=False).read_text()
-    assert "cannot be traced: The model does not take inputs" in text and "&lt;no&gt; gradients here" in text
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):  # is no reason to leave them out
-        patch.setattr("neucept.mechanism_pathways.tracing.permutation_test", broken)
-        neucept.report(again, critical, mechanisms, x, tmp_path / "d.html", odd.net, progress=False)
-    assert not (tmp_path / "d.html").exists()
+    with pytest.raises(RuntimeError, match="<no> gradients here"):  # a bug is no reason to leave pathways out
+        neucept.report(again, critical, mechanisms, x, tmp_path / "c.html", odd, progress=False)
+    assert not (tmp_path / "c.html").exists()
+    with pytest.raises(InputError, match="<no> gradients here"):
+        trace_pathways(mechanisms, odd, x)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
     again = neucept.record(linear, x, layers=["1"], progress=False)
     mechanisms = neucept.learn(again, {"1": [0, 1]}, 2, samples="all", target=0)

@@ -865,9 +865,9 @@ def test_errors_of_every_method(name: str) -> None:
         method(broken).score(inputs)
     split = small()
     split[4].to("meta")
-    with pytest.raises(InputError, match="several devices|meta device"):
+    with pytest.raises(InputError, match=r"several devices|meta device"):
         method(split).score(inputs)
-    with pytest.raises(InputError, match="several devices|meta device"):
+    with pytest.raises(InputError, match=r"several devices|meta device"):
         method(small()).score((inputs, inputs.to("meta")))
     with pytest.raises(InputError, match="lengths"):
         method(small()).score((inputs, inputs[:2]))
