@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neucept import InputError
-from neucept.inputs import Batch
+from neucept.batches import Batch
 from neucept.pathways import NeuronMCT, Pathway
 from neucept.pathways.linear_regions import LinearRegion
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius

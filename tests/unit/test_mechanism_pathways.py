@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import neucept
 from neucept import InputError
-from neucept.inputs import Batch
+from neucept.batches import Batch
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanism_pathways import overlap as overlap_module
 from neucept.mechanism_pathways.overlap import compare_pathways, mean_overlap, permutation_test, within_and_others

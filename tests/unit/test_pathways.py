@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neucept import InputError
-from neucept.inputs import Batch, tensors_of
+from neucept.batches import Batch, tensors_of
 from neucept.pathways import (
     ACTIVATIONS,
     DistillationGuidedRouting,

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole
-from neucept.inputs import Batch, Inputs
+from neucept.inputs import Inputs
 from neucept.mechanism_pathways.overlap import compare_pathways, permutation_test
 from neucept.mechanism_pathways.result import MechanismPathways
 from neucept.mechanisms import Mechanisms

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neucept.batches import Batch
 from neucept.errors import InputError, check_whole
-from neucept.inputs import Batch
 from neucept.pathways.methods.base import Method
 from neucept.pathways.scores import NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity

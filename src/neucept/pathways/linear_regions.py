@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neucept.batches import Batch
 from neucept.errors import InputError
-from neucept.inputs import Batch
 from neucept.pathways.tracing.activations import out_of_place
 from neucept.pathways.tracing.calls import Calls
 from neucept.pathways.tracing.network import Network, Values

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.errors import InputError
-from neucept.inputs import Batch
 from neucept.pathways.linear_regions import LinearRegion
 from neucept.pathways.pathway import Pathway
 from neucept.pathways.targets import Response, Target, check_target, respond

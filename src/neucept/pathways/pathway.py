@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neucept import storage
+from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
-from neucept.inputs import Batch, map_tree, tensors_of
 from neucept.pathways.selection import count_true
 from neucept.pathways.targets import Response
 from neucept.pathways.tracing.activations import ACTIVATIONS, check_activations

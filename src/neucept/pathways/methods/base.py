@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.errors import InputError, check_whole
-from neucept.inputs import Batch
 from neucept.pathways.scores import NeuronScores
 from neucept.pathways.targets import Checked, Target, check_target, target_rows
 from neucept.pathways.tracing import gradients

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.errors import check_whole, one_of
-from neucept.inputs import Batch
 from neucept.pathways.methods.base import Method, SiteScores
 from neucept.pathways.targets import Response
 from neucept.pathways.tracing.activations import ACTIVATIONS

@@ -8,8 +8,8 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from neucept.batches import Batch
 from neucept.errors import check_whole
-from neucept.inputs import Batch
 from neucept.pathways.methods.base import Method
 from neucept.pathways.tracing.activations import ACTIVATIONS
 from neucept.pathways.tracing.gradients import Trace

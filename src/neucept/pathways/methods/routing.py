@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.errors import check_real, check_whole, one_of
-from neucept.inputs import Batch
 from neucept.pathways.methods.base import Method
 from neucept.pathways.tracing.activations import ACTIVATIONS
 from neucept.pathways.tracing.gradients import Trace

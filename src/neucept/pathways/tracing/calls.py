@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from neucept.batches import tensors_of
 from neucept.errors import InputError
-from neucept.inputs import tensors_of
 from neucept.pathways.tracing.activations import ACTIVATIONS, function_name, in_place, out_of_place
 
 Visit = Callable[[str, Tensor], Tensor]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from neucept.batches import Batch
 from neucept.errors import InputError
-from neucept.inputs import Batch
 from neucept.pathways.targets import Checked, Response, respond
 from neucept.pathways.tracing.calls import Calls, Visit
 from neucept.pathways.tracing.network import Network, Values

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from neucept.batches import Batch
 from neucept.errors import InputError
-from neucept.inputs import Batch
 from neucept.pathways.tracing.activations import ACTIVATIONS, check_activations
 from neucept.pathways.tracing.calls import Calls, Visit, follow_calls
 from neucept.pathways.tracing.sites import evaluation, list_calls, no_sites, readable_names

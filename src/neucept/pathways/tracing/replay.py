@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neucept.inputs import Batch, map_tree, tensors_of
+from neucept.batches import Batch, map_tree, tensors_of
 from neucept.pathways.tracing.activations import in_place, out_of_place
 from neucept.pathways.tracing.calls import Calls
 from neucept.pathways.tracing.network import Network
