@@ -5,10 +5,10 @@ that tell most about one class's logit, on the inputs predicted as it. So the ob
 and what is measured is the effect of both. Of each the ten first-ranked neurons of a layer are taken, and five
 mechanisms learnt on the inputs predicted as the class. A neuron is used by the prediction if the prediction changes
 when the neuron is replaced by what another input has there (resampled). A mechanism is called redundant if its label is
-not shown, at 5%, to say something of what the other ten neurons leave unexplained of the margin: the margin is
+not shown, at 5%, to explain something of what the other ten neurons leave unexplained of the margin: the margin is
 predicted from them (kernel ridge regression, five folds), and the residual's mean in the mechanism is compared with
 that of as many inputs drawn at random (permutation test, Holm's correction). That is judged beside its converse: what
-our mechanisms say beyond the globally important neurons. CE does not measure redundancy: prior labels that the
+our mechanisms explain beyond the globally important neurons. CE does not measure redundancy: prior labels that the
 prediction does not use lower it too.
 """
 
@@ -42,8 +42,8 @@ PREDICTED = 500  # inputs for the network
 GLOBALLY = {"objective": "global", "samples": "all", "draws": 1}
 
 
-def said_beyond(residual: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """Share of the response's variance that mechanisms say beyond some neurons, and a corrected p-value of each."""
+def explained_beyond(residual: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Share of the response's variance that mechanisms explain beyond some neurons, and a corrected p-value of each."""
     K = int(labels.max()) + 1
     members = (labels[None, :] == np.arange(K)[:, None]).astype(float)
     sizes = members.sum(axis=1)
@@ -95,13 +95,13 @@ def measure(task: str, seed: int, kind: str, paper: str, label: int, scale: Scal
     residuals = {way: unexplained(Z[:, neurons], y) for way, neurons in top.items()}
     for way, other in (WAYS, WAYS[::-1]):
         labels = learnt[way].labels
-        beyond, p = said_beyond(residuals[other], labels[judged])
+        beyond, p = explained_beyond(residuals[other], labels[judged])
         digits = fine[rows]
         result[way] = {
             "ce": None if kind == "prior" else round(neucept.metrics.cluster_entropy(digits, labels), 4),
             "ami": None if kind == "prior" else round(float(adjusted_mutual_info_score(digits, labels)), 4),
             "r2": round(float(1 - np.mean(residuals[way] ** 2)), 4),
-            "of the margin": round(said_beyond((y - y.mean()) / y.std(), labels[judged])[0], 4),
+            "of the margin": round(explained_beyond((y - y.mean()) / y.std(), labels[judged])[0], 4),
             "beyond the other's neurons": round(beyond, 5),
             "redundant": int((p >= 0.05).sum()),
         }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from ablation import BY_EVIDENCE, MORE, SIGNS, SWEEP
-from claims import NO, PARTLY, YES, Claim, table
+from claims import NO, PARTLY, YES, Claim, counted, table
 from common import plus_minus
 from read.ablation import OURS, areas, best, by_layer, parts, place, won
 from tasks import TASKS
@@ -38,7 +38,7 @@ def claims(results: dict[str, Any]) -> list[Claim]:
 def tell(results: dict[str, Any]) -> str:
     template, tables = Template("ablation"), parts(results)
     networks = [
-        f"{rows['seed'].nunique()} pair(s) of {TASKS[task].model}s"
+        f"{counted(rows['seed'].nunique(), 'pair')} of {TASKS[task].model}s"
         for task, rows in tables["both"].groupby("task", sort=False)
     ]
     # The two classes of a setting, and the choices of the sweep.

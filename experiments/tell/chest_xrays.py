@@ -15,7 +15,7 @@ from template import Template
 
 HEAD = ["network", "predicted pneumonia", "right", "critical at 0.9 and 0.6"]
 HEAD += ["least reliable, on images that did not pick it", "least and most reliable of all images"]
-HEAD += ["more than the margin says, p", "as much by random neurons"]
+HEAD += ["beyond the margin, p", "as much by random neurons"]
 HEAD += ["explanation in the border: least reliable, others"]
 
 
@@ -26,7 +26,7 @@ def claims(results: dict[str, Any]) -> list[Claim]:
         Claim(
             source="Figure 11",
             what="one mechanism of pneumonia is right in 36.7%, the class in 60.6%",
-            value=f"another network: {least}%, the class {whole}% ({len(cells)} networks; more than their margin says"
+            value=f"another network: {least}%, the class {whole}% ({len(cells)} networks; beyond their margin"
             f" in {beyond_margin(cells)})",
             holds=YES if unreliable(cells) else NO,
         )

@@ -29,6 +29,11 @@ NAMES = {
     "vgg11": "VGG11 (one of the pairs is that of ../shared/models)",
 }
 OURS, PUBLISHED = METHODS[:2]
+LARGER = {  # on average, and beyond chance
+    (True, True): "larger, beyond chance",
+    (True, False): "larger on average, but not beyond chance",
+    (False, False): "not larger",
+}
 
 
 def claims(results: Found) -> list[Claim]:
@@ -74,14 +79,13 @@ def of_task(results: Found, task: str) -> str:
         ours="\n".join(ours),
         layer=places(task)[0][0],
         gap=plus_minus(gap),
-        direction="above it" if gap.mean() > 0 else "not above it",
-        chance="and" if n > 2 and above_zero(gap) else "not",
+        larger=LARGER[bool(gap.mean() > 0), n > 2 and above_zero(gap)],
         always=", ".join(always) or "none",
         random=" " + template.fill("random").strip() if "random" in always else "",
         lowest="holds" if set(lowest_at) == {5} else "does not hold",
         lowest_at=", ".join(f"{k} ({head})" for k, head in zip(lowest_at, heads, strict=True)),
         bend_at=", ".join(f"{k} ({head})" for k, head in zip(bend_at, heads, strict=True)),
-        alike=template.fill("alike", methods=", ".join(alike)) if alike else "",
+        alike=template.fill("alike", methods=" and ".join(alike)) if alike else "",
         K=SHOWN_K,
         top=MAIN_TOP[task],
         main_table=main_table(results, task),

@@ -108,7 +108,9 @@ def of_first(template: Template, values: pd.DataFrame, networks: str) -> str:
             "beside",
             measure=MEASURES[kind],
             count=SHOWN,
-            differences=" and ".join(f"{signed(beside(values, kind, other))} beside {other}" for other in BESIDE),
+            differences=" and ".join(
+                f"{signed(beside(values, kind, other))} compared with {other}" for other in BESIDE
+            ),
         )
         for kind in ("kernel", "agreement")
     ]

@@ -16,8 +16,9 @@ from template import Template
 
 CHANCE = ("random", "random patches")
 NOISE = {"positive": "published noise", "both": "noise of both signs"}
-NAMES = {"random": "random pixels", "NeuCEPT, published": "NeuCEPT, published form"}
-ROWS = ("NeuCEPT", "NeuCEPT, published", "saliency", MAGNITUDES, "integrated gradients", "variance of patches", *CHANCE)
+PUBLISHED = "NeuCEPT, published"
+NAMES = {"random": "random pixels", PUBLISHED: "NeuCEPT, published form"}
+ROWS = ("NeuCEPT", PUBLISHED, "saliency", MAGNITUDES, "integrated gradients", "variance of patches", *CHANCE)
 RANGE = {True: "within", False: "outside"}
 
 
@@ -32,8 +33,9 @@ def claims(results: dict[str, Any]) -> list[Claim]:
         Claim(
             source="Figure 18",
             what="at the input, NeuCEPT's features explain about as well as local attributions",
-            value=f"area with published noise: {signed(less(one, best))} beside {best}, {RANGE[within(one)]} the range"
-            f" of the attributions, {signed(less(one, 'random'))} beside random pixels ({networks(results)})",
+            value=f"area with published noise: {signed(less(one, best))} compared with {best}, {RANGE[within(one)]} the"
+            f" range of the attributions, {signed(less(one, 'random'))} compared with random pixels"
+            f" ({networks(results)})",
             holds=holds,
         )
     ]
@@ -47,7 +49,7 @@ def tell(results: dict[str, Any]) -> str:
     spread = positive.groupby(["seed", "kind", "top", "gamma", "method"])["area"].agg(["min", "max"])
     best = {signs: best_attribution(one) for signs, one in each.items()}
     published = [
-        f"{signed(less(each[signs], name, 'NeuCEPT, published'))} beside {NAMES.get(name, name)} ({NOISE[signs]})"
+        f"{signed(less(each[signs], name, PUBLISHED))} compared with {NAMES.get(name, name)} ({NOISE[signs]})"
         for signs in SIGNS
         for name in ("saliency", *CHANCE)
     ]

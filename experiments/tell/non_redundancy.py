@@ -18,8 +18,8 @@ VERDICT = {
     NO: "the claim is not confirmed, our mechanisms are as redundant as the global ones or more",
 }
 LABELS = {
-    "redundant": "mechanisms not shown (at 5%) to say anything beyond the other's ten neurons, of 5",
-    "beyond": "share of the margin's variance that mechanisms say beyond the other's ten neurons (%)",
+    "redundant": "mechanisms not shown (at 5%) to explain anything beyond the other's ten neurons, of 5",
+    "beyond": "share of the margin's variance that mechanisms explain beyond the other's ten neurons (%)",
     "changed": "predictions that change when the neurons of one set only are resampled (%)",
     "chance": "the same with as many neurons, drawn at random, that neither ranks among its ten (%)",
 }
@@ -107,9 +107,9 @@ def layers_table(results: dict[str, Any]) -> str:
     for way, other in (WAYS, WAYS[::-1]):
         rows += [
             row(f"{way}: margin predicted by the ten neurons (held-out R²)", way, "r2"),
-            row(f"{way}: share of the margin that the mechanisms say", way, "of the margin"),
-            row(f"{way}: share they say beyond the ten of {other}", way, "beyond the other's neurons", digits=4),
-            row(f"{way}: mechanisms not shown to say anything beyond those, of 5", way, "redundant", digits=1),
+            row(f"{way}: share of the margin that the mechanisms explain", way, "of the margin"),
+            row(f"{way}: share they explain beyond the ten of {other}", way, "beyond the other's neurons", digits=4),
+            row(f"{way}: mechanisms not shown to explain anything beyond those, of 5", way, "redundant", digits=1),
             row(f"{way}: CE of the fine labels (bits)", way, "ce"),
             row(f"{way}: AMI with the fine labels", way, "ami"),
         ]

@@ -36,7 +36,7 @@ def claims(results: dict[str, Any]) -> list[Claim]:
     return [
         Claim(
             source="LeRF, against gradients",
-            what="the change is less at 1, 5 and 10% removed (at 1%: 0.039 against 0.216)",
+            what="the change is smaller at 1, 5 and 10% removed (at 1%: 0.039 against 0.216)",
             value=f"at 1% {at_first(results)}; {compared(results, MEAN_COLOUR, 'gradient')}"
             f" (another image's pixels: {compared(results, ANOTHER, 'gradient')}; VGG11, {n} images)",
             holds=outcome(results),
@@ -71,7 +71,7 @@ def tell(results: dict[str, Any]) -> str:
         integrated_mean=compared(results, MEAN_COLOUR, INTEGRATED),
         integrated_another=compared(results, ANOTHER, INTEGRATED),
         most_first=", ".join(changes),
-        apart=f"distinct in {apart} of {of} comparisons from" if apart else "not distinct from",
+        apart=f"differ from gradients in {apart} of {of} comparisons" if apart else "do not differ from gradients",
         cam=template.fill("cam", places=" and ".join(cam)) if cam else "",
         all_methods="\n\n".join(all_methods_table(results, fill) for fill in FILLS),
         differences=differences_table(results),
@@ -84,12 +84,12 @@ def images(results: dict[str, Any]) -> int:
 
 
 def compared(results: dict[str, Any], fill: str, peer: str) -> str:
-    """Say in how many comparisons with a peer the change is less, or more."""
+    """Say in how many comparisons with a peer the change is smaller, or larger."""
     n = counts(results, fill, peer)
     if n["less"] == 0:
-        return f"more in {n['of']} of {n['of']}, beyond the interval in {n['surely more']}"
-    more = f", more beyond it in {n['surely more']}" if n["surely more"] else ""
-    return f"less in {n['less']} of {n['of']}, beyond the interval in {n['surely less']}{more}"
+        return f"larger in {n['of']} of {n['of']}, beyond the interval in {n['surely more']}"
+    more = f", larger beyond it in {n['surely more']}" if n["surely more"] else ""
+    return f"smaller in {n['less']} of {n['of']}, beyond the interval in {n['surely less']}{more}"
 
 
 def at_first(results: dict[str, Any]) -> str:

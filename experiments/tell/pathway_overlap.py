@@ -34,8 +34,8 @@ PUBLISHED = {
     "random": ("59.5%", ""),
 }
 DEAD = {
-    True: "holds for contributions: pathways of NeuronMCT and NeuronIntGrad hold none at all",
-    False: "does not hold for contributions: pathways of NeuronMCT and NeuronIntGrad hold some",
+    True: "holds for contributions: pathways of NeuronMCT and NeuronIntGrad contain no dead neurons",
+    False: "does not hold for contributions: pathways of NeuronMCT and NeuronIntGrad contain some",
 }
 ORDER = {True: "above DGR's and random pathways'", False: "not shown to be above DGR's"}
 RANDOM = "DGR (random)"

@@ -87,7 +87,7 @@ def mechanisms_table(cells: dict[str, Any], results: dict[str, Any]) -> str:
             ]
         )
     head = ["class, choice of, layers", "images", "right", "critical at 0.9 and 0.6"]
-    head += ["least and most reliable mechanism", "unlike the others", "more than the margin says, p"]
+    head += ["least and most reliable mechanism", "unlike the others", "beyond the margin, p"]
     return table([*head, "found again, AMI"], rows)
 
 

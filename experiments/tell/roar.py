@@ -99,7 +99,7 @@ def amount(results: dict[str, Any], data: str) -> str:
     low, high = min(numbers), max(numbers)
     networks = counted(high, "network") if low == high else f"{low} to {high} networks"
     no_interval = ", which gives no interval" if high == 1 else ""
-    return f"{networks} a figure{no_interval}" + ("" if complete(results, data) else ", not complete yet")
+    return f"{networks} per value{no_interval}" + ("" if complete(results, data) else ", not complete yet")
 
 
 def of_data(template: Template, results: dict[str, Any], data: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from claims import PARTLY, YES, Claim, table
+from claims import PARTLY, YES, Claim, counted, table
 from read.running_time import is_cheaper
 from running_time import CAPTUM, NEUCEPT, WAYS, Found
 from template import Template
@@ -36,8 +36,8 @@ def tell(results: Found) -> str:
     ]
     return template.fill(
         inputs=first["inputs"],
-        threads=first["threads"],
-        runs=len({cell["process"] for cell in cells}),
+        threads=counted(first["threads"], "thread"),
+        runs=counted(len({cell["process"] for cell in cells}), "run"),
         load=max(cell["load before"] for cell in cells),
         simple=max(cell[name] for cell in cells for name in ("activation", "variance")),
         seconds=seconds_table(results),

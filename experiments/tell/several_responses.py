@@ -1,4 +1,4 @@
-"""Tell what joins several responses."""
+"""Tell how several responses are combined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def claims(results: dict[str, Any]) -> list[Claim]:
         Claim(
             source="Equation (3), several responses",
             what="nothing: left aside as too costly",
-            value=f"joined by the {DEFAULT}, FDR above q in {above(results, DEFAULT)} of {len(results) * len(QS)}"
+            value=f"combined by the {DEFAULT}, FDR above q in {above(results, DEFAULT)} of {len(results) * len(QS)}"
             f" cells; power {powers} ({networks(results)})",
             holds=NOT_IN_THE_PAPER,
         )
@@ -49,7 +49,7 @@ def tell(results: dict[str, Any]) -> str:
         networks=networks(results),
         targets=TARGETS,
         responses=RESPONSES,
-        ways=table(["joined by", *(h for q in QS for h in (f"FDR at q = {q}", "power")), "FDR above q"], rows),
+        ways=table(["combined by", *(h for q in QS for h in (f"FDR at q = {q}", "power")), "FDR above q"], rows),
         layers=layers_table(results),
     )
 

@@ -19,8 +19,8 @@ NAMES = {"gradient": "gradients", "integrated gradients": "integrated gradients"
 CRITICAL = {
     True: "The critical neurons distinguish LeNet(A) from LeNet(B), as claimed: in the first ten of a layer the digits"
     " lie further apart in A.",
-    False: "The critical neurons do not always distinguish LeNet(A) from LeNet(B), against the claim: not at every"
-    " layer do the digits lie further apart in the first ten of A.",
+    False: "The critical neurons do not always distinguish LeNet(A) from LeNet(B): the digits are not shown to lie"
+    " further apart in the first ten of A at every layer.",
 }
 PREDICTIONS = {
     True: "Predictions distinguish them, against the claim.",
@@ -43,8 +43,8 @@ def claims(results: dict[str, Any]) -> list[Claim]:
         Claim(
             source="Figure 2, outputs and explanations",
             what="predictions and attributions hardly tell LeNet(A) from LeNet(B)",
-            value=f"A and B, beside two Bs: {alike[0]:.1%} and {alike[1]:.1%} of predictions alike; {'; '.join(maps)}"
-            f" ({networks})",
+            value=f"A and B, compared with two Bs: {alike[0]:.1%} and {alike[1]:.1%} of predictions alike;"
+            f" {'; '.join(maps)} ({networks})",
             holds=NO if predictions_apart(results) else PARTLY if any(maps_apart(results).values()) else YES,
         )
     ]
@@ -87,7 +87,7 @@ def tell(results: dict[str, Any]) -> str:
         words: [NAMES[m] for m, clear in maps_apart(results).items() if clear == key]
         for key, words in ATTRIBUTIONS.items()
     }
-    attributions = ", ".join(f"{' and '.join(names)} {words}" for words, names in told.items() if names)
+    attributions = "; ".join(f"{' and '.join(names)} {words}" for words, names in told.items() if names)
     everything = [gap(results, "all", paper, "silhouette") for paper in LAYERS]
     two_as, a_and_b, two_bs = (pairs_value(results, words, "compared", "ami") for words in PAIRS)
     as_alike = surely(apart(results, "compared", *PAIRS[:2], "ami"))
