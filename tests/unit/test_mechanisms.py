@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from neucept import (
 from neucept.mechanisms import choose, one_mechanism, wilson
 from neucept.mechanisms.clustering import Centres, Neighbours, cluster
 from neucept.rankings import Activation, rank
-from neucept.recording import Channels
+from neucept.recording import Auto, Channels, Elements, Encoder, Token
 
 Groups = tuple[Recording, np.ndarray]
 ALL_SIX = {"hidden": [0, 1, 2, 3, 4, 5]}
@@ -691,14 +692,115 @@ def test_a_way_to_the_logits_that_cannot_be_kept_is_asked_for(three_groups: Grou
     assert len(mechanisms.explain(Z[:2], Passing(), output=lambda returned: returned[1])) == 2
 
 
-def test_neurons_made_in_another_way_are_refused(three_groups: Groups) -> None:
+def test_neurons_made_in_another_way_are_refused(tmp_path: Path) -> None:
     maps = torch.randn(40, 2, 2, 2)
     model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(8, 2))
     by_channel, by_element = (record(model, maps, ["0"], neurons=way) for way in (Channels(axis=1), "element"))
     mechanisms = learn(by_channel, {"0": [0, 1]}, 2)
-    assert mechanisms.pooling == {"0": "channel"}
-    with pytest.raises(InputError, match=r"neurons='channel' of layer '0', but this recording has 'element'"):
-        mechanisms.assign(by_element)
+    assert mechanisms.units == {"0": Channels(axis=1)} and mechanisms.pooling == {"0": "channel"}
+    opened = Mechanisms.open(mechanisms.save(tmp_path / "mechanisms"))
+    assert opened.units == mechanisms.units
+    for known in (mechanisms, opened):
+        with pytest.raises(InputError, match=r"neurons=Channels\(axis=1.*\) of layer '0', but this .* Elements"):
+            known.assign(by_element)
+
+
+WAYS = [
+    (Auto(), Elements(), True),
+    (Channels(axis=1), Auto(), True),
+    (Channels(), Elements(), True),  # of a vector
+    (Channels(axis=1), Channels(), True),
+    (Channels(axis=1), Channels(axis=3), False),
+    (Channels(axis=1), Elements(), False),
+    (Token(0), Token(0), True),
+    (Token(0), Token(-1), False),
+    (Token(0), Channels(axis=2), False),
+    (Encoder(len), Elements(), False),
+    (Encoder(len), Encoder(abs), True),  # functions cannot be compared
+]
+
+
+@pytest.mark.parametrize(("a", "b", "alike"), WAYS)
+def test_units_that_read_the_same_neurons(three_groups: Groups, a: Any, b: Any, alike: bool) -> None:
+    one, other = (replace(three_groups[0], units={"hidden": units}) for units in (a, b))
+    for first, second in ((one, other), (other, one)):
+        mechanisms = learn(first, ALL_SIX, 2)
+        if alike:
+            np.testing.assert_array_equal(mechanisms.assign(second)[0], mechanisms.labels)
+        else:
+            with pytest.raises(InputError, match="record the inputs in the same way"):
+                mechanisms.assign(second)
+
+
+def test_neurons_of_a_function_are_read_again_until_they_are_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.randn(60, 4)
+    recording = record(model, inputs, ["1"], neurons=lambda output: output.square())
+    mechanisms = learn(recording, {"1": [0, 1, 2]}, 2)
+    np.testing.assert_array_equal(mechanisms.explain(inputs[:9], model)["mechanism"], mechanisms.labels[:9])
+    opened = Mechanisms.open(mechanisms.save(tmp_path / "mechanisms"))
+    with pytest.raises(InputError, match="of layer '1' were recorded by a function, which is not saved"):
+        opened.explain(inputs[:9], model)
+    np.testing.assert_array_equal(opened.explain(recording)["mechanism"], mechanisms.labels)
+
+
+# ---- tasks ----------------------------------------------------------------------------------------------------------
+
+
+class Linear(nn.Module):
+    """Neurons are the inputs; the outputs are a function of them."""
+
+    def __init__(self, outputs: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.hidden, self.outputs = nn.Identity(), outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.outputs(self.hidden(x))
+
+
+def of_task(name: str) -> tuple[nn.Module, torch.Tensor, Any, Any]:
+    """A model, inputs in two clusters, labels that are wrong in the second, and a target."""
+    generator = torch.Generator().manual_seed(0)
+    second = torch.arange(300) % 3 == 2
+    x = torch.randn(300, 3, generator=generator) * 0.3 + torch.stack([1 + 0 * second, 6 * second, 0 * second], 1)
+    wrong = second & (torch.arange(300) % 2 == 0)
+    if name == "binary":
+        return Linear(lambda x: x[:, :1]), x, (~wrong).long(), 1
+    if name == "sigmoid":
+        return Linear(lambda x: torch.sigmoid(x[:, :1])), x, (~wrong).long(), 1
+    if name == "multi-label":
+        return Linear(lambda x: x), x, torch.stack([~wrong, second, wrong], 1).float(), 0
+    return Linear(lambda x: x[:, :1]), x, torch.where(wrong, -9.0, x[:, 0]), (0, 20)
+
+
+TASKS = ("binary", "sigmoid", "multi-label", "regression")
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.filterwarnings("ignore:The model's output lies between 0 and 1")
+def test_mechanisms_of_every_task(name: str, tmp_path: Path) -> None:
+    model, x, labels, target = of_task(name)
+    recording = record(model, (x, labels), ["hidden"], task="auto" if name == "sigmoid" else name)
+    mechanisms = learn(recording, {"hidden": [0, 1, 2]}, 2, target=target, samples="all")
+    assert mechanisms.task == recording.task
+    table = mechanisms.reliability
+    assert table is not None and table["verdict"].tolist() == ["more reliable", "less reliable"]
+    assert table["precision"].tolist() == pytest.approx([1, 0.5], abs=0.02)
+    explained = mechanisms.explain(x[:7], model)
+    assert explained["prediction"].tolist() == mechanisms.explain(recording.subset(np.arange(7)))["prediction"].tolist()
+    opened = Mechanisms.open(mechanisms.save(tmp_path / "mechanisms"))
+    assert opened.task == mechanisms.task and opened.target == mechanisms.target
+    pd.testing.assert_frame_equal(opened.explain(x[:7], model), explained)
+    pd.testing.assert_frame_equal(reliability(recording, opened), table)
+
+
+def test_labels_that_do_not_fit_cost_the_reliability_alone(
+    three_groups: Groups, make_recording: Callable[..., Recording]
+) -> None:
+    odd = make_recording(three_groups[0].activations("hidden"), labels=np.full(300, 7))
+    with pytest.warns(UserWarning, match=r"No reliability is measured. Labels run from 7 to 7") as seen:
+        mechanisms = learn(odd, ALL_SIX, 3, target=1)
+    assert mechanisms.reliability is None and seen[0].filename == __file__
 
 
 # ---- reliability ----------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def learn(
     samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None = None,
     scale: bool = True,
     seed: int = 0,
-    target: int | str | None = None,
+    target: int | str | tuple[float, float] | None = None,
 ) -> Mechanisms:
     """Learn the mechanisms of a target from its critical neurons: NeuCEPT-learning (Algorithm 2).
 
@@ -63,8 +63,8 @@ def learn(
         Divide neurons by their standard deviation, so that each counts the same.
     seed : int
         Seed for the clustering.
-    target : int or str, optional
-        The class, where ``critical`` does not say it.
+    target : int, str or (low, high), optional
+        The class, or another target of the recording's task, where ``critical`` does not say it.
 
     Returns
     -------
@@ -116,7 +116,8 @@ def learn(
         mean=mean,
         scale=divisor,
         assigner=assigner,
-        pooling={layer: recording.pooling.get(layer, "auto") for layer in dict.fromkeys(f.layer for f in features)},
+        units={layer: recording.units[layer] for layer in dict.fromkeys(f.layer for f in features)},
+        task=recording.task,
         n_clusters=n_clusters,
         settings={
             "n_mechanisms": int(labels.max()) + 1,
@@ -126,7 +127,7 @@ def learn(
             "scale": scale,
             "seed": seed,
             "samples": samples if isinstance(samples, str) else "as discovered" if as_discovered else "chosen",
-            "output": str(recording.facts.get("output", "")),
+            **{name: recording.facts[name] for name in ("output", "readout") if name in recording.facts},
         },
     )
     return _with_reliability(mechanisms, recording)
@@ -206,9 +207,10 @@ def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
     )
 
 
-def _target(recording: Recording, critical: Critical, target: int | str | None) -> tuple[int | str | None, str]:
+def _target(recording: Recording, critical: Critical, target: Any) -> tuple[int | str | None, str]:
     if target is not None:
-        return recording.class_number(target), recording.target_name(target)
+        number: int | str = recording.class_number(target)
+        return number, recording.target_name(number)
     if isinstance(critical, CriticalNeurons):
         return critical.target, critical.target_name
     return None, "all inputs"
@@ -313,14 +315,10 @@ def _standardise(
 
 def _with_reliability(mechanisms: Mechanisms, recording: Recording) -> Mechanisms:
     """Add the reliability where the recording knows the true classes."""
-    labels = recording.labels
-    if labels is None or mechanisms.target is None:
+    if recording.labels is None or mechanisms.target is None:
         return mechanisms
-    if labels.min() >= 0 and labels.max() < len(recording.class_names):
+    try:
         return replace(mechanisms, reliability=reliability(recording, mechanisms))
-    warnings.warn(
-        f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes: no"
-        " reliability is measured. Record labels in the model's classes, or call reliability(labels=...).",
-        stacklevel=3,
-    )
-    return mechanisms
+    except InputError as error:
+        warnings.warn(f"No reliability is measured. {error}", stacklevel=3)
+        return mechanisms

@@ -19,6 +19,17 @@ from neucept.mechanisms.clustering import ASSIGNERS, Assigner, OwnPredictions
 from neucept.mechanisms.n_clusters import NumberOfClusters
 from neucept.recording import Recording, record
 from neucept.recording.outputs import Output, recorded_output
+from neucept.recording.task import Classes, Task, task_from_facts, task_to_facts
+from neucept.recording.units import (
+    Auto,
+    Channels,
+    Elements,
+    Token,
+    Units,
+    readable,
+    units_from_facts,
+    units_to_facts,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,8 @@ class Mechanisms:
     Attributes
     ----------
     target : int, str or None
-        The class number; None for an array response or neurons given by hand.
+        The number of the class, or the text of another target of the task; None for an array response or neurons given
+        by hand.
     target_name : str
         Its name.
     samples : array
@@ -74,8 +86,10 @@ class Mechanisms:
         (f,) what was subtracted, and what was divided by, before clustering.
     assigner : Assigner
         Assigns further inputs.
-    pooling : mapping of str to str
+    units : mapping of str to Units
         How each layer's output became neurons, as in the recording.
+    task : Task
+        What the network's outputs mean, as in the recording.
     reliability : DataFrame or None
         See `neucept.reliability`; None where the recording has no labels.
     settings : mapping
@@ -94,7 +108,8 @@ class Mechanisms:
     mean: np.ndarray
     scale: np.ndarray
     assigner: Assigner
-    pooling: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, Units] = field(default_factory=dict)
+    task: Task = field(default_factory=Classes)
     reliability: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_clusters: NumberOfClusters | None = None
@@ -110,6 +125,11 @@ class Mechanisms:
     def layers(self) -> tuple[str, ...]:
         """Layers of the representative neurons."""
         return tuple(dict.fromkeys(feature.layer for feature in self.features))
+
+    @property
+    def pooling(self) -> dict[str, str]:
+        """Names of the units of each layer: ``channel``, ``element``, ``token``, ``callable`` or ``auto``."""
+        return {layer: units.name for layer, units in self.units.items()}
 
     @property
     def sizes(self) -> np.ndarray:
@@ -230,11 +250,11 @@ class Mechanisms:
         if samples is not None and np.asarray(samples).dtype.kind in "iu":
             rows = np.asarray(samples)
         for layer in self.layers:
-            ways = self.pooling.get(layer, "auto"), recording.pooling.get(layer, "auto")
-            if ways[0] != ways[1] and "auto" not in ways:
+            own, other = self.units.get(layer, Auto()), recording.units.get(layer, Auto())
+            if not _alike(own, other):
                 raise InputError(
-                    f"The mechanisms were learnt with neurons={ways[0]!r} of layer '{layer}', but this recording has"
-                    f" {ways[1]!r}; record the inputs in the same way."
+                    f"The mechanisms were learnt with neurons={own} of layer '{layer}', but this recording has"
+                    f" {other}; record the inputs in the same way."
                 )
         scaled = (self.read(recording, rows) - self.mean) / self.scale
         labels = self.assigner.predict(scaled)
@@ -262,11 +282,11 @@ class Mechanisms:
         Returns
         -------
         DataFrame
-            One row per input: ``prediction``; ``mechanism`` (-1 for none); ``typicality`` (1 most typical);
-            ``runner_up`` (the nearest other mechanism, -1 where there is none); ``ambiguity`` (distance to the
-            mechanism divided by that to the runner-up, near 1 between the two); ``deciding`` (the neurons that most
-            set this mechanism apart, with the input's values in standard deviations); and ``precision``, ``low`` and
-            ``high`` of the mechanism where labels were known.
+            One row per input: ``prediction`` (the class, the labels, or the value); ``mechanism`` (-1 for none);
+            ``typicality`` (1 most typical); ``runner_up`` (the nearest other mechanism, -1 where there is none);
+            ``ambiguity`` (distance to the mechanism divided by that to the runner-up, near 1 between the two);
+            ``deciding`` (the neurons that most set this mechanism apart, with the input's values in standard
+            deviations); and ``precision``, ``low`` and ``high`` of the mechanism where labels were known.
 
         Raises
         ------
@@ -319,20 +339,31 @@ class Mechanisms:
             "reliability": None if self.reliability is None else self.reliability.to_dict("list"),
             "n_clusters": chosen and {**vars(chosen), "table": chosen.table.to_dict("list")},
             **{name: getattr(self, name) for name in ("target", "target_name")},
-            **{name: dict(getattr(self, name)) for name in ("pooling", "settings")},
+            "settings": dict(self.settings),
+            "units": {layer: units_to_facts(units) for layer, units in self.units.items()},
+            "task": task_to_facts(self.task),
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"assigner/{name}": array for name, array in self.assigner.arrays().items()}
         return storage.save(path, "Mechanisms", facts, arrays)
 
     @classmethod
-    def open(cls, path: str | Path) -> Mechanisms:
-        """Open what `save` wrote."""
+    def open(cls, path: str | Path, task: Task | None = None) -> Mechanisms:
+        """Open what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            The folder.
+        task : Task, optional
+            What the outputs mean, where the recording was made with a task of the user's own.
+        """
         with storage.opened(path, "Mechanisms") as (facts, arrays):
             parts = {name.removeprefix("assigner/"): a for name, a in arrays.items() if name.startswith("assigner/")}
             if "found" in parts:  # as neucept 0.1 called them
                 parts["labels"] = parts.pop("found")
             known, chosen = facts.pop("reliability"), facts.pop("n_clusters", None)
+            meaning, units = facts.pop("task", None), facts.pop("units", None) or facts.pop("pooling", {})
             if known is not None and "rest" not in known:  # neucept 0.1 did not keep it
                 known["rest"] = _rest(np.array(known["judged"]), np.array(known["precision"]))
             fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
@@ -341,6 +372,8 @@ class Mechanisms:
                 | {
                     "assigner": ASSIGNERS[fields.pop("assigner")](**parts),
                     "features": tuple(Feature(layer, tuple(n), chosen) for layer, n, chosen in fields.pop("features")),
+                    "units": {layer: units_from_facts(described) for layer, described in units.items()},
+                    "task": task if task is not None else task_from_facts(meaning),
                     "reliability": None if known is None else pd.DataFrame(known),
                     "n_clusters": chosen and NumberOfClusters(**{**chosen, "table": pd.DataFrame(chosen["table"])}),
                 }
@@ -352,14 +385,14 @@ class Mechanisms:
             raise InputError(
                 "explain(inputs) of inputs that are not recorded needs the model: explain(inputs, model=model)."
             )
-        if "callable" in self.pooling.values():
+        if lost := [layer for layer, units in self.units.items() if not readable(units)]:
             raise InputError(
-                "The neurons were recorded with a callable, which is not kept; record the inputs with it and give the"
-                " Recording."
+                f"The neurons of layer '{lost[0]}' were recorded by a function, which is not saved; record the inputs"
+                " with it and give the Recording."
             )
         output = recorded_output(self.settings, output)
-        neurons = dict(self.pooling)
-        return record(model, inputs, list(neurons), neurons=neurons, output=output, progress=False)
+        units = dict(self.units)
+        return record(model, inputs, list(units), neurons=units, output=output, progress=False, task=self.task)
 
     @cached_property
     def _deviation(self) -> np.ndarray:
@@ -401,6 +434,15 @@ def _rest(judged: np.ndarray, precision: np.ndarray) -> np.ndarray:
     hits = np.where(judged > 0, judged * precision, 0.0)
     others = judged.sum() - judged
     return np.where(others > 0, (hits.sum() - hits) / np.maximum(others, 1), np.nan)
+
+
+def _alike(a: Units, b: Units) -> bool:
+    """Whether units read the same neurons, as far as can be known: of vectors, channels are elements."""
+    if "auto" in (a.name, b.name) or {a, b} == {Channels(), Elements()}:
+        return True
+    if isinstance(a, Channels) and isinstance(b, Channels):
+        return None in (a.axis, b.axis) or a.axis == b.axis
+    return a.position == b.position if isinstance(a, Token) and isinstance(b, Token) else a.name == b.name
 
 
 def _deciding(column: pd.Series, count: int = 3) -> str:

@@ -47,9 +47,10 @@ def reliability(
     recording : Recording
         The recording that the mechanisms were learnt on.
     mechanisms : Mechanisms
-        Of one class.
+        Of one class, or of another target of the recording's task.
     labels : array, optional
-        (n,) true classes; those of the recording by default.
+        (n,) true classes, or values of a regression; (n, C) for several labels per input. Those of the recording by
+        default.
     confidence : float
         Level of Wilson's interval.
 
@@ -57,7 +58,7 @@ def reliability(
     -------
     DataFrame
         One row per mechanism: ``share``, ``judged`` (number of inputs it was judged on), ``precision`` (share of them
-        whose label is the target), ``low`` and ``high`` (Wilson's interval, pointwise), ``rest`` (precision of all
+        of which the target is true), ``low`` and ``high`` (Wilson's interval, pointwise), ``rest`` (precision of all
         other mechanisms together), ``p_value`` (Fisher's exact test of the two precisions), ``p_corrected``
         (Bonferroni, for the number of mechanisms), ``verdict`` (``less reliable``, ``more reliable`` or empty, at 5%
         corrected) and ``agreement`` (share of the judged inputs that are in the same mechanism when all inputs are
@@ -119,9 +120,10 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
             "These mechanisms were learnt on another recording. For other inputs, mechanisms.assign(recording) gives"
             " the mechanism of each."
         )
-    if isinstance(recording.task, Classes) and (labels.dtype.kind == "f" or labels.ndim != 1):
-        raise InputError(f"labels= are {labels.dtype} {labels.shape}; expected class numbers, whole and none missing.")
-    if isinstance(recording.task, Classes) and (labels.min() < 0 or labels.max() >= len(recording.class_names)):
+    classes = isinstance(recording.task, Classes) and labels.ndim == 1
+    if classes and labels.dtype.kind == "f":
+        raise InputError(f"labels= are {labels.dtype}; expected class numbers, whole and none missing.")
+    if classes and (labels.min() < 0 or labels.max() >= len(recording.class_names)):
         raise InputError(
             f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes."
             " Give labels= in the model's own classes."
