@@ -1,9 +1,9 @@
-"""How fast knockoff statistics are, beside a loop over the published filter, on activations of trained networks.
+"""How fast knockoff statistics are, compared with a loop over the published filter, on activations of networks.
 
-The published way calls a filter for every draw and every response. Its time is the median of a few such calls times
-draws times responses; ours is the median of whole runs, the fit of the sampler and the moments of the data included.
-Peers, where they are installed: knockpy 1.3.5, ``KnockoffFilter(ksampler="gaussian", fstat="lasso")``, and hidimstat's
-model-X knockoffs. The networks are those kept in ``../shared``; without them nothing is measured, and it says so.
+The published way calls a filter for every draw and every response. Its time is the median of a few such calls, times
+draws, times responses; ours is the median of whole runs, including the fit of the sampler and the moments of the data.
+Peers, where installed: knockpy 1.3.5, ``KnockoffFilter(ksampler="gaussian", fstat="lasso")``, and hidimstat's
+model-X knockoffs. The networks are those in ``../shared``; without them nothing is measured, and the output says so.
 
 ``python benchmarks/knockoff_speed.py`` prints tables and writes ``knockoff_speed.json`` and ``.md`` beside itself.
 """
@@ -64,7 +64,7 @@ LIMIT = 60.0  # seconds that the first call of a peer may take
 
 
 def limited(draw: Callable[[np.ndarray, np.ndarray], None], Z: np.ndarray, y: np.ndarray) -> float | None:
-    """Seconds of a call in a process of its own, None where it does not end in time."""
+    """Return the seconds of a call in a process of its own, None where it does not end in time."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         try:
@@ -80,7 +80,7 @@ def timed(draw: Callable[[np.ndarray, np.ndarray], None], Z: np.ndarray, y: np.n
 
 
 def measure(Z: np.ndarray, Y: np.ndarray, ours: int, theirs: int) -> dict[str, float | str]:
-    """Times of all draws and responses; calls of peers and of ours alternate, so that they meet the same machine."""
+    """Time all draws and responses; calls of peers and of ours alternate, so that both meet the same load."""
     L = Y.shape[1]
 
     def all_draws() -> None:
@@ -103,7 +103,7 @@ def measure(Z: np.ndarray, Y: np.ndarray, ours: int, theirs: int) -> dict[str, f
     for name in PEERS:
         if name in times:
             one = float(np.median(times[name]))
-            result[f"{name}, s a draw and response"] = round(one, 4)
+            result[f"{name}, s per draw and response"] = round(one, 4)
             result[f"{name}, ratio"] = round(one * DRAWS * L / float(np.median(times["ours"])), 1)
         elif str(result[f"{name} skipped"]).startswith("over"):
             result[f"{name}, ratio"] = f"over {LIMIT * DRAWS * L / float(np.median(times['ours'])):.0f}"
@@ -111,7 +111,7 @@ def measure(Z: np.ndarray, Y: np.ndarray, ours: int, theirs: int) -> dict[str, f
 
 
 def further_draw(n: int, p: int = 120) -> float:
-    """Seconds of one more draw when there are n rows, by the difference between many draws and few."""
+    """Return the seconds of one more draw with n rows, from the difference between many draws and few."""
     rng = np.random.default_rng(0)
     loadings = rng.standard_normal((p, p)) / np.sqrt(p)
 
@@ -132,7 +132,7 @@ def further_draw(n: int, p: int = 120) -> float:
 
 
 def activations(architecture: str, kind: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised neurons of a layer, one for each group of collinear ones, and logits, of the test set."""
+    """Return the standardised neurons of a layer, one per group of collinear ones, and logits, of the test set."""
     if architecture == "lenet":
         spec, data, options = "neucept.models:LeNet", "MNIST", {"size": 32}
     else:
@@ -148,16 +148,16 @@ def markdown(facts: dict[str, object], results: dict[str, dict[str, float | str]
     lines = [
         f"# {DRAWS} draws of knockoffs and their lasso statistics: how many times faster than the published loop",
         "",
-        f"{facts['threads']} threads; medians in one run. A peer's time is that of a call for one draw and one"
-        " response, times draws times responses.",
+        f"{facts['threads']} threads; medians within one run. A peer's time is that of a call for one draw and one"
+        " response, times draws, times responses.",
         "",
-        "| activations | n x p | ours | knockpy, a call | times faster | asked | hidimstat, a call | times faster |",
+        "| activations | n x p | ours | knockpy, one call | times faster | required | hidimstat, one call | times faster |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for case, r in results.items():
         cells = [case, r["n x p"], f"{r['ours, s']} s"]
         for name in PEERS:
-            one = r.get(f"{name}, s a draw and response")
+            one = r.get(f"{name}, s per draw and response")
             cells += [f"{one} s" if one else r[f"{name} skipped"], f"**{r.get(f'{name}, ratio', '')}**"]
             cells += [str(BARS[case])] if name == "knockpy" else []
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -180,7 +180,7 @@ def main() -> None:
         try:
             Z, Y = activations(architecture, kind, layer)
         except (InputError, FileNotFoundError) as error:
-            print(f"{case}: skipped, for want of its network or data: {error}")
+            print(f"{case}: skipped, its network or data are missing: {error}")
             continue
         results[case] = {"n x p": f"{len(Z)} x {Z.shape[1]}", **measure(Z, Y, options.ours, options.peer_calls)}
         print(case, results[case], flush=True)

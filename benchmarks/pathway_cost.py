@@ -1,12 +1,12 @@
-"""What pathways cost, against a bare network and against the plain ways, on VGG11 and ResNet-18 at 32 x 32.
+"""What pathways cost, compared with a bare network and plain implementations, on VGG11 and ResNet-18 at 32 x 32.
 
-- NeuronMCT over one bare forward and backward pass to the input, the predicted logit's, same batch.
+- NeuronMCT over one bare forward and backward pass, of the predicted logit to the input, same batch.
 - NeuronIntGrad over all sites, against the plain way that runs the whole network for each site and alpha: a forward
-  hook puts alpha times the site's output in its place, and the gradient goes back to the site, no further.
+  hook replaces the site's output by alpha times itself, and the gradient goes back to the site, no further.
 - Pathway gradients of 256 images at once, against the same call for one image after the other.
-- Bare passes of 256 images at once, against one image after the other: what batches can gain at all on this device.
+- Bare passes of 256 images at once, against one image after the other: the most that batches can gain here.
 
-Untrained weights: costs do not depend on them. All in one process, what is compared by turns, medians of the ratios.
+Untrained weights: costs do not depend on them. All in one process, alternating, medians of the ratios.
 Run with ``python benchmarks/pathway_cost.py``; it writes ``pathway_cost.json`` and ``pathway_cost.md`` beside itself.
 """
 
@@ -26,7 +26,7 @@ from neucept.models import VGG11
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient
 
 STEPS = 11
-ALONE = 64  # images that run one by one; as many times longer is counted as there are more of them at once
+ALONE = 64  # images that run one by one; their time is scaled to the number that run at once
 ROWS = 32  # that pathway gradients run at a time on a CPU
 MCT, INTGRAD = "NeuronMCT / bare pass", "NeuronIntGrad / plain way"
 GRADIENTS, BARE = "pathway gradients, at once / one by one", "bare pass, at once / one by one"
@@ -49,7 +49,7 @@ def bare(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def plain_integrated_gradients(model: nn.Module, inputs: Tensor) -> list[Tensor]:
-    """Site by site and alpha by alpha, the whole network each time."""
+    """Run the whole network for each site and each alpha."""
     nodes, weights = np.polynomial.legendre.leggauss(STEPS)
     relus = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     count, site, alpha, seen = 0, -1, 1.0, []
@@ -89,7 +89,7 @@ def seconds(work: Callable[[], object]) -> float:
 def ratio(
     ours: Callable[[], object], theirs: Callable[[], object], repetitions: int, times_theirs: float = 1
 ) -> dict[str, float]:
-    """Median and range of ours / theirs, which of them first by turns; theirs may be a part of its work."""
+    """Return median and range of ours / theirs, which take turns in going first; theirs may be part of its work."""
     ours(), theirs()
     ratios, times = [], []
     for repetition in range(repetitions):
@@ -139,10 +139,10 @@ def measure(name: str, batch: int, small: int, images: int, repetitions: int) ->
     }
 
 
-def judged(what: str, found: dict[str, dict[str, float]]) -> str:
-    """Say whether a ratio meets its bar, and why not where batches themselves gain less than is asked."""
+def verdict(what: str, found: dict[str, dict[str, float]]) -> str:
+    """Say whether a ratio meets its bar, and why not where batches themselves gain less than required."""
     if what not in BARS:
-        return "what batches gain at all here"
+        return "the most that batches gain here"
     row, bar = found[what], BARS[what]
     if row["ratio"] <= bar:
         return "met"
@@ -156,7 +156,7 @@ def judged(what: str, found: dict[str, dict[str, float]]) -> str:
 def table(facts: dict, results: dict[str, dict[str, dict[str, float]]]) -> str:
     rows = "\n".join(
         f"| {name} | {what} | **{row['ratio']:.3f}** | {row['lowest']:.3f} to {row['highest']:.3f}"
-        f" | {f'at most {BARS[what]}' if what in BARS else ''} | {judged(what, found)} | {row['seconds']:.2f} s |"
+        f" | {f'at most {BARS[what]}' if what in BARS else ''} | {verdict(what, found)} | {row['seconds']:.2f} s |"
         for name, found in results.items()
         for what, row in found.items()
     )
@@ -165,10 +165,10 @@ def table(facts: dict, results: dict[str, dict[str, dict[str, float]]]) -> str:
         f"CPU, {facts['threads']} thread{'s' * (facts['threads'] > 1)}; batch {facts['batch']}, for integrated"
         f" gradients {facts['small']} with {facts['steps']} alphas; {facts['images']} images for pathway gradients,"
         f" which run {ROWS} at a time on a CPU, and so do the bare passes at once; one by one, the first"
-        f" {min(ALONE, facts['images'])} run, and their time is taken as often as needed. Medians of ratios of times in"
+        f" {min(ALONE, facts['images'])} run, and their time is scaled. Medians of ratios of times within"
         " one run.\n\n"
         "A bare pass is a forward pass and a backward pass to the input. A pathway gradient is two of them, one for the"
-        " scores and one under the mask, and the choice of the neurons between: where bare passes gain little from"
+        " scores and one under the mask, and the selection of the neurons between them: where bare passes gain little from"
         " batches, pathway gradients cannot gain ten times.\n\n"
         f"| network | | ratio | lowest to highest | bar | | ours takes |\n|---|---|---|---|---|---|---|\n{rows}\n"
     )

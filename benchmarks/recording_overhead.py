@@ -1,4 +1,4 @@
-"""What recording costs: time of a recorded forward pass over that of the bare one, LeNet and VGG11, batch 256.
+"""What recording costs: the time of a recorded forward pass over that of the bare one, LeNet and VGG11, batch 256.
 
 Both run in evaluation mode without gradients over the same batches, alternating, in one process. Run with
 ``python benchmarks/recording_overhead.py``; it prints a table and writes ``recording_overhead.json`` beside itself.
@@ -39,7 +39,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def measure(name: str, repetitions: int) -> dict[str, float]:
-    """Median and quartiles of the ratio of two runs that follow each other, which of them first by turns."""
+    """Return median and quartiles of the ratio of two consecutive runs, which take turns in going first."""
     network, shape, batches, layers = CASES[name]
     torch.manual_seed(0)
     model, inputs = network(2), torch.rand(batches * BATCH, *shape)
