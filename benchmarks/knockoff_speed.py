@@ -151,7 +151,8 @@ def markdown(facts: dict[str, object], results: dict[str, dict[str, float | str]
         f"{facts['threads']} threads; medians within one run. A peer's time is that of a call for one draw and one"
         " response, times draws, times responses.",
         "",
-        "| activations | n x p | ours | knockpy, one call | times faster | required | hidimstat, one call | times faster |",
+        "| activations | n x p | ours | knockpy, one call | times faster | required | hidimstat, one call"
+        " | times faster |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for case, r in results.items():

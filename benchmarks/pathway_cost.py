@@ -168,8 +168,8 @@ def table(facts: dict, results: dict[str, dict[str, dict[str, float]]]) -> str:
         f" {min(ALONE, facts['images'])} run, and their time is scaled. Medians of ratios of times within"
         " one run.\n\n"
         "A bare pass is a forward pass and a backward pass to the input. A pathway gradient is two of them, one for the"
-        " scores and one under the mask, and the selection of the neurons between them: where bare passes gain little from"
-        " batches, pathway gradients cannot gain ten times.\n\n"
+        " scores and one under the mask, and the selection of the neurons between them: where bare passes gain little"
+        " from batches, pathway gradients cannot gain ten times.\n\n"
         f"| network | | ratio | lowest to highest | bar | | ours takes |\n|---|---|---|---|---|---|---|\n{rows}\n"
     )
 
