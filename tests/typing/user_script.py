@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import neucept
-from neucept import CriticalNeurons, InputError, Mechanisms, Recording, rankings
-from neucept.knockoffs import GaussianSampler, KnockoffFilter
+from neucept import Analysis, CriticalNeurons, InputError, Mechanisms, Recording, rankings
+from neucept.inputs import Inputs
+from neucept.knockoffs import GaussianSampler, Guarantee, KnockoffFilter
 from neucept.pathways import NeuronMCT, NeuronScores, Pathway, PathwayGradient
+from neucept.recording import Channels, MultiLabel
+from neucept.reports import Html, tag
 
 
 class Peak:
@@ -22,6 +25,69 @@ class Peak:
 
     def scores(self, subject: rankings.Subject) -> dict[str, np.ndarray]:
         return {layer: subject.activations(layer).max(axis=0) for layer in subject.layers}
+
+
+class Permutation:
+    """A knockoff sampler of the user's."""
+
+    def fit(self, Z: np.ndarray) -> Permutation:
+        return self
+
+    def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rng.permuted(Z, axis=0)
+
+
+class TopFive:
+    """A selection rule of the user's."""
+
+    def select(self, W: np.ndarray, q: float) -> np.ndarray:
+        return np.isin(np.arange(W.shape[1]), np.argsort(-W.mean(axis=0))[:5])
+
+    def guarantee(self, precision: float) -> Guarantee:
+        return Guarantee(precision, "No guarantee: five neurons are always selected.", "")
+
+
+class Thresholds:
+    """A clusterer of the user's."""
+
+    def fit_predict(self, V: np.ndarray) -> np.ndarray:
+        return (V[:, 0] > 0).astype(int)
+
+
+class Peaks:
+    """Units of the user's."""
+
+    name = "peaks"
+    labels = None
+
+    def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
+        return output.amax(dim=(2, 3))
+
+    def spread(self, values: Tensor, like: Tensor, module: nn.Module | None = None) -> Tensor:
+        return values[..., None, None].expand_as(like)
+
+
+class Size:
+    """A report section of the user's."""
+
+    title = "Size"
+    anchor = "size"
+
+    def render(self, analysis: Analysis) -> Html | None:
+        return tag("p", f"{len(analysis.recording)} inputs")
+
+
+def extended(model: nn.Module, data: Tensor) -> Path:
+    inputs: Inputs = Inputs.of(data)
+    recording = neucept.record(model, inputs, layers=["0"], neurons={"0": Peaks()}, task=MultiLabel(threshold=0.3))
+    other = neucept.record(model, data, layers=["0"], neurons=Channels(axis=1))
+    print(len(other), recording.verify(model, data))
+    critical: CriticalNeurons = neucept.discover(
+        recording, 0, sampler=Permutation(), aggregate=TopFive(), calibration=None
+    )
+    mechanisms = neucept.learn(recording, critical, method=Thresholds())
+    analysis = neucept.analyse(model, data, recording=recording, critical=critical, mechanisms=mechanisms)
+    return neucept.report(analysis, sections=[Size()])
 
 
 def study(model: nn.Module, data: Tensor, folder: Path) -> pd.DataFrame:
