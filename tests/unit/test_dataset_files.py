@@ -695,3 +695,11 @@ def test_the_scale_is_an_option_of_the_commands(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="All are read with one scale"):
             data = Inputs(tmp_path / "d.npz", scale=text).load("file.py:network", torch.nn.Linear(1, 1))
         assert data.picture(0).max() == value
+
+
+def test_fractions_may_miss_white_by_rounding(tmp_path: Path) -> None:
+    images = np.stack([RAMP, RAMP]) * (1 + 1e-6) - 1e-7
+    assert ImageDataset.from_array(images, [0, 1]).picture(0).max() == 255
+    put(tmp_path, "a/0.tif")
+    Image.fromarray(images[0].astype("float32")).save(tmp_path / "a" / "0.tif")
+    assert "white at 1;" in quiet(tmp_path)[1]

@@ -198,10 +198,12 @@ def _read(path: Path, split: str | None, scale: object) -> Table:
         for folder in (path, path / "raw", path / "MNIST" / "raw"):
             if folder.is_dir() and find_idx(folder):
                 return read_idx(folder, split)
-        files = find_parquet(path)
-        if not files and not find_images(path)[0]:
-            files = find_parquet(path, deep=True)
-        return read_parquet(files, split, path) if files else read_folder(path, split)
+        if files := find_parquet(path):
+            return read_parquet(files, split, path)
+        found = find_images(path)
+        if not found[0] and (files := find_parquet(path, deep=True)):
+            return read_parquet(files, split, path)
+        return read_folder(path, split, *found)
     if path.is_file() and suffix == ".npz":
         return read_npz(path, split, scale)
     if path.is_file() and suffix == ".parquet":
@@ -287,15 +289,8 @@ def read_pictures(
             " in the upper 8 bits. Store them with 8 bits per channel."
         )
     shared = Scale.of(scale)
-    if wide and shared is None:
-        rest = others()
-        for i in np.linspace(0, len(rest) - 1, min(len(rest), _LOOKED_AT)).astype(int):
-            with contextlib.suppress(InputError):
-                values = decode(rest[i], "")[0]
-                if values.dtype != np.uint8:
-                    low, high = min(low, float(values.min())), max(high, float(values.max()))
-        shared = Scale.covering(low, high, "The images")
-    if wide and shared is not None:
+    if wide:
+        shared = shared or _scale_with(others(), low, high)
         notices.append(shared.describe(f"{wide} of {len(readable)} images", low, high))
     elif shared is not None:
         notices.append(f"scale={scale} changes nothing: all images are made of bytes.")
@@ -306,6 +301,16 @@ def read_pictures(
         return Encoded(kept.contents, kept.names, channels, shared), indices, notices
     decoded = [in_channels(shared.to_bytes(a) if shared is not None else a, channels) for a in arrays]
     return Stored(np.stack(decoded)) if len(sizes) == 1 else Mixed(decoded), indices, notices
+
+
+def _scale_with(others: Sequence[Any], low: float, high: float) -> Scale:
+    """Decide on the scale of pictures with values from low to high, and of some of the others of their data set."""
+    for i in np.linspace(0, len(others) - 1, min(len(others), _LOOKED_AT)).astype(int):
+        with contextlib.suppress(InputError):
+            values, _ = decode(others[i], "")
+            if values.dtype != np.uint8:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return Scale.covering(low, high, "The images")
 
 
 def _check_sizes(pictures: Pictures, scaling: Scaling) -> None:

@@ -33,6 +33,8 @@ FORMATS = {
 }
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
+_ROUNDING = 1e-5  # how far fractions of white may lie beyond 0 and 1
+
 TURNED = "turned as their EXIF orientation says (torchvision's ImageFolder does not turn images)"
 FRAMES = "files of several frames or pages, of which the first is taken"
 DEEP_COLOUR = "colour images of 16 bits, of which the upper 8 are taken"
@@ -91,6 +93,7 @@ class Scale:
         >>> Scale.covering(0, 4011, "The images"), Scale.covering(0, 0.4, "The images")
         (Scale(black=0.0, white=4095.0), Scale(black=0.0, white=1.0))
         """
+        low, high = (0.0, min(high, 1.0)) if -_ROUNDING <= low <= high <= 1 + _ROUNDING else (low, high)
         whites = [1, *(2**bits - 1 for bits in range(8, 33, 2))]
         white = next((white for white in whites if high <= white), None)
         if low < 0 or white is None or (white == 255 and high < 64):
@@ -241,7 +244,7 @@ def arrays_as_bytes(arrays: Sequence[NDArray[Any]], source: str, given: object =
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             raise InputError(f"{source} are {array.dtype}, or not finite; expected finite real numbers.")
     low, high = min(float(array.min()) for array in wide), max(float(array.max()) for array in wide)
-    if scale is None and any(array.dtype.kind == "f" for array in wide) and low >= 0 and high <= 1:
+    if scale is None and any(a.dtype.kind == "f" for a in wide) and -_ROUNDING <= low <= high <= 1 + _ROUNDING:
         return [Scale(0, 1).to_bytes(array) for array in values], ""  # the usual way, which needs no notice
     if scale is None and low >= 0 and high <= 255 and all(array.dtype.kind in "iu" for array in wide) and high >= 64:
         return [array.astype(np.uint8) for array in values], ""  # bytes in a larger type

@@ -141,7 +141,7 @@ _Member: TypeAlias = tuple[Path, tuple[str, ...]]  # an image, and the names on 
 _Place: TypeAlias = tuple[str | None, str, Path]  # split, class, image
 
 
-def read_folder(path: Path, split: str | None) -> Table:
+def read_folder(path: Path, split: str | None, members: Sequence[_Member], notices: list[str]) -> Table:
     """Read a folder with one folder for each class, perhaps within folders of splits.
 
     Parameters
@@ -151,13 +151,14 @@ def read_folder(path: Path, split: str | None) -> Table:
         are followed. Folders of splits ("train", "test_set", ...) may stand above the class folders or in them.
     split : str, optional
         Takes one of the splits; None and "all" take all.
+    members, notices : list
+        What :func:`find_images` found there.
 
     Raises
     ------
     InputError
         There are no images in class folders, no such split, or folders of splits stand beside others.
     """
-    members, notices = find_images(path)
     if not members:
         raise InputError(
             f"The folder {path} holds no images. Expected one folder per class with {' '.join(sorted(SUFFIXES))} files,"
