@@ -166,6 +166,40 @@ def test_sufficiency_of_a_response_is_measured(analysis: Analysis) -> None:
     assert custom.sufficiency is not None and custom.sufficiency["r2_linear"].notna().all()
 
 
+def test_a_regression_is_analysed_by_its_range(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 4, generator=generator)
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    with torch.no_grad():
+        y = (model(x)[:, 0] + 0.1 * torch.randn(200, generator=generator)).numpy()
+    recording = neucept.record(model, (x, y), ["1"], task="regression", progress=False)
+    found = analyse(model, (x, y), target="highest 40%", recording=recording, **STEPS)
+    low = np.quantile(recording.logits[:, 0], 0.6)
+    assert found.labelled_as_target is not None
+    assert np.array_equal(found.labelled_as_target, y[found.rows] >= low)
+    assert found.label_names(np.array([3])) == [f"{y[3]:.4g}"] and len(set(found.label_groups)) == 4
+    assert "explains “highest 40%”" in drawn(found, tmp_path)
+    again = neucept.record(model, torch.cat([x, x]), ["1"], task="regression", progress=False)
+    by_default = analyse(recording=again, **STEPS | {"discovery": {"draws": 2, "calibration": None}})
+    assert by_default.target_name == "highest tenth" and len(by_default.rows) == 40
+
+
+def test_labels_of_a_multi_label_task_are_named_together(tmp_path: Path) -> None:
+    x = torch.randn(120, 4, generator=torch.Generator().manual_seed(0))
+    labels = (x[:, :3] > 0).long()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    names = ("a", "b", "c")
+    recording = neucept.record(model, (x, labels), ["1"], task="multi-label", class_names=names, progress=False)
+    found = analyse(model, (x, labels), target="b", recording=recording, **STEPS)
+    first = ", ".join(name for name, on in zip(names, labels[0].tolist(), strict=True) if on) or "none"
+    assert found.label_names(np.array([0])) == [first]
+    assert found.labelled_as_target is not None and found.labelled_as_target.tolist() == labels[:, 1].bool().tolist()
+    assert np.array_equal(found.misclassified, (recording.logits[:, 1] > 0) != labels[:, 1].bool().numpy())
+    assert "task='multi-label'" in drawn(found, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -185,5 +219,5 @@ def test_bad_input(model: nn.Module, analysis: Analysis, change: dict[str, Any],
 
 
 def test_other_data_than_recorded(model: nn.Module, analysis: Analysis, data: Stripes) -> None:
-    with pytest.raises(InputError, match="other activations"):
+    with pytest.raises(InputError, match="gives other logits for inputs"):
         analyse(model, data.images.flip(0), target="even", recording=analysis.recording, **STEPS)

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 import neucept
 from neucept import report
 from neucept.analysis.embedding import embed
-from neucept.analysis.pictures import open_images
+from neucept.analysis.pictures import collect
 from neucept.calibration import Calibration
-from neucept.datasets.pictures import picture_of
 from neucept.errors import InputError
+from neucept.inputs import Inputs
 from neucept.knockoffs import EValues, Frequency, LocalFDR
 from neucept.recording import Channels, Recording, record
 from neucept.recording.regions import activating_regions, smallest_box
@@ -587,12 +587,17 @@ def test_embedding(shape):
 
 
 def test_pictures_of_tensors(images):
-    assert open_images(None, 3) is None
-    assert open_images(torch.rand(3, 7), 3) is None
-    assert open_images([{"input_ids": torch.ones(2)}] * 3, 3) is None
-    pictures = open_images((images, torch.zeros(N)), N)
-    assert pictures.picture(0).shape == (10, 10) and pictures.picture(0).max() == 255
-    assert picture_of(torch.rand(3, 4, 5)).shape == (4, 5, 3)
+    assert collect(Inputs.of(torch.rand(3, 7)), [], [], []) is None
+    assert collect(Inputs.of([{"input_ids": torch.ones(2)}] * 3), [], [], []) is None
+    inputs = Inputs.of((images, torch.zeros(N)))
+    pictures = collect(inputs, [0, 3], [5], [7, 7, 8], [np.array([0, 1])])
+    assert list(pictures.whole) == [0, 3] and list(pictures.seen) == [5] and pictures.icons.shape == (3, 32, 32, 3)
+    assert pictures.whole[3].shape == (10, 10) and np.array_equal(pictures.whole[3], inputs.picture(3))
+    assert (
+        np.array_equal(pictures.icons[0], pictures.icons[1]) and (pictures.icons[0] == pictures.icons[0][..., :1]).all()
+    )
+    mean = images[:2].mean(0)[0]
+    assert np.allclose(pictures.means[0], 255 * (mean - mean.min()) / (mean.max() - mean.min()), atol=0.51)
     large = image(np.zeros((300, 200, 3), np.uint8), "a & b")
     assert large.startswith('<img src="data:image/jpeg;base64,') and "sharp" not in large and "a &amp; b" in large
 

@@ -20,6 +20,7 @@ from neucept.knockoffs import Rule
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, wilson
 from neucept.recording import Recording
+from neucept.recording.task import Classes, Regression
 
 _KIND = "Analysis"
 _MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
@@ -133,23 +134,27 @@ class Analysis:
     @cached_property
     def labelled_as_target(self) -> np.ndarray | None:
         """Whether each clustered input is labelled as the target, (m,); None without labels of the model's classes."""
-        if self.mechanisms.reliability is None or self.recording.labels is None:
+        target = self.mechanisms.target
+        if self.mechanisms.reliability is None or target is None:
             return None
-        return np.asarray(self.recording.labels[self.rows] == self.mechanisms.target)
+        right = self.recording.right(target)
+        return None if right is None else right[self.rows]
 
     @cached_property
     def misclassified(self) -> np.ndarray:
         """Whether each clustered input is misclassified, (m,); False without labels of the model's classes."""
-        labels = self.recording.labels
-        if self.labelled_as_target is None or labels is None:
+        labels, target = self.recording.labels, self.mechanisms.target
+        if self.labelled_as_target is None or labels is None or target is None:
             return np.zeros(len(self.rows), bool)
-        return np.asarray(self.recording.predictions[self.rows] != labels[self.rows])
+        if isinstance(self.recording.task, Classes) and labels.ndim == 1:
+            return np.asarray(self.recording.predictions[self.rows] != labels[self.rows])
+        return np.asarray(self.recording.predicted(target)[self.rows] != self.labelled_as_target)
 
     @property
     def are_predictions(self) -> bool:
         """Whether the clustered inputs are exactly predictions of the target."""
         target = self.mechanisms.target
-        return target is not None and bool((self.recording.predictions[self.rows] == target).all())
+        return target is not None and bool(self.recording.predicted(target)[self.rows].all())
 
     @cached_property
     def precision(self) -> tuple[float, float, float] | None:
@@ -217,13 +222,29 @@ class Analysis:
         return kinds
 
     def label_names(self, rows: np.ndarray) -> list[str]:
-        """Label of each of some rows by name, the finer one where there is one; empty strings without labels."""
+        """Label of each of some rows in words, the finer one where there is one; empty strings without labels."""
         if self.finer_labels is not None:
             return [str(self.finer_names[number]) for number in self.finer_labels[rows]]
         labels, names = self.recording.labels, self.recording.class_names
         if labels is None:
             return [""] * len(rows)
+        if labels.ndim == 2:
+            chosen = [[name for name, on in zip(names, row, strict=False) if on > 0.5] for row in labels[rows]]
+            return [", ".join(some) or "none" for some in chosen]
+        if isinstance(self.recording.task, Regression):
+            return [f"{value:.4g}" for value in labels[rows]]
         return [names[label] if 0 <= label < len(names) else str(label) for label in labels[rows]]
+
+    @cached_property
+    def label_groups(self) -> list[str]:
+        """Label of each clustered input as in `label_names`; of a regression, the quarter of the labels, (m,)."""
+        labels = self.recording.labels
+        if labels is None or self.finer_labels is not None or not isinstance(self.recording.task, Regression):
+            return self.label_names(self.rows)
+        own = labels[self.rows].astype(np.float64)
+        edges = np.quantile(own, [0, 0.25, 0.5, 0.75, 1])
+        quarters = np.searchsorted(edges[1:-1], own, side="left")
+        return [f"{edges[quarter]:.3g} to {edges[quarter + 1]:.3g}" for quarter in quarters.tolist()]
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Analysis.open` reads it. Of the inputs, it keeps the pictures that a report shows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
@@ -10,28 +9,27 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neucept.analysis.analysis import Analysis, TopInputs, check_together
 from neucept.analysis.embedding import embed
-from neucept.analysis.pictures import Source, open_images
+from neucept.analysis.pictures import collect
 from neucept.discovery import CriticalNeurons, discover
 from neucept.errors import InputError, closest
 from neucept.evaluation.sufficiency import sufficiency as measure_sufficiency
+from neucept.inputs import Inputs
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, choose_n_mechanisms, learn
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, record
-from neucept.recording.batches import by_number
-from neucept.recording.hooks import split_call
 from neucept.recording.outputs import Output, recorded_output
 from neucept.recording.recording import Target
 from neucept.recording.regions import activating_regions
+from neucept.recording.task import Regression
+from neucept.recording.units import readable
 
 MOST_PATHWAYS = 16  # inputs of each mechanism whose pathways are traced
 _TOP_NEURONS, _TOP_INPUTS = 20, 6  # neurons whose top inputs are kept, and how many inputs of each
-_CHECKED = 4  # inputs on which the model is held against the recording
 
 
 def analyse(
@@ -65,8 +63,8 @@ def analyse(
     model : Module, optional
         Any classifier; left as it was found. Needed for a recording, and for what is measured by running the network:
         sufficiency by replacing neurons, the regions that neurons respond to, and pathways.
-    data : Dataset, tensor or (inputs, labels), optional
-        As in `neucept.record`. Images also give the pictures of the report; ``data.labels`` with ``data.class_names``
+    data : data of any kind, optional
+        The inputs, see `neucept.inputs.Inputs.of`. Images also give the pictures of the report; labels of a Dataset
         may be finer than the model's classes (ten digits behind even and odd).
     layers : sequence of str, optional
         As in `neucept.record`; needed for a recording.
@@ -110,6 +108,7 @@ def analyse(
     Examples
     --------
     >>> import warnings
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> options = {"samples": "all", "draws": 2, "calibration": None}
     >>> with warnings.catch_warnings():
@@ -122,7 +121,7 @@ def analyse(
         recording = _recording(recording, model, data, layers, output, batch_size, progress)
         if critical is None:
             if target is None:
-                target = int(np.bincount(recording.predictions).argmax())
+                target = most_predicted(recording)
             options = _options(discover, {"seed": seed, "progress": progress, **(discovery or {})}, "discovery")
             critical = discover(recording, target, **{"layers": layers, "precision": precision, **options})
         if mechanisms is None and isinstance(critical, CriticalNeurons):
@@ -131,19 +130,18 @@ def analyse(
     check_together(recording, critical, mechanisms)
     assert recording is not None and critical is not None and mechanisms is not None  # checked
     _check_pathways(pathways, mechanisms)
-    images = open_images(data, len(recording))
     if model is not None:
         output = recorded_output(recording.facts, output)
-    _check_aligned(recording, mechanisms.layers, model, images, output)
+    inputs = None if data is None else _inputs(recording, mechanisms, model, data, output)
     if n_clusters is None:
         n_clusters = mechanisms.n_clusters or choose_n_mechanisms(mechanisms, seed=seed, progress=progress)
     response = target if isinstance(target, np.ndarray) else None
     if sufficiency is None and (critical.target is not None or response is not None):
-        more = {"model": model, "data": data, "output": output, "target": response, "seed": seed}
+        more: dict[str, Any] = {"model": model, "data": inputs, "output": output, "target": response, "seed": seed}
         sufficiency = measure_sufficiency(recording, critical, **more, progress=progress)
     traced, why_none = _pathways(pathways, mechanisms, model, data, output, seed, progress)
-    finer_labels, finer_names = _finer_labels(data, recording)
-    top, size = _top_inputs(recording, mechanisms, model, images, progress)
+    finer_labels, finer_names = _finer_labels(inputs, recording)
+    top, size = _top_inputs(recording, mechanisms, model, inputs, progress)
     analysis = Analysis(
         recording=recording,
         critical=critical,
@@ -160,7 +158,7 @@ def analyse(
         model_name=str(recording.facts.get("model", "network")) if model is None else type(model).__name__,
         has_model=model is not None,
     )
-    return analysis if images is None else _with_pictures(analysis, images)
+    return analysis if inputs is None else _with_pictures(analysis, inputs)
 
 
 def _recording(
@@ -183,6 +181,13 @@ def _recording(
             " analyse(model, data, layers, target), or give the results of earlier steps, such as recording=."
         )
     return record(model, data, layers, output=output, batch_size=batch_size, progress=progress)
+
+
+def most_predicted(recording: Recording) -> int | str:
+    """Find the target that is predicted for most inputs; of a regression, the highest tenth."""
+    if isinstance(recording.task, Regression):
+        return "highest tenth"
+    return int(np.argmax([recording.predicted(number).sum() for number in range(len(recording.class_names))]))
 
 
 def _options(function: Any, given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -208,32 +213,16 @@ def _check_pathways(given: Any, mechanisms: Mechanisms) -> None:
         raise InputError("The pathways are of other mechanisms; call neucept.trace_pathways on these.")
 
 
-def _check_aligned(
-    recording: Recording, layers: Sequence[str], model: nn.Module | None, images: Source | None, output: Output
-) -> None:
-    """Run the model on a few inputs: pictures beside the wrong rows would mislead."""
-    known = {layer: pooling for layer in layers if (pooling := pooling_of(recording, layer)) != "callable"}
-    if model is None or images is None or not known:
-        return
-    rows = np.unique(np.linspace(0, len(recording) - 1, _CHECKED).astype(int))
-    batch = torch.stack([images.input(int(row)) for row in rows])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what there is to warn of was said when the inputs were recorded
-        again = record(model, batch, list(known), known, output, progress=False)
-    for layer in known:
-        expected = np.asarray(recording.activations(layer)[rows])
-        actual = again.activations(layer)
-        limit = 0.02 * max(float(np.abs(expected).max()), 1e-6)
-        if actual.shape != expected.shape or np.abs(actual - expected).max() > limit:
-            raise InputError(
-                f"At layer '{layer}' the model gives other activations for inputs {', '.join(map(str, rows))} than"
-                " the recording holds. Give the model and the data, in the order, that were recorded."
-            )
-
-
-def pooling_of(recording: Recording, layer: str) -> str:
-    """How a layer became neurons; the calls of a module share the module's way."""
-    return recording.pooling.get(layer, recording.pooling.get(split_call(layer)[0], "auto"))
+def _inputs(recording: Recording, mechanisms: Mechanisms, model: nn.Module | None, data: Any, output: Output) -> Inputs:
+    """Read the data, and check that they are the recorded ones: pictures beside the wrong rows would mislead."""
+    if model is not None:
+        return recording.verify(model, data, output, layers=mechanisms.layers)
+    inputs = Inputs.of(data)
+    if inputs.dataset is not None and inputs.n != len(recording):
+        raise InputError(
+            f"data holds {inputs.n} inputs, the recording {len(recording)}; give the recorded inputs, in their order."
+        )
+    return inputs
 
 
 def _pathways(
@@ -259,14 +248,12 @@ def _pathways(
         return None, f"The pathways of this network cannot be traced: {error}"
 
 
-def _finer_labels(data: Any, recording: Recording) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _finer_labels(inputs: Inputs | None, recording: Recording) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Labels that the data carry, where they are not those of the recording: ten digits behind even and odd."""
-    source = by_number(data)
-    labels, names = getattr(source, "labels", None), getattr(source, "class_names", None)
-    if labels is None or names is None or np.shape(labels) != (len(recording),):
+    if inputs is None or inputs.class_names is None or inputs.labels is None:
         return None, ()
-    labels, names = np.asarray(labels), tuple(map(str, names))
-    if names == tuple(recording.class_names) or not np.issubdtype(labels.dtype, np.integer):
+    labels, names = inputs.labels, inputs.class_names
+    if names == tuple(recording.class_names) or labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         return None, ()
     if labels.min() < 0 or labels.max() >= len(names):
         return None, ()
@@ -274,7 +261,7 @@ def _finer_labels(data: Any, recording: Recording) -> tuple[np.ndarray | None, t
 
 
 def _top_inputs(
-    recording: Recording, mechanisms: Mechanisms, model: nn.Module | None, images: Source | None, progress: bool
+    recording: Recording, mechanisms: Mechanisms, model: nn.Module | None, inputs: Inputs | None, progress: bool
 ) -> tuple[tuple[TopInputs, ...], tuple[int, int] | None]:
     """Find the top inputs of the first neurons of each layer, and the regions that the neurons respond to there."""
     most = max(_TOP_NEURONS // len(mechanisms.layers), 2)
@@ -289,28 +276,28 @@ def _top_inputs(
             feature = mechanisms.features[number]
             values = np.asarray(recording.activations(feature.layer)[:, list(feature.neurons)]).mean(axis=1)
             rows = np.argsort(-values, kind="stable")[:_TOP_INPUTS]
-            boxes, pooling = None, pooling_of(recording, feature.layer)
-            if model is not None and images is not None and pooling != "callable":
-                batch = torch.stack([images.input(int(row)) for row in rows])
-                if batch.ndim == 4:
-                    boxes = activating_regions(model, batch, feature.layer, feature.neurons, pooling)
-                    size = (batch.shape[2], batch.shape[3])
+            boxes, units = None, recording.units[feature.layer]
+            if model is not None and inputs is not None and readable(units):
+                images = inputs[rows].tree
+                if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
+                    boxes = activating_regions(model, images, feature.layer, feature.neurons, units)
+                    size = (images.shape[2], images.shape[3])
             top.append(TopInputs(number, rows, boxes))
             advance(1)
     return tuple(top), size
 
 
-def _with_pictures(analysis: Analysis, images: Source) -> Analysis:
+def _with_pictures(analysis: Analysis, inputs: Inputs) -> Analysis:
     """Add the pictures of the inputs that stand for mechanisms and neurons."""
     K = len(analysis.mechanisms)
     positions = [some for k in range(K) for some in analysis.examples(k).values()]
     whole = dict.fromkeys(analysis.rows[np.concatenate(positions)].tolist())
     whole |= dict.fromkeys(row for top in analysis.top_inputs for row in top.rows.tolist())
     seen = dict.fromkeys(row for top in analysis.top_inputs if top.boxes is not None for row in top.rows.tolist())
-    found, means = analysis.pathways, None
+    found, means = analysis.pathways, []
     gradients = None if found is None else found.typical_gradients
     if found is not None and gradients is not None and gradients.ndim == 4 and gradients.shape[1] in (1, 3):
         seen |= dict.fromkeys(found.typical_rows.tolist())
-        means = np.stack([images.mean(found.typical_rows[found.typical_labels == k]) for k in range(K)])
+        means = [found.typical_rows[found.typical_labels == k] for k in range(K)]
     icons = analysis.rows[analysis.embedding.positions].tolist()
-    return replace(analysis, pictures=images.collect(whole, seen, icons, means))
+    return replace(analysis, pictures=collect(inputs, whole, seen, icons, means))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from neucept.datasets import Scaling
-from neucept.datasets.pictures import picture_of
 from neucept.errors import InputError
-from neucept.recording.batches import by_number
+from neucept.inputs import Batch, Inputs
 
 ICON = 32  # pixels of a side
 
@@ -68,93 +64,46 @@ class Pictures:
         return cls(**parts, icons=arrays["icons"], means=arrays.get("mean inputs"))
 
 
-class Source:
-    """The inputs of a recording, by row: as the network takes them and as a person sees them.
+def collect(
+    inputs: Inputs, whole: Iterable[int], seen: Iterable[int], icons: Iterable[int], means: Sequence[np.ndarray] = ()
+) -> Pictures | None:
+    """Read the pictures of some rows; None where the inputs are no images.
 
     Parameters
     ----------
-    data : ImageDataset, Dataset, tensor or (inputs, labels)
-        What has ``.picture(i)`` gives uint8 (H, W) or (H, W, 3); otherwise item i is a tensor (C, H, W) or (H, W) of
-        one or three channels, scaled from its smallest to its largest value.
+    inputs : Inputs
+        Of the recording.
+    whole, seen, icons : iterable of int
+        Rows, see `Pictures`.
+    means : sequence of array
+        Rows whose mean is one picture.
     """
-
-    def __init__(self, data: Any):
-        self._data = data
-        transform = getattr(data, "transform", None)
-        self._own = hasattr(data, "picture")
-        self._uncut = not self._own or transform is None or isinstance(transform, Scaling)
-        self.picture = lru_cache(maxsize=512)(self._picture)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def _picture(self, row: int) -> np.ndarray:
-        return np.asarray(self._data.picture(row)) if self._own else picture_of(self.input(row))
-
-    def input(self, row: int) -> Tensor:
-        """Give the input as the network takes it."""
-        return _item(self._data, row)
-
-    def seen(self, row: int) -> np.ndarray:
-        """Give the picture with the edges that the network saw: an unknown transform may have cut some off."""
-        return self.picture(row) if self._uncut else picture_of(self.input(row))
-
-    def mean(self, rows: np.ndarray) -> np.ndarray:
-        """Give the picture of the mean of some inputs."""
-        return picture_of(torch.stack([self.input(int(row)) for row in rows]).float().mean(0))
-
-    def collect(self, whole: Iterable[int], seen: Iterable[int], icons: Iterable[int], means: Any = None) -> Pictures:
-        """Read the pictures of some rows."""
-        small = [_icon(self._picture(row)) for row in icons]
-        return Pictures(
-            {row: self.picture(row) for row in whole},
-            {row: self.seen(row) for row in seen},
-            np.stack(small) if small else np.empty((0, ICON, ICON, 3), np.uint8),
-            means,
-        )
-
-
-def open_images(data: Any, n: int) -> Source | None:
-    """Open data as images.
-
-    Returns
-    -------
-    Source or None
-        None for no data, and for data that are not images.
-
-    Raises
-    ------
-    InputError
-        When the data are shuffled, or do not have one item for each of the n inputs of the recording.
-    """
-    if data is None:
+    if inputs.picture(0) is None:
         return None
-    data = by_number(data)
-    if (
-        isinstance(data, tuple | list)
-        and len(data) == 2
-        and all(isinstance(part, Tensor | np.ndarray) for part in data)
-    ):
-        data = data[0]
-    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
-        raise InputError(f"data is a {type(data).__name__}; the page needs data[i], such as a Dataset or a tensor.")
-    if len(data) != n:
-        raise InputError(f"data has {len(data)} inputs, but the recording {n}; give the data that were recorded.")
-    if not hasattr(data, "picture"):
-        try:
-            picture_of(_item(data, 0))
-        except (InputError, TypeError):
-            return None
-    return Source(data)
+
+    def picture(row: int) -> np.ndarray:
+        drawn = inputs.picture(row)
+        assert drawn is not None  # all inputs are alike
+        return drawn
+
+    transform = getattr(inputs.dataset, "transform", None)
+    cut_off = hasattr(inputs.dataset, "picture") and transform is not None and not isinstance(transform, Scaling)
+    small = [_icon(picture(row)) for row in icons]
+    averages = [_picture(inputs[rows].map(lambda tensor: tensor.float().mean(0, keepdim=True))) for rows in means]
+    return Pictures(
+        whole={row: picture(row) for row in whole},
+        seen={row: _picture(inputs[[row]]) if cut_off else picture(row) for row in seen},
+        icons=np.stack(small) if small else np.empty((0, ICON, ICON, 3), np.uint8),
+        means=np.stack(averages) if averages else None,
+    )
 
 
-def _item(data: Any, row: int) -> Tensor:
-    item = data[row]
-    if isinstance(item, tuple | list):
-        item = item[0]
-    if not isinstance(item, Tensor | np.ndarray):
-        raise TypeError(f"item {row} is a {type(item).__name__}, no tensor")
-    return torch.as_tensor(item)
+def _picture(batch: Batch) -> np.ndarray:
+    """Draw a batch of one input as the network takes it, scaled from its smallest to its largest value."""
+    drawn = Inputs.of(batch.tree).picture(0)
+    if drawn is None:
+        raise InputError("The data have pictures, but the network takes no images from them; give data= without these.")
+    return drawn
 
 
 def _icon(picture: np.ndarray) -> np.ndarray:

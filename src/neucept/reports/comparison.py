@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from neucept.analysis.pictures import Source, open_images
 from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.errors import InputError
+from neucept.inputs import Inputs
 from neucept.mechanisms import wilson
-from neucept.recording.batches import by_number
 from neucept.reports.components import caption, described, image, plot, statistics
 from neucept.reports.figures.comparison import colours, flow, heat_map
 from neucept.reports.html import Child, Html, table, tag, text
@@ -142,7 +141,7 @@ class Groups:
 
     def __init__(self, comparison: Comparison, data: Any = None) -> None:
         self.comparison = comparison
-        self.images, self.names = _read(data, int(comparison.rows.max()) + 1, comparison.outputs.get("inputs"))
+        self.inputs, self.names = _read(data, int(comparison.rows.max()) + 1, comparison.outputs.get("inputs"))
 
     def shared(self, comparison: Comparison) -> Html | None:
         """Show inputs of matched mechanisms."""
@@ -223,35 +222,32 @@ class Groups:
         return ": " + ", ".join(f"{name} {percent(count / len(rows), 0)}" for name, count in common)
 
     def _tiles(self, mask: np.ndarray) -> Html | None:
-        if self.images is None:
+        if self.inputs is None:
             return None
         typical = np.where(self.comparison.labels[mask] >= 0, self.comparison.typicality[mask], 1.0).min(axis=1)
         tiles = []
         for row in self.comparison.rows[mask][np.argsort(-typical, kind="stable")[:TILES]].tolist():
             label = self.names[row] if self.names is not None else ""
             words = described(row, label)
-            picture = image(self.images.picture(row), words)
-            tiles.append(tag("figure", picture, caption(row, label), class_="tile", title=words))
+            picture = self.inputs.picture(row)
+            assert picture is not None  # all inputs are alike
+            tiles.append(tag("figure", image(picture, words), caption(row, label), class_="tile", title=words))
         return tag("div", *tiles, class_="tiles")
 
 
-def _read(data: Any, least: int, recorded: float | None) -> tuple[Source | None, list[str] | None]:
-    """Open images and names of labels; without recordings, only a lower bound of the number of inputs is known."""
+def _read(data: Any, least: int, recorded: float | None) -> tuple[Inputs | None, list[str] | None]:
+    """Read images and names of labels; without recordings, only a lower bound of the number of inputs is known."""
     if data is None:
         return None, None
-    source: Any = by_number(data)
-    pair = isinstance(source, tuple | list) and len(source) == 2 and len(source[0]) == len(source[1])
-    length = len(source[0]) if pair else len(source)
-    if length < least:
-        raise InputError(
-            f"data has {length} inputs, but the comparison refers to input {least - 1}. Give the recorded inputs."
-        )
-    labels = source[1] if pair else getattr(source, "labels", None)
-    images = open_images(data, length if recorded is None else int(recorded))
-    if labels is None:
+    inputs = Inputs.of(data)
+    if inputs.dataset is None or inputs.n is None or inputs.n < least or (recorded and inputs.n != int(recorded)):
+        expected = f"{recorded:.0f} were compared" if recorded else f"the comparison refers to input {least - 1}"
+        raise InputError(f"data has {inputs.n} inputs, but {expected}. Give the recorded inputs.")
+    names, labels = inputs.class_names or (), inputs.labels
+    images = inputs if inputs.picture(0) is not None else None
+    if labels is None or labels.ndim != 1:
         return images, None
-    known = list(getattr(source, "class_names", None) or ())
-    return images, [known[i] if 0 <= i < len(known) else str(i) for i in np.asarray(labels).tolist()]
+    return images, [names[i] if 0 <= i < len(names) else str(i) for i in labels.tolist()]
 
 
 def _count(mask: np.ndarray) -> str:

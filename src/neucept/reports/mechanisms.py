@@ -155,8 +155,8 @@ def _columns(analysis: Analysis, mechanism: int) -> list[Column]:
 
 def _composition(analysis: Analysis, mechanism: int) -> Html | None:
     """Show the labels of a mechanism's inputs, where there are more than two."""
-    names = analysis.label_names(analysis.rows[analysis.mechanisms.labels == mechanism])
-    everywhere = [name for name in analysis.label_names(analysis.rows) if name]
+    everywhere = [name for name in analysis.label_groups if name]
+    names = [analysis.label_groups[i] for i in np.flatnonzero(analysis.mechanisms.labels == mechanism)]
     if len(set(everywhere)) < 3:
         return None
     order = [name for name, _ in Counter(everywhere).most_common()]

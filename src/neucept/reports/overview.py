@@ -145,7 +145,8 @@ def input_map(analysis: Analysis) -> Html:
     rows = analysis.rows[positions]
     clusters = mechanisms.labels[positions]
     labels = analysis.label_names(rows)
-    predicted = [analysis.recording.class_names[p] for p in analysis.recording.predictions[rows]]
+    recording = analysis.recording
+    predicted = recording.task.describe(recording.logits[rows], recording.class_names)
     hover = np.array(
         [
             f"input {row}<br>mechanism {cluster}<br>predicted {plain(guess)}"
@@ -158,8 +159,9 @@ def input_map(analysis: Analysis) -> Html:
     )
     maps = [("by mechanism", clusters, [f"mechanism {k}" for k in range(len(mechanisms))])]
     if any(labels):
-        common = [name for name, _ in Counter(labels).most_common(_LABELS)]
-        groups = np.array([common.index(name) if name in common else -1 for name in labels])
+        kinds = [analysis.label_groups[position] for position in positions]
+        common = [name for name, _ in Counter(kinds).most_common(_LABELS)]
+        groups = np.array([common.index(name) if name in common else -1 for name in kinds])
         maps.append(("by label", groups, [plain(phrases.shorten(name, 28)) for name in common]))
     axes, words = _axes(embedding)
     panels = [

@@ -14,6 +14,7 @@ from neucept.analysis import Analysis
 from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
 from neucept.recording.outputs import recorded_output
+from neucept.recording.task import TASKS
 from neucept.reports.components import definitions
 from neucept.reports.html import Html, table, tag, text
 
@@ -55,6 +56,7 @@ def provenance(analysis: Analysis) -> Html:
         "neurons": ", ".join(f"{layer}: {how}" for layer, how in recording.pooling.items()) or "not stated",
         "class names": ", ".join(recording.class_names[:20]) + (", …" if len(recording.class_names) > 20 else ""),
         "labels": "yes" if recording.labels is not None else "no",
+        "task": recording.task.name,
     }
     discovered = {
         "target": critical.target_name + (f" (class {critical.target})" if critical.target is not None else ""),
@@ -121,6 +123,7 @@ def _calls(analysis: Analysis) -> str:
         "layers": list(recording.pooling) or list(recording.layers),
         "neurons": dict(recording.pooling),
         "output": output,
+        "task": recording.task.name if recording.task.name in TASKS else _Name("task"),
     }
     discover = {
         "layers": list(critical),
