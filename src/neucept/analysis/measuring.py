@@ -139,7 +139,7 @@ def analyse(
     if sufficiency is None and (critical.target is not None or response is not None):
         more: dict[str, Any] = {"model": model, "data": inputs, "output": output, "target": response, "seed": seed}
         sufficiency = measure_sufficiency(recording, critical, **more, progress=progress)
-    traced, why_none = _pathways(pathways, mechanisms, model, data, output, seed, progress)
+    traced, why_none = _pathways(pathways, mechanisms, model, inputs, output, seed, progress)
     finer_labels, finer_names = _finer_labels(inputs, recording)
     top, size = _top_inputs(recording, mechanisms, model, inputs, progress)
     analysis = Analysis(
@@ -229,7 +229,7 @@ def _pathways(
     given: MechanismPathways | bool,
     mechanisms: Mechanisms,
     model: nn.Module | None,
-    data: Any,
+    inputs: Inputs | None,
     output: Output,
     seed: int,
     progress: bool,
@@ -239,11 +239,11 @@ def _pathways(
         return given, ""
     if not given:
         return None, ""
-    if model is None or data is None:
+    if model is None or inputs is None:
         return None, "Pathways need the model (model=) and the data (data=)."
     options: dict[str, Any] = {"output": output, "most": MOST_PATHWAYS, "seed": seed, "progress": progress}
     try:
-        return trace_pathways(mechanisms, model, data, **options), ""
+        return trace_pathways(mechanisms, model, inputs, **options), ""
     except InputError as error:  # a network without activation functions, for instance
         return None, f"The pathways of this network cannot be traced: {error}"
 
