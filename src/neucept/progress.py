@@ -1,4 +1,4 @@
-"""Progress with an estimate of the time left, for whatever a person waits for."""
+"""Progress of a loop, with an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _INTERVAL = 10.0  # seconds between two lines where there is no terminal to redr
 
 @contextmanager
 def progress(description: str, total: int | None, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show how far a loop is; nothing at all when it ends within two seconds.
+    """Show how far a loop is; nothing where it ends within two seconds.
 
     Parameters
     ----------
     description : str
         What is being done.
     total : int or None
-        How many steps there are; None where nobody knows.
+        Number of steps; None where it is not known.
     show : bool
         False keeps silent.
 
     Yields
     ------
     advance : callable
-        ``advance(k)`` says that k more steps are done. On a terminal a bar moves; elsewhere (a log) a line
-        appears every ten seconds.
+        Called with the number of steps just completed. A terminal shows a bar; elsewhere (a log) a line appears every
+        ten seconds.
     """
     if not show:
         yield lambda steps: None

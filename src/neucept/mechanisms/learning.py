@@ -86,24 +86,18 @@ def learn(
     check_method(method)
     one_of("reduce", reduce, REDUCTIONS)
     auto = isinstance(n_mechanisms, str) and n_mechanisms == "auto"
-    if not auto and not _counts(n_mechanisms):
-        raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a number from 1 on, or 'auto'.")
+    if isinstance(n_mechanisms, str) and not auto:
+        raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a whole number, 1 or more, or 'auto'.")
+    K = 1 if auto else check_whole("n_mechanisms", n_mechanisms)
     neurons = _by_layer(recording, critical)
     number, name = _target(recording, critical, target)
-    as_discovered = samples is None
-    if samples is None and isinstance(critical, CriticalNeurons):
-        samples = critical.samples
-    rows = recording.samples(np.zeros(len(recording)) if number is None else number, samples)
-    if not auto and int(n_mechanisms) > len(rows):
-        raise InputError(f"{n_mechanisms} mechanisms were asked of {len(rows)} inputs; ask for fewer.")
-    if len(rows) < 2:
-        raise InputError(f"{len(rows)} inputs to cluster; at least 2 are needed.")
+    rows = _rows(recording, critical, samples, number, K)
     sizes = _compactness(compactness, list(neurons))
     features = _features(recording, neurons, reduce, sizes, rows)
     values = representatives(recording, features, rows)
     scaled, mean, divisor = _standardise(values, features, scale)
     n_clusters = choose(scaled, range(1, 11), method, seed) if auto and isinstance(method, str) else None
-    K = n_clusters.suggested if n_clusters is not None else 1 if auto else int(n_mechanisms)
+    K = n_clusters.suggested if n_clusters is not None else K
     labels, assigner = cluster(scaled, K, method, seed)
     mechanisms = Mechanisms(
         target=number,
@@ -126,7 +120,7 @@ def learn(
             "compactness": sizes,
             "scale": scale,
             "seed": seed,
-            "samples": samples if isinstance(samples, str) else "as discovered" if as_discovered else "chosen",
+            "samples": samples if isinstance(samples, str) else "as discovered" if samples is None else "chosen",
             **{name: recording.facts[name] for name in ("output", "readout") if name in recording.facts},
         },
     )
@@ -216,6 +210,18 @@ def _target(recording: Recording, critical: Critical, target: Any) -> tuple[int 
     return None, "all inputs"
 
 
+def _rows(recording: Recording, critical: Critical, samples: Any, number: int | str | None, least: int) -> np.ndarray:
+    """Choose the inputs to cluster."""
+    if samples is None and isinstance(critical, CriticalNeurons):
+        samples = critical.samples
+    rows = recording.samples(np.zeros(len(recording)) if number is None else number, samples)
+    if len(rows) < 2:
+        raise InputError(f"{len(rows)} inputs to cluster; at least 2 are needed.")
+    if len(rows) < least:
+        raise InputError(f"{least} mechanisms were asked of {len(rows)} inputs; ask for fewer.")
+    return rows
+
+
 def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str, int]:
     if isinstance(given, Mapping):
         for layer in given:
@@ -227,14 +233,8 @@ def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str,
     else:
         sizes = dict.fromkeys(layers, given)
     for layer, size in sizes.items():
-        if not _counts(size):
-            raise InputError(f"compactness={size!r} for layer '{layer}': expected a number of neurons from 1 on.")
+        check_whole(f"compactness of layer '{layer}'", size)
     return {layer: int(size) for layer, size in sizes.items()}
-
-
-def _counts(value: Any) -> bool:
-    """Whether a value is a whole number from 1 on."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _features(

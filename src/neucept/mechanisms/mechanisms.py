@@ -205,7 +205,11 @@ class Mechanisms:
         """One row per mechanism: inputs, share, the neurons that set it apart, its reliability if known."""
         apart = self.separation()
         table = pd.DataFrame({"mechanism": range(len(self)), "inputs": self.sizes, "share": self.shares})
-        table["set apart by"] = [_deciding(apart[mechanism]) for mechanism in range(len(self))]
+        strongest = {k: apart[k].abs().sort_values(ascending=False).index[:3] for k in range(len(self))}
+        table["set apart by"] = [
+            ", ".join(f"{name} ({'high' if apart[k][name] > 0 else 'low'})" for name in names)
+            for k, names in strongest.items()
+        ]
         if self.reliability is not None:
             table = table.merge(self.reliability.drop(columns=["share"]), on="mechanism", how="left")
         return table
@@ -271,7 +275,7 @@ class Mechanisms:
 
         Parameters
         ----------
-        inputs : Recording, or whatever `neucept.record` takes as data
+        inputs : Recording, or data of any kind that `neucept.record` takes
             A recording of the inputs, or the inputs themselves together with the model.
         model : Module, optional
             Needed where inputs are not recorded yet.
@@ -443,8 +447,3 @@ def _alike(a: Units, b: Units) -> bool:
     if isinstance(a, Channels) and isinstance(b, Channels):
         return None in (a.axis, b.axis) or a.axis == b.axis
     return a.position == b.position if isinstance(a, Token) and isinstance(b, Token) else a.name == b.name
-
-
-def _deciding(column: pd.Series, count: int = 3) -> str:
-    strongest = column.abs().sort_values(ascending=False).index[:count]
-    return ", ".join(f"{name} ({'high' if column[name] > 0 else 'low'})" for name in strongest)

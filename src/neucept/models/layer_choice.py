@@ -1,4 +1,4 @@
-"""Which layers to look at where nobody has said."""
+"""Which layers to look at where none are named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from neucept.errors import InputError
 
-# modules that hand on what the one before them gave, or means of it
+# modules that pass on the output of the one before them, or means of it
 _PASSIVE = ("Pool", "Dropout", "Identity", "Flatten")
 
 
@@ -27,7 +27,8 @@ def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[st
     table : DataFrame
         Of :func:`neucept.recording.list_layers`: layer, type, shape, neurons, calls, in the order of the calls.
     n_outputs : int, optional
-        Classes of the model. Where no layer gives vectors, maps of so many channels are taken for the outputs.
+        Number of classes of the model. Where no layer returns vectors, maps with this many channels are taken for the
+        outputs.
 
     Returns
     -------
@@ -38,7 +39,7 @@ def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[st
     Raises
     ------
     InputError
-        There is neither.
+        The model has neither.
 
     Examples
     --------
@@ -52,7 +53,7 @@ def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[st
     active = {name: row for name, row in rows.items() if not any(word in row.kind for word in _PASSIVE)}
     maps = [name for name, row in active.items() if len(row.shape) >= 2]
     if n_outputs is not None and not any(len(row.shape) == 1 for row in active.values()):
-        # The outputs may be means of maps, one a class.
+        # The outputs may be means of maps, one per class.
         maps = [name for name in maps if active[name].shape[0] != n_outputs] or maps
     containers = {name.rpartition(".")[0] for name in rows}
     vectors = [name for name, row in active.items() if len(row.shape) == 1 and name not in containers]
@@ -66,7 +67,7 @@ def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[st
 
 
 def _innermost(name: str, rows: Mapping[str, _Row]) -> str:
-    """Name the last part of a sequence where its output is that of the whole sequence."""
+    """Name the last module of a Sequential, whose output is that of the whole."""
     parts = [other for other in rows if other.rpartition(".")[0] == name]
     if rows[name].kind == "Sequential" and parts and rows[parts[-1]].shape == rows[name].shape:
         return _innermost(parts[-1], rows)

@@ -1,4 +1,4 @@
-"""A network by its name: the user's own, torchvision's or timm's."""
+"""A network by its name: the user's own, torchvision's or timm's, with the transform that published weights need."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from neucept.errors import InputError, closest, missing
 from neucept.models.weights import fit_weights, read_weights
@@ -69,7 +70,7 @@ def load_model(spec: str, weights: str | Path | None = None, n_classes: int | No
 
 
 def load_function(spec: str) -> Callable[..., Any]:
-    """Import a function of the user's, such as a transform.
+    """Import a function from the user's code, such as a transform.
 
     Parameters
     ----------
@@ -105,6 +106,61 @@ def split_spec(spec: str) -> tuple[str, str]:
     if not (separator and origin and name):
         raise InputError(f"{spec!r} does not say what to load. Expected {_FORMS}.")
     return origin, name
+
+
+@dataclass(frozen=True)
+class ColourTransform:
+    """A transform for pictures that may be gray: they become RGB first.
+
+    Parameters
+    ----------
+    transform : callable
+        From a PIL image in RGB to a tensor (3, H, W).
+    """
+
+    transform: Callable[[Any], Tensor]
+
+    def __call__(self, picture: Any) -> Tensor:
+        """Transform a PIL image to a tensor (3, H, W)."""
+        return self.transform(picture.convert("RGB"))
+
+
+def preprocessing(spec: str, model: nn.Module) -> ColourTransform | None:
+    """Find the transform that fits a torchvision or timm network.
+
+    Parameters
+    ----------
+    spec : str
+        What :func:`load_model` was given.
+    model : Module
+        What it gave.
+
+    Returns
+    -------
+    ColourTransform or None
+        From a PIL image to a normalised tensor (3, H, W). None for the user's own network, whose transform is not
+        known here.
+
+    Examples
+    --------
+    >>> from neucept.models import LeNet
+    >>> preprocessing("neucept.models:LeNet", LeNet()) is None
+    True
+    """
+    origin, name = split_spec(spec)
+    if origin == "torchvision":
+        try:
+            from torchvision import models
+        except ImportError as error:
+            raise missing("torchvision", "vision") from error
+        return ColourTransform(models.get_model_weights(name).DEFAULT.transforms())
+    if origin == "timm":
+        try:
+            from timm.data import create_transform, resolve_model_data_config
+        except ImportError as error:
+            raise missing("timm", "vision") from error
+        return ColourTransform(create_transform(**resolve_model_data_config(model), is_training=False))
+    return None
 
 
 def _from_torchvision(name: str, pretrained: bool, n_classes: int | None) -> nn.Module:
@@ -150,7 +206,7 @@ def _from_factory(spec: str, n_classes: int | None) -> nn.Module:
 
 
 def _width(spec: str, factory: Callable[..., Any], n_classes: int | None) -> dict[str, int]:
-    """Arguments for a factory: the number of classes where it is asked for."""
+    """Arguments for a factory: the number of classes, where one is given."""
     try:
         parameters = dict(inspect.signature(factory).parameters)
     except (TypeError, ValueError):  # written in C: nothing is known of its arguments
@@ -168,7 +224,7 @@ def _width(spec: str, factory: Callable[..., Any], n_classes: int | None) -> dic
         and not (name == taken and n_classes is not None)
     ]
     if required == [taken]:
-        raise InputError(f"{spec!r} must be told how many classes there are: --n-classes N.")
+        raise InputError(f"{spec!r} needs the number of classes: --n-classes N.")
     if required:
         raise InputError(
             f"{spec!r} needs the arguments {', '.join(required)}. "
@@ -182,7 +238,7 @@ def _built(spec: str, build: Callable[[], Any]) -> nn.Module:
         model = build()
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever the factory does: the message says which and what went wrong
+    except (Exception, SystemExit) as error:  # the factory is the user's code, and can raise anything
         raise InputError(f"Building {spec!r} failed: {_what(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{spec!r} gave a {type(model).__name__}, expected a torch.nn.Module.")
@@ -245,7 +301,7 @@ def _what(error: BaseException) -> str:
 
 @contextmanager
 def _first_on_path(folder: Path) -> Iterator[None]:
-    """Let imports find the modules beside the user's file, for as long as it is being imported."""
+    """Put a folder first on the import path, so that the modules beside the user's file are found."""
     sys.path.insert(0, str(folder))
     try:
         yield

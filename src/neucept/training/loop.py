@@ -155,22 +155,14 @@ def train(
         steps = math.ceil(n / batch_size)
         with show_progress(description, (epochs - len(losses)) * steps, progress) as advance:
             for epoch in range(len(losses), epochs):
-                order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
-                torch.manual_seed(_epoch_seed(seed, epoch))
+                order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+                order = torch.Generator().manual_seed(order_seed)
+                torch.manual_seed(order_seed)
                 batches = DataLoader(dataset, batch_size, shuffle=True, generator=order, collate_fn=collate)
                 model.train()
                 for module in frozen:
                     module.eval()
-                total = torch.zeros((), device=place)
-                for step, (inputs, labels) in enumerate(batches, epoch * steps):
-                    total += run.step(inputs, labels, augment, step / (epochs * steps)) * len(labels)
-                    advance(1)
-                if not math.isfinite(float(total)):
-                    raise InputError(
-                        f"The loss is {float(total)} in epoch {epoch + 1}: the training diverged. Lower lr={lr}, or"
-                        " check the inputs for values that are not finite."
-                    )
-                losses.append(float(total) / n)
+                losses.append(run.epoch(batches, augment, epoch, epochs, advance) / n)
                 if file is not None:
                     run.save(file, settings, losses)
     return losses
@@ -222,12 +214,12 @@ def accuracy(
 
 
 def flip_and_shift(pixels: int = 4, flip: bool = True) -> Augment:
-    """Give an augmentation for small images: each is flipped sideways by the toss of a coin and shifted.
+    """Give an augmentation for small images: each is flipped sideways with probability 1/2, and shifted.
 
     Parameters
     ----------
     pixels : int
-        The largest shift each way; the border that comes in is 0.
+        The largest shift each way, in pixels; the border is filled with 0.
     flip : bool
         Whether to flip.
 
@@ -276,10 +268,31 @@ class _Run:
         else:
             self.optimizer = torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
 
+    def epoch(
+        self,
+        batches: DataLoader[tuple[Tensor, int]],
+        augment: Augment | None,
+        epoch: int,
+        epochs: int,
+        advance: Callable[[int], None],
+    ) -> float:
+        """Pass once over the data; give the sum of the losses."""
+        total = torch.zeros((), device=self.device)
+        for step, (inputs, labels) in enumerate(batches, epoch * len(batches)):
+            total += self.step(inputs, labels, augment, step / (epochs * len(batches))) * len(labels)
+            advance(1)
+        if not math.isfinite(float(total)):
+            raise InputError(
+                f"The loss is {float(total)} in epoch {epoch + 1}: the training diverged. Lower lr={self.lr}, or check"
+                " the inputs for values that are not finite."
+            )
+        return float(total)
+
     def step(self, inputs: Any, labels: Tensor, augment: Augment | None, done: float) -> Tensor:
         if self.one_cycle:
+            falling = (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
             for group in self.optimizer.param_groups:
-                group["lr"] = self.lr * _one_cycle(done)
+                group["lr"] = self.lr * (0.04 + 0.96 * done / _WARM_UP if done < _WARM_UP else falling)
         inputs = augment(inputs) if augment is not None else inputs
         inputs = inputs.to(self.device)
         if self.mixed and inputs.ndim == 4:
@@ -305,14 +318,3 @@ class _Run:
             return []
         checkpoints.load(path, state, self.model, self.optimizer)
         return list(state["losses"])
-
-
-def _one_cycle(done: float) -> float:
-    """Give the share of the highest rate after a share of the steps."""
-    if done < _WARM_UP:
-        return 0.04 + 0.96 * done / _WARM_UP
-    return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

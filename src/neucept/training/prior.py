@@ -130,7 +130,10 @@ def train_with_prior(
         raise InputError(f"epochs={epochs!r}: expected one number, (prior, PKT) or (prior, PKT, normal).")
     for count in passes:
         check_whole("epochs", count)
-    width_prior, width_posterior = n_classes or (_width(prior_data), _width(posterior_data))
+    names = [getattr(data, "class_names", None) for data in (prior_data, posterior_data)]
+    if n_classes is None and None in names:
+        raise InputError("The data set has no class_names; say how many classes the two tasks have: n_classes=(10, 2).")
+    width_prior, width_posterior = n_classes or (len(names[0] or ()), len(names[1] or ()))
     epochs_prior, epochs_pkt, *others = passes
     folder = Path(checkpoints) if checkpoints is not None else None
     if folder is not None:
@@ -160,10 +163,3 @@ def train_with_prior(
         plain = fresh(width_posterior)
         fit(plain, posterior_data, "normal", (*others, epochs_pkt)[0])
     return PriorTraining(prior, pkt, plain, tuple(transferred))
-
-
-def _width(dataset: Dataset[tuple[Tensor, int]]) -> int:
-    names = getattr(dataset, "class_names", None)
-    if names is None:
-        raise InputError("The data set has no class_names; say how many classes the two tasks have: n_classes=(10, 2).")
-    return len(names)
