@@ -6,8 +6,8 @@ Each experiment is in three parts, named after it:
 - ``draw/<name>.py`` draws: ``draw(results, path, scale)``, where there is a figure;
 - ``tell/<name>.py`` and ``tell/<name>.md`` tell: ``claims(results) -> list[Claim]`` and ``tell(results) -> str``.
 
-What the last two need of the results is in ``read/<name>.py``. ``python experiments/<name>.py`` runs one experiment,
-``python experiments/everything.py`` all, and writes docs/results.md.
+What the last two both need of the results is in ``read/<name>.py``. ``python experiments/<name>.py`` runs one
+experiment, ``python experiments/everything.py`` all, and writes docs/results.md.
 """
 
 from __future__ import annotations
@@ -140,6 +140,11 @@ def above_zero(values: Sequence[float]) -> bool:
     """Whether the 95% interval lies above zero; of one value or two, whether all do."""
     mean, half = interval(values)
     return bool(mean > half) if len(values) > 2 else min(values) > 0
+
+
+def clearly_above_zero(values: Sequence[float]) -> bool:
+    """Whether the 95% interval, which takes three values, lies above zero."""
+    return len(values) > 2 and above_zero(values)
 
 
 def draw(name: str, results: dict[str, Any], scale: Scale) -> None:

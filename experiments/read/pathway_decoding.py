@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from common import interval
+from common import clearly_above_zero
 from pathway_decoding import METHODS
 
 NETWORKS = {"vgg11": "VGG11, CIFAR-10", "efficientnet-lite0": "EfficientNet-Lite0, ImageNet"}
@@ -25,8 +25,7 @@ def more(a: list[float], b: list[float]) -> list[float]:
 
 def is_more(a: list[float], b: list[float]) -> bool:
     """Whether the interval of the paired difference lies above zero."""
-    mean, half = interval(more(a, b))
-    return bool(mean > half)
+    return clearly_above_zero(more(a, b))
 
 
 def outcome(results: dict[str, Any], name: str) -> str:

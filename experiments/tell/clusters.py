@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from claims import NO, PARTLY, Claim, table
 from clusters import CLUSTERERS, KS, MAIN_TOP, TOPS, Found
-from common import above_zero, plus_minus
+from common import clearly_above_zero, plus_minus
 from read.clusters import (
     METHODS,
     SHOWN_K,
@@ -79,7 +79,7 @@ def of_task(results: Found, task: str) -> str:
         ours="\n".join(ours),
         layer=places(task)[0][0],
         gap=plus_minus(gap),
-        larger=LARGER[bool(gap.mean() > 0), n > 2 and above_zero(gap)],
+        larger=LARGER[bool(gap.mean() > 0), clearly_above_zero(gap)],
         always=", ".join(always) or "none",
         random=" " + template.fill("random").strip() if "random" in always else "",
         lowest="holds" if set(lowest_at) == {5} else "does not hold",

@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 from ablation import MAGNITUDES, SIGNS
 from claims import NO, PARTLY, YES, Claim, counted, table
-from common import plus_minus, signed
+from common import clearly_above_zero, plus_minus, signed
 from input_layer import LEVELS
 from read.ablation import areas
-from read.input_layer import LOCAL, above, by_seed, less, within
 from tell.ablation import by_column
 from template import Template
 
@@ -20,6 +19,7 @@ PUBLISHED = "NeuCEPT, published"
 NAMES = {"random": "random pixels", PUBLISHED: "NeuCEPT, published form"}
 ROWS = ("NeuCEPT", PUBLISHED, "saliency", MAGNITUDES, "integrated gradients", "variance of patches", *CHANCE)
 RANGE = {True: "within", False: "outside"}
+LOCAL = ("saliency", "integrated gradients", MAGNITUDES, "DeepLIFT", "gradient SHAP")
 
 
 def claims(results: dict[str, Any]) -> list[Claim]:
@@ -87,7 +87,7 @@ def beside_chance(each: dict[str, pd.DataFrame]) -> list[str]:
         f"{NAMES.get(name, name)} with {NOISE[signs]} ({signed(less(one, name))})"
         for signs, one in each.items()
         for name in CHANCE
-        if not above(less(one, name))
+        if not clearly_above_zero(less(one, name))
     ]
 
 
@@ -101,3 +101,21 @@ def row(each: dict[str, pd.DataFrame], name: str) -> list[str]:
     for one in each.values():
         cells += [plus_minus(one[name].to_list()), "" if name == "NeuCEPT" else signed(less(one, name))]
     return cells
+
+
+def by_seed(results: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return {signs: mean areas}, one row per pair of networks and one column per method."""
+    table = areas(results, ("signs", "top", "gamma", "class"))
+    each = table.groupby(["signs", "method", "seed"])["area"].mean().unstack("method")
+    return {signs: each.loc[signs] for signs in SIGNS}
+
+
+def less(one: pd.DataFrame, other: str, ours: str = "NeuCEPT") -> list[float]:
+    """Our area minus another method's, one value per pair of networks."""
+    return (one[ours] - one[other]).to_list()
+
+
+def within(one: pd.DataFrame) -> bool:
+    """Whether NeuCEPT's mean area lies between the least and the largest of the attributions."""
+    of_others = one[list(LOCAL)].mean()
+    return bool(of_others.min() <= one["NeuCEPT"].mean() <= of_others.max())

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 from claims import NOT_IN_THE_PAPER, Claim, counted, table
-from common import above_zero, plus_minus, signed
-from read.objectives import counts, differences, minus, names
+from common import clearly_above_zero, plus_minus, signed
 from tasks import TASKS
 from template import Template
 
@@ -34,14 +33,14 @@ def claims(results: dict[str, Any]) -> list[Claim]:
 def tell(results: dict[str, Any]) -> str:
     template, ordered = Template("objectives"), names(results, "in order")
     chosen = counts(results, DEFAULT)
-    others = [is_shown(minus(results, way, "variance")) for way in ordered if way != DEFAULT]
+    others = [clearly_above_zero(minus(results, way, "variance")) for way in ordered if way != DEFAULT]
     minus_variance = minus(results, DEFAULT, "variance")
     return template.fill(
         default=DEFAULT,
         place=place(results, ordered),
         difference=plus_minus(list(differences(results, DEFAULT).values())),
         minus_variance=signed(minus_variance),
-        clear="shown" if is_shown(minus_variance) else "not shown",
+        clear="shown" if clearly_above_zero(minus_variance) else "not shown",
         others=sum(others),
         verb="is" if sum(others) == 1 else "are",
         low=min(chosen),
@@ -51,11 +50,6 @@ def tell(results: dict[str, Any]) -> str:
         ordered=template.fill("table", table=ways_table(results, [*ordered, "variance"])),
         by_statistic=template.fill("table", table=ways_table(results, names(results, "by statistic"))),
     )
-
-
-def is_shown(values: list[float]) -> bool:
-    """Whether an interval, which takes three pairs, lies above zero."""
-    return len(values) > 2 and above_zero(values)
 
 
 def mean_difference(results: dict[str, Any], way: str) -> float:
@@ -87,3 +81,34 @@ def ways_table(results: dict[str, Any], ways: list[str]) -> str:
         rows.append([way, *cells])
     head = ["ten neurons by", "even: PKT / normal", "odd: PKT / normal", "difference", "minus the default's"]
     return table([*head, "minus variance's", "selected"], rows)
+
+
+def differences(results: dict[str, Any], way: str) -> dict[str, float]:
+    """CE of the normal network minus that of the PKT network, both classes together, for each pair that has both."""
+    classes = TASKS["lenet"].classes
+
+    def total(seed: str, kind: str) -> float:
+        return sum(results[f"lenet {seed} {kind}"][f"{label} {way}"] for label in classes)
+
+    seeds = dict.fromkeys(key.split()[1] for key in results)
+    whole = [seed for seed in seeds if all(f"lenet {seed} {kind}" in results for kind in ("pkt", "normal"))]
+    return {seed: total(seed, "normal") - total(seed, "pkt") for seed in whole}
+
+
+def minus(results: dict[str, Any], way: str, other: str) -> list[float]:
+    """How much larger the difference is by one way than by another, one value per pair."""
+    one, two = differences(results, way), differences(results, other)
+    return [one[seed] - two[seed] for seed in one]
+
+
+def names(results: dict[str, Any], ending: str = "") -> list[str]:
+    """Ways of ranking in the cells."""
+    first = TASKS["lenet"].classes[0]
+    ways = [key.partition(" ")[2] for key in next(iter(results.values())) if key.startswith(f"{first} ")]
+    return [way for way in ways if way.endswith(ending) and not way.endswith("selected")]
+
+
+def counts(results: dict[str, Any], way: str) -> list[int]:
+    """Numbers of neurons selected, one value per network and class."""
+    chosen = f"{way.rpartition(', ')[0]}, selected"
+    return [cell[f"{label} {chosen}"] for cell in results.values() for label in TASKS["lenet"].classes]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from claims import NOT_IN_THE_PAPER, Claim, counted, table
 from common import plus_minus
-from read.several_responses import above, rates
 from several_responses import QS, RESPONSES, TARGETS, WAYS
 from tasks import TASKS
 from template import Template
@@ -70,3 +70,16 @@ def layers_table(results: dict[str, Any]) -> str:
         cells = ["{:.3f}, {:.2f}".format(*cell[f"{DEFAULT} {q}"]) for q in QS]
         rows.append([f"{TASKS[task].model} {seed}, {paper}", *cells])
     return table(["layer", *(f"FDR, power at q = {q}" for q in QS)], rows)
+
+
+def rates(results: dict[str, Any], way: str, q: float, which: int) -> list[float]:
+    """FDR (0) or power (1), one value per network, the mean over its layers."""
+    values: dict[str, list[float]] = {}
+    for key, cell in results.items():
+        values.setdefault(" ".join(key.split()[:2]), []).append(cell[f"{way} {q}"][which])
+    return [float(np.mean(group)) for group in values.values()]
+
+
+def above(results: dict[str, Any], way: str) -> int:
+    """How many cells (layer, q) have an FDR above q."""
+    return sum(cell[f"{way} {q}"][0] > q for cell in results.values() for q in QS)
