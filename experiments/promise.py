@@ -26,7 +26,7 @@ from simulated import half_width, proportions
 from tasks import CONV3, CONV8, CONV9, LINEAR0, TASKS, dataset
 
 import neucept
-from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, simulate
 from neucept.knockoffs import prepare
 
 # The method was worked out on lenet-pkt-0, lenet-normal-0, lenet-normal-1 and some classes of both VGG11s.
@@ -67,7 +67,7 @@ def measure(recording: neucept.Recording, layer: str, label: int, seed: int) -> 
         "calibration_seconds": round(seconds, 1),
     }
     for which, families in {"held-out families": HELD_OUT, "calibrated families": FAMILIES}.items():
-        simulated = plant(prepared.Z, calibration.groups, rng, families)
+        simulated = simulate(prepared.Z, calibration.groups, rng, families)
         responses = []
         for y in simulated.Y.T:
             response = np.zeros(len(recording))

@@ -22,7 +22,7 @@ from promise import load
 from simulated import half_width, proportions
 
 import neucept
-from neucept.calibration.simulation import plant
+from neucept.calibration.simulation import simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, prepare, select
 
 CELLS = [
@@ -39,7 +39,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
     """Return, for each remedy and q, the false discovery rate, its half-width and the power."""
     calibration = neucept.calibrate(recording, layer, target=label)
     prepared = prepare(np.asarray(recording.activations(layer)[recording.samples(label)]))
-    simulated = plant(prepared.Z, calibration.groups, np.random.default_rng(5))
+    simulated = simulate(prepared.Z, calibration.groups, np.random.default_rng(5))
     groups = None if calibration.cut == 0 else calibration.groups
     result: dict[str, list[float]] = {}
 
@@ -65,7 +65,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
     }.items():
         variant = replace(calibration, evidence=calibration.evidence[..., columns])
         for q in QS:
-            keep(name, np.array([largest_set(row, variant.level(q)) for row in variant.judged]), variant.null, q)
+            keep(name, np.array([largest_set(row, variant.level(q)) for row in variant.held_out]), variant.null, q)
     return result
 
 

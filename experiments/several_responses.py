@@ -14,7 +14,7 @@ from tasks import TASKS
 
 import neucept
 from neucept.calibration.calibration import gather
-from neucept.calibration.simulation import FAMILIES, HELD_OUT, plant
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, simulate
 from neucept.knockoffs import largest_set, prepare
 
 QS = (0.1, 0.2, 0.4)
@@ -39,7 +39,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         pool = rng.permutation(count)[: max(4, count // 5)]
         columns = np.flatnonzero(np.isin(groups, pool))
         members, within = np.unique(groups[columns], return_inverse=True)
-        simulated = plant(Z[:, columns], within, rng, FAMILIES if target % 2 else HELD_OUT)
+        simulated = simulate(Z[:, columns], within, rng, FAMILIES if target % 2 else HELD_OUT)
         live = np.flatnonzero(~simulated.null.all(axis=1))
         chosen = rng.permutation(live)[:RESPONSES]
         null = np.ones(count, bool)

@@ -139,8 +139,10 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
     with show_progress("measuring the entropy of mechanisms", total, progress) as advance:
         frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
     # The digits, not even and odd: the report shows which of them each mechanism holds.
-    done = {"recording": recording, "critical": critical["even"]}
-    neucept.report(neucept.analyse(model, digits, **done, seed=seed, progress=progress), path=page)
+    analysis = neucept.analyse(
+        model, digits, recording=recording, critical=critical["even"], seed=seed, progress=progress
+    )
+    neucept.report(analysis, path=page)
     return pd.concat(frames, ignore_index=True)
 
 

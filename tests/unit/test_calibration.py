@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import neucept
-from neucept.calibration import Calibration, exchangeability
+from neucept.calibration import Calibration, exchangeability, layer
 from neucept.calibration import calibration as module
 from neucept.calibration.calibration import calibrate_neurons
 from neucept.calibration.grouping import candidates, resolution
 from neucept.calibration.importance import importance
 from neucept.calibration.local_fdr import group_importance, proportions
-from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, plant
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, simulate
 from neucept.knockoffs import largest_set
 
 
@@ -31,7 +31,7 @@ def calibration() -> Calibration:
 def test_planted_responses_depend_on_nothing_but_their_neurons() -> None:
     Z = neurons(300)
     groups = np.arange(30) // 2
-    planted = plant(Z, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,))
+    planted = simulate(Z, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,))
     for i, family in enumerate(planted.family):
         if family == NONE:
             assert planted.null[i].all()
@@ -41,19 +41,21 @@ def test_planted_responses_depend_on_nothing_but_their_neurons() -> None:
         changed = Z.copy()
         null = planted.null[i][groups]
         changed[:, null] = np.random.default_rng(2).permutation(changed[:, null], axis=0)
-        again = plant(changed, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,))
+        again = simulate(
+            changed, groups, np.random.default_rng(1), {**FAMILIES, **HELD_OUT}, shares=(0.3,), noises=(0.0,)
+        )
         np.testing.assert_allclose(again.Y[:, i], planted.Y[:, i])
 
 
 def test_planted_responses_depend_on_every_group_that_is_not_null() -> None:
     Z = neurons(300)
     groups = np.arange(30)
-    planted = plant(Z, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
+    planted = simulate(Z, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
     for i in range(len(planted.family)):
         for group in np.flatnonzero(~planted.null[i]):
             changed = Z.copy()
             changed[:, group] = np.random.default_rng(3).permutation(changed[:, group]) + 0.1
-            again = plant(changed, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
+            again = simulate(changed, groups, np.random.default_rng(1), shares=(0.2,), noises=(0.0,), nothing=0)
             assert np.abs(again.Y[:, i] - planted.Y[:, i]).max() > 1e-6, planted.family[i]
 
 
@@ -153,7 +155,7 @@ def test_levels_grow_with_q_and_never_pass_it(calibration: Calibration) -> None:
 
 def test_table_counts_what_is_selected(calibration: Calibration) -> None:
     table = calibration.table(0.8).set_index("family")
-    masks = np.array([largest_set(row, calibration.level(1 - 0.8)) for row in calibration.judged])
+    masks = np.array([largest_set(row, calibration.level(1 - 0.8)) for row in calibration.held_out])
     false, power = proportions(masks, calibration.null)
     assert table.loc["all", "precision"] == pytest.approx(1 - false.mean())
     assert table.loc["all", "power"] == pytest.approx(np.nanmean(power))
@@ -179,7 +181,7 @@ def test_a_calibration_says_what_was_found_out_and_what_was_not(calibration: Cal
 def test_responses_are_planted_on_neurons_that_vary_alone() -> None:
     Z = neurons(300)
     Z[:, 4:10] = 0.0
-    planted = plant(Z, np.arange(30) // 2, np.random.default_rng(0))
+    planted = simulate(Z, np.arange(30) // 2, np.random.default_rng(0))
     assert planted.null[:, 2:5].all() and np.isfinite(planted.Y).all()
 
 
@@ -244,8 +246,8 @@ def test_discover_calibrates_once_and_keeps_it(recording, tmp_path, monkeypatch)
     one = neucept.discover(opened, 0, samples="all", draws=3, progress=False)
     assert set(one["hidden"].ranking[:5]) == {0, 1, 2, 3, 4}
     assert set(one["hidden"].neurons) >= {0, 1, 2, 3, 4}
-    assert "planted" in str(one["hidden"].promise)
-    monkeypatch.setattr(module, "calibrate_neurons", lambda *a, **k: pytest.fail("calibrated again"))
+    assert "simulated" in str(one["hidden"].guarantee)
+    monkeypatch.setattr(layer, "calibrate_neurons", lambda *a, **k: pytest.fail("calibrated again"))
     neucept.discover(opened, 1, samples="all", draws=3, seed=7, progress=False)
     again = neucept.Recording.open(tmp_path / "recording")
     two = neucept.discover(again, 0, samples="all", draws=3, progress=False)

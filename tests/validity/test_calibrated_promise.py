@@ -7,7 +7,7 @@ import pytest
 
 import neucept
 from neucept.calibration.local_fdr import proportions
-from neucept.calibration.simulation import HELD_OUT, plant
+from neucept.calibration.simulation import HELD_OUT, simulate
 from neucept.knockoffs import prepare
 
 pytestmark = pytest.mark.validity
@@ -21,7 +21,7 @@ def test_realised_false_discovery_rate_is_at_most_the_one_asked(seed: int) -> No
     Z = np.tanh(causes @ rng.standard_normal((15, p)) / 3 + 0.4 * rng.standard_normal((n, p)))
     recording = neucept.Recording({"layer": Z.astype(np.float32)}, np.zeros((n, 2), np.float32), None, ("a", "b"))
     groups = neucept.calibrate(recording, "layer", progress=False).groups
-    planted = plant(prepare(Z).Z, groups, rng, HELD_OUT, nothing=20)
+    planted = simulate(prepare(Z).Z, groups, rng, HELD_OUT, nothing=20)
     with pytest.warns(neucept.NothingSelectedWarning):
         found = neucept.discover(recording, list(planted.Y.T), layers=["layer"], draws=10, seed=3, progress=False)
     for q in (0.1, 0.2, 0.4):

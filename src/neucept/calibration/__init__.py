@@ -1,6 +1,7 @@
-"""The promise of precision, checked on a layer's own activations with responses whose critical neurons are known."""
+"""The precision of selections, measured on a layer's own activations with simulated responses."""
 
-from neucept.calibration.calibration import Calibration, calibrate
+from neucept.calibration.calibration import Calibration
+from neucept.calibration.layer import calibrate
 from neucept.calibration.two_sample import exchangeability
 
 __all__ = ["Calibration", "calibrate", "exchangeability"]

@@ -1,4 +1,4 @@
-"""The finest groups of neurons that a layer lets us tell apart."""
+"""The finest groups of neurons that can be told apart in a layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.spatial.distance import squareform
 
 from neucept.calibration.importance import importance
 from neucept.calibration.local_fdr import group_importance
-from neucept.calibration.simulation import FAMILIES, plant
+from neucept.calibration.simulation import FAMILIES, simulate
 
 CUTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # average linkage on 1 - |correlation|
 FEWEST_GROUPS = 20
@@ -16,13 +16,13 @@ GOOD = 0.6  # power that the ranking alone must be able to reach at a false disc
 
 
 def candidates(Z: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """List groupings from the finest on: (cut, (p,) groups), each but the first of at least 20 groups."""
+    """List groupings, the finest first: (cut, (p,) groups); all but the first have at least 20 groups."""
     p = Z.shape[1]
-    found = [(0.0, np.arange(p))]
+    groupings = [(0.0, np.arange(p))]
     if p <= FEWEST_GROUPS:
-        return found
+        return groupings
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.nan_to_num(np.corrcoef(Z.T))  # a neuron that is silent on these rows is like no other
+        correlation = np.nan_to_num(np.corrcoef(Z.T))  # a neuron that is constant on these rows correlates with none
     distance = np.clip(1 - np.abs(correlation), 0, None)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
@@ -30,9 +30,9 @@ def candidates(Z: np.ndarray) -> list[tuple[float, np.ndarray]]:
         _, first, number = np.unique(fcluster(tree, cut, "distance"), return_index=True, return_inverse=True)
         if len(first) < FEWEST_GROUPS:
             break
-        if len(first) < 0.95 * (found[-1][1].max() + 1):
-            found.append((cut, np.argsort(np.argsort(first))[number]))
-    return found
+        if len(first) < 0.95 * (groupings[-1][1].max() + 1):
+            groupings.append((cut, np.argsort(np.argsort(first))[number]))
+    return groupings
 
 
 def reachable_power(score: np.ndarray, null: np.ndarray, proportion: float = 0.1) -> float:
@@ -46,25 +46,27 @@ def reachable_power(score: np.ndarray, null: np.ndarray, proportion: float = 0.1
 def resolution(Z: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray, float]:
     """Choose the finest grouping whose neurons can be told apart.
 
-    On every candidate a dozen responses are planted; the finest is taken whose ranking by importance could reach a
-    power of 0.6, on average, at a false discovery proportion of 0.1. Where none does, the best of them.
+    A dozen responses are simulated for every candidate. The finest grouping is taken whose ranking by importance could
+    reach a mean power of 0.6 at a false discovery proportion of 0.1; where none does, the one of largest power.
 
     Returns
     -------
     cut : float
-        Of the tree; 0 for single neurons.
+        Where the tree was cut; 0 for single neurons.
     groups : array
         (p,) group of each neuron.
     power : float
-        What the ranking could reach.
+        The power that the ranking could reach.
     """
     options = candidates(Z)
     kinds = {name: FAMILIES[name] for name in ("linear", "deep ReLU network", "products")}
-    planted = [plant(Z, groups, rng, kinds, shares=(0.1, 0.3), noises=(0.0, 0.5), nothing=0) for _, groups in options]
-    scores, _ = importance(Z, np.hstack([p.Y for p in planted]))
+    simulated = [
+        simulate(Z, groups, rng, kinds, shares=(0.1, 0.3), noises=(0.0, 0.5), nothing=0) for _, groups in options
+    ]
+    scores, _ = importance(Z, np.hstack([s.Y for s in simulated]))
     powers = []
-    for (_, groups), p, part in zip(options, planted, np.split(scores, len(options)), strict=True):
-        pairs = zip(group_importance(part, groups), p.null, strict=True)
+    for (_, groups), known, part in zip(options, simulated, np.split(scores, len(options)), strict=True):
+        pairs = zip(group_importance(part, groups), known.null, strict=True)
         powers.append(float(np.mean([reachable_power(score, null) for score, null in pairs])))
     good = [i for i, power in enumerate(powers) if power >= GOOD]
     best = good[0] if good else int(np.argmax(powers))

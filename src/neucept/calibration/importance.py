@@ -34,16 +34,16 @@ def importance(
     Y : array
         (n, L) standardised responses.
     seed : int
-        Of starting weights and batches.
+        Seed for initial weights and batches.
     advance : callable
-        Told of every pass over the rows, `PASSES` in all.
+        Called with 1 after every pass over the rows, `PASSES` in all.
 
     Returns
     -------
     importance : array
         (L, p), not negative.
     residual : array
-        (L,) mean squared error of what was learnt, on the rows it was learnt from; 1 where nothing was.
+        (L,) training error (mean squared) of the networks; 1 where nothing was learnt.
 
     Notes
     -----

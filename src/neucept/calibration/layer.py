@@ -1,15 +1,18 @@
-"""The neurons of a layer on some inputs, checked and prepared: what is calibrated is what is looked at."""
+"""Calibrate a recorded layer: its neurons on some inputs, checked and prepared, and the calibration that is kept."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from neucept.errors import InputError
+from neucept.calibration.calibration import Calibration, calibrate_neurons
+from neucept.errors import InputError, check_precision
 from neucept.knockoffs.preprocessing import Prepared, alive, prepare
 from neucept.recording import Recording
+from neucept.recording.recording import Target
 
 FEWEST_INPUTS = 30
 
@@ -76,3 +79,94 @@ def _included(recording: Recording, layer: str, rows: np.ndarray, groups: np.nda
     if groups is not None:
         X[:, groups < 0] = 0.0
     return X
+
+
+def calibrate(
+    recording: Recording,
+    layer: str,
+    precision: float = 0.9,
+    target: Target | None = None,
+    samples: str | np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    progress: bool = True,
+) -> Calibration:
+    """Measure which precision selections reach on a layer's own activations, and learn to reach the one asked for.
+
+    Responses with known critical neurons are simulated on the layer: linear ones, random networks of several kinds,
+    thresholds, products, squares, maxima and pure noise, with several numbers of critical neurons and noise levels. The
+    evidence on each neuron is how strongly a network that has learnt the response depends on it, and by how much it
+    beats its knockoffs. From this evidence a model estimates the local false discovery rate: the probability that a
+    neuron is null (Efron and others, 2001). Responses are evaluated by models that were not trained on them.
+
+    The result is kept with the recording, and beside it on disk where it was saved, by layer, inputs and groups. It
+    depends on neither target nor seed.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of `neucept.record`.
+    layer : str
+        Its name.
+    precision : float
+        Only checked here; `Calibration.table` takes any.
+    target : int, str or array, optional
+        Determines the default inputs: those predicted as the class.
+    samples : {"predicted", "all"}, mask or row numbers, optional
+        Inputs to look at; all by default without a target.
+    groups : array, optional
+        (k,) group of each of the layer's neurons, -1 to leave it out; by default the finest that can be told apart.
+        Nearly identical neurons count as one, whatever their groups.
+    progress : bool
+        Show progress when it takes more than two seconds.
+
+    Returns
+    -------
+    Calibration
+
+    References
+    ----------
+    Efron, Tibshirani, Storey and Tusher, "Empirical Bayes analysis of a microarray experiment", 2001. Sun and Cai,
+    "Oracle and adaptive compound decision rules for false discovery rate control", 2007.
+
+    Raises
+    ------
+    InputError
+        Before any work, for an unknown layer or target, fewer than 30 inputs, activations that are not finite, or a
+        layer whose neurons are all constant.
+    """
+    check_precision(precision)
+    everything = np.zeros(len(recording))
+    rows = recording.samples(everything if target is None else target, samples)
+    if len(rows) < FEWEST_INPUTS:
+        raise InputError(f"{len(rows)} inputs, but at least {FEWEST_INPUTS} are needed. Record more, or choose others.")
+    groups = groups_of(recording, layer, groups)
+    check_neurons(recording, layer, rows, groups)
+    prepared, given = prepared_neurons(recording, layer, rows, groups)
+    return cached_calibration(recording, layer, rows, prepared.Z, given, progress)
+
+
+def cached_calibration(
+    recording: Recording, layer: str, rows: np.ndarray, Z: np.ndarray, groups: np.ndarray | None, progress: bool = True
+) -> Calibration:
+    """Calibrate, or take the calibration kept with the recording for the same layer, inputs and groups."""
+    sha = hashlib.sha256(f"3 {layer} {Z.shape}".encode())
+    sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
+    sha.update(np.ascontiguousarray(Z, np.float32).tobytes())  # the key is the content, not its name
+    if groups is not None:
+        sha.update(np.ascontiguousarray(groups, np.int64).tobytes())
+    key = sha.hexdigest()[:24]
+    if key in recording.cache:
+        known: Calibration = recording.cache[key]
+        return known
+    place = None if recording.path is None else recording.path / "calibrations" / key
+    if place is not None and place.exists():
+        calibration = Calibration.open(place)
+    else:
+        calibration = calibrate_neurons(Z, layer, groups, progress=progress)
+        if place is not None:
+            try:
+                calibration.save(place)
+            except (OSError, InputError):  # a recording that may only be read; kept in memory all the same
+                place = None
+    recording.cache[key] = calibration
+    return calibration

@@ -1,4 +1,8 @@
-"""From the evidence on a group of neurons to the probability that it is null, learnt from planted responses."""
+"""Local false discovery rates: the probability that a group of neurons is null, given the evidence on it.
+
+The term is Efron's (Efron and others, 2001). Here a classifier estimates it from simulated responses, for which the
+null groups are known.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def features(importance: np.ndarray, residual: np.ndarray, W: np.ndarray, sizes:
     importance : array
         (L, g) of `group_importance`.
     residual : array
-        (L,) what the learnt response leaves.
+        (L,) training error of the networks that gave the importance.
     W : array
         (L, g) mean knockoff statistics.
     sizes : array
@@ -66,10 +70,10 @@ def _log_rank(values: np.ndarray) -> np.ndarray:
 
 
 class NullModel:
-    """Boosted trees for the probability that a group is null, given its evidence."""
+    """Boosted trees that estimate the local false discovery rate of a group from its evidence."""
 
     def fit(self, evidence: np.ndarray, null: np.ndarray) -> NullModel:
-        """Learn from (L, g, f) evidence on (L, g) groups that are known to be null or not."""
+        """Train on (L, g, f) evidence and (L, g) groups that are known to be null or not."""
         self._model = HistGradientBoostingClassifier(
             max_iter=80,
             max_leaf_nodes=8,
@@ -86,7 +90,7 @@ class NullModel:
         return self
 
     def predict(self, evidence: np.ndarray) -> np.ndarray:
-        """Probability that each group is null, (L, g)."""
+        """Estimate the local false discovery rate of each group, (L, g)."""
         if self._constant is not None:
             return np.full(evidence.shape[:2], self._constant)
         with threadpool_limits(1, "openmp"):
@@ -97,6 +101,6 @@ class NullModel:
 def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the false discovery proportion (0 for no discovery) and power (NaN with nothing to find) of (L, g) masks."""
     false = (masks & null).sum(axis=1) / np.maximum(masks.sum(axis=1), 1)
-    there = (~null).sum(axis=1)
-    power = np.where(there > 0, (masks & ~null).sum(axis=1) / np.maximum(there, 1), np.nan)
+    critical = (~null).sum(axis=1)
+    power = np.where(critical > 0, (masks & ~null).sum(axis=1) / np.maximum(critical, 1), np.nan)
     return np.asarray(false), np.asarray(power)

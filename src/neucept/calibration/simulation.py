@@ -1,4 +1,4 @@
-"""Responses whose critical neurons are known, planted on a layer's own activations."""
+"""Simulated responses with known critical neurons, computed from a layer's own activations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from neucept.knockoffs.preprocessing import standardised
 
 Family = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-NONE = "none"  # the family of responses that need no neuron
-SHARES = (0.07, 0.15, 0.35, 0.7)  # of the groups that hold a neuron of the response
+NONE = "none"  # the family of responses that depend on no neuron
+SHARES = (0.07, 0.15, 0.35, 0.7)  # shares of the groups that are critical
 NOISES = (0.0, 0.25, 1.0)  # variance of the noise over that of the signal
 
 
@@ -102,7 +102,7 @@ FAMILIES: Mapping[str, Family] = {
     "maxima": _maxima,
     "trees": _trees,
 }
-"""What a layer is calibrated on."""
+"""Families of responses that layers are calibrated on."""
 
 HELD_OUT: Mapping[str, Family] = {
     "sines": _sines,
@@ -110,12 +110,12 @@ HELD_OUT: Mapping[str, Family] = {
     "gates": _gates,
     "perceptrons": _perceptrons,
 }
-"""What no layer is calibrated on: to try the calibrated promise on."""
+"""Families that no layer is calibrated on: to test the calibrated guarantee."""
 
 
 @dataclass(frozen=True)
-class Planted:
-    """Responses with known critical neurons.
+class Simulated:
+    """Simulated responses with known critical neurons.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Planted:
     null : array
         (L, g) whether a group of neurons has no part in a response.
     family : tuple of str
-        (L,) the kind of each; ``none`` for pure noise.
+        (L,) family of each; ``none`` for pure noise.
     noise : array
         (L,) variance of the noise over that of the signal.
     """
@@ -135,7 +135,7 @@ class Planted:
     noise: np.ndarray
 
 
-def plant(
+def simulate(
     Z: np.ndarray,
     groups: np.ndarray,
     rng: np.random.Generator,
@@ -143,10 +143,10 @@ def plant(
     shares: Sequence[float] = SHARES,
     noises: Sequence[float] = NOISES,
     nothing: int = 24,
-) -> Planted:
-    """Plant a response of each family, share of groups and noise.
+) -> Simulated:
+    """Simulate a response for each family, share of critical groups and noise level.
 
-    In each chosen group one to three neurons take part, of those that vary over these inputs.
+    The response depends on one to three neurons of each critical group, among those that vary over these inputs.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ def plant(
     groups : array
         (p,) group of each, 0 to g - 1.
     rng : Generator
-        Chooses everything.
+        Source of all random choices.
     families, shares, noises
-        What to plant: every combination once.
+        What to simulate: every combination once.
     nothing : int
-        How many responses of pure noise.
+        Number of responses of pure noise.
     """
     n, count = len(Z), int(groups.max()) + 1
     varies = Z.std(axis=0) > 0.5  # a rare neuron may be silent on a sample of the inputs
@@ -182,4 +182,4 @@ def plant(
         null.append(np.ones(count, bool))
         names.append(NONE)
         noise_of.append(np.inf)
-    return Planted(standardised(np.stack(Y, axis=1)), np.array(null), tuple(names), np.array(noise_of))
+    return Simulated(standardised(np.stack(Y, axis=1)), np.array(null), tuple(names), np.array(noise_of))

@@ -1,8 +1,6 @@
-"""Can neurons and their knockoffs be told apart? The assumption behind the knockoffs' own promise."""
+"""Can neurons and their knockoffs be told apart? The assumption behind the knockoffs' own guarantee."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -10,10 +8,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from neucept.knockoffs import GaussianSampler
+from neucept.knockoffs import GaussianSampler, Sampler
 
 
-def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[float, float]:
+def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Sampler | None = None) -> tuple[float, float]:
     """Test whether neurons and knockoffs can be told apart: a classifier two-sample test under random swaps.
 
     Half of the rows have a random half of the pairs exchanged. If knockoffs were perfect, no classifier could tell
@@ -24,7 +22,7 @@ def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[
     Z : array
         (n, p) standardised neurons.
     seed : int
-        Of knockoffs, swaps and folds.
+        Seed for knockoffs, swaps and folds.
     sampler : Sampler, optional
         Gaussian by default.
 
@@ -37,7 +35,9 @@ def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Any = None) -> tuple[
     """
     rng = np.random.default_rng([seed, 1985])  # a stream of its own, whatever made the data
     n, p = Z.shape
-    Zk = (sampler or GaussianSampler()).fit(Z).draw(Z, rng)
+    drawing = sampler or GaussianSampler()
+    drawing.fit(Z)
+    Zk = drawing.draw(Z, rng)
     swap = np.zeros(p, bool)
     swap[rng.permutation(p)[: (p + 1) // 2]] = True
     label = rng.permutation(n) % 2

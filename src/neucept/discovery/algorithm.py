@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import numpy as np
 
@@ -15,14 +15,17 @@ from neucept.discovery.ordering import forward_order
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
 from neucept.errors import InputError, check_whole, one_of
 from neucept.knockoffs import GramStatistic, LocalFDR, Rule, Sampler, Statistic
-from neucept.knockoffs.aggregation import name_of, rule_of
+from neucept.knockoffs.aggregation import RuleName, name_of, rule_of
 from neucept.knockoffs.draw import check_parts
 from neucept.knockoffs.preprocessing import standardised
+from neucept.knockoffs.samplers import SamplerName
+from neucept.knockoffs.statistics import StatisticName
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.recording import Target
 
-OBJECTIVES = ("pairwise", "sequential", "global")
+Objective = Literal["pairwise", "sequential", "global"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
 
 
@@ -30,33 +33,82 @@ class NothingSelectedWarning(UserWarning):
     """No neuron of a layer is selected at the precision asked; that is an answer."""
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of `discover`, see there."""
+
+    samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None
+    response: str
+    objective: Objective
+    sampler: SamplerName | Sampler
+    statistic: StatisticName | Statistic | GramStatistic
+    aggregate: RuleName | Rule
+    groups: np.ndarray | Mapping[str, np.ndarray] | None
+    calibration: Literal["auto"] | None
+    draws: int
+    seed: int
+    progress: bool
+
+
+Key = TypeVar("Key", bound=int | str | tuple[float, float])
+
+
+@overload
 def discover(
     recording: Recording,
-    target: Target | list[int] | list[str],
+    target: Target,
     layers: Sequence[str] | None = None,
     precision: float | Mapping[str, float] = 0.9,
-    samples: str | np.ndarray | None = None,
+    **options: Unpack[Options],
+) -> CriticalNeurons: ...
+
+
+@overload
+def discover(
+    recording: Recording,
+    target: list[Key],
+    layers: Sequence[str] | None = None,
+    precision: float | Mapping[str, float] = 0.9,
+    **options: Unpack[Options],
+) -> dict[Key, CriticalNeurons]: ...
+
+
+@overload
+def discover(
+    recording: Recording,
+    target: list[np.ndarray],
+    layers: Sequence[str] | None = None,
+    precision: float | Mapping[str, float] = 0.9,
+    **options: Unpack[Options],
+) -> dict[int, CriticalNeurons]: ...
+
+
+def discover(
+    recording: Recording,
+    target: Target | list[Any],
+    layers: Sequence[str] | None = None,
+    precision: float | Mapping[str, float] = 0.9,
+    samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None = None,
     response: str = "logit",
-    objective: str = "pairwise",
-    sampler: str | Sampler = "gaussian",
-    statistic: str | Statistic | GramStatistic = "lasso",
-    aggregate: str | Rule = "evalue",
+    objective: Objective = "pairwise",
+    sampler: SamplerName | Sampler = "gaussian",
+    statistic: StatisticName | Statistic | GramStatistic = "lasso",
+    aggregate: RuleName | Rule = "evalue",
     groups: np.ndarray | Mapping[str, np.ndarray] | None = None,
-    calibration: str | None = "auto",
+    calibration: Literal["auto"] | None = "auto",
     draws: int = 50,
     seed: int = 0,
     progress: bool = True,
-) -> Any:  # CriticalNeurons, or a dict of them for a list of targets
+) -> CriticalNeurons | dict[Any, CriticalNeurons]:
     """Find the critical neurons of a target: NeuCEPT-discovery (Algorithm 1).
 
     At each layer, the Markov blanket of the response is estimated with control of the precision (one minus the false
-    discovery rate). By default the layer is calibrated first (`neucept.calibrate`): what a precision is worth is learnt
-    from responses with known critical neurons, planted on the layer's own activations. ``calibration=None`` leaves the
-    decision to Model-X knockoffs alone, whose promise holds for Gaussian neurons only.
+    discovery rate). By default the layer is calibrated first (`neucept.calibrate`): responses with known critical
+    neurons are simulated on the layer's own activations, and show which selections reach a precision.
+    With ``calibration=None``, Model-X knockoffs alone decide; their guarantee holds for Gaussian neurons only.
 
-    Which neurons are selected is one question, in which order they are named another: the ranking takes one neuron
-    after the other, each time the one that adds most to what is known of the critical neurons of the next of the
-    `layers` (of the layer itself, for the last), so that the first ten do not say the same thing ten times.
+    Selection and ranking are separate. The ranking is greedy: the next neuron is the one that adds most to what those
+    before it explain of the critical neurons of the next of the `layers` (of the layer itself, for the last). The first
+    ten therefore do not repeat the same information.
 
     Parameters
     ----------
@@ -67,7 +119,7 @@ def discover(
     layers : sequence of str, optional
         By default all that are recorded; in the order of the network.
     precision : float or mapping
-        In (0, 1), for all layers or {layer: precision}; layers not named there have 0.9.
+        In (0, 1), for all layers or {layer: precision}; layers that it does not name have 0.9.
     samples : {"predicted", "all"}, mask or row numbers
         Inputs to look at: those predicted as the class (the default for a class) or all (for an array).
     response : {"logit", "margin", "log_prob"}
@@ -88,10 +140,10 @@ def discover(
         them), as published, guarantees nothing. A rule given as an object (`neucept.knockoffs.Rule`) decides by
         itself; nothing is calibrated then.
     groups : array or mapping of layer to array, optional
-        (k,) group of each neuron, -1 to leave it out; precision is then over groups. By default calibration finds the
+        (k,) group of each neuron, -1 to leave it out; precision is then over groups. By default, calibration finds the
         finest groups that can be told apart (single neurons where possible).
     calibration : "auto" or None
-        Kept with the recording for the same layer and inputs; None skips it.
+        A calibration is kept with the recording for the same layer and inputs; None skips it.
     draws : int
         Sets of knockoffs; one alone is equation (9) itself.
     seed : int

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from neucept.calibration.calibration import Calibration, cached_calibration, gather
-from neucept.calibration.layer import prepared_neurons
+from neucept.calibration.calibration import Calibration, gather
+from neucept.calibration.layer import cached_calibration, prepared_neurons
 from neucept.knockoffs import GramStatistic, Sampler, Statistic, knockoff_statistics
 from neucept.knockoffs.preprocessing import unit_size
+from neucept.knockoffs.samplers import SamplerName
+from neucept.knockoffs.statistics import StatisticName
 from neucept.recording import Recording
 
 
@@ -65,8 +67,8 @@ class Examiner:
     def examine(
         self,
         responses: Sequence[tuple[np.ndarray, np.ndarray]],
-        sampler: str | Sampler,
-        statistic: str | Statistic | GramStatistic,
+        sampler: SamplerName | Sampler,
+        statistic: StatisticName | Statistic | GramStatistic,
         draws: int,
         seed: int,
     ) -> list[tuple[np.ndarray | None, dict[str, Any]]]:

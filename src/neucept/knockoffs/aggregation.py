@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -225,6 +225,7 @@ class LocalFDR:
         )
 
 
+RuleName = Literal["evalue", "frequency"]
 RULES: dict[str, Callable[[], Rule]] = {"evalue": EValues, "frequency": Frequency}
 """Rules that can be given by name, as ``aggregate=``."""
 

@@ -14,8 +14,8 @@ from neucept.errors import InputError, check_has, one_of
 from neucept.knockoffs.aggregation import name_of
 from neucept.knockoffs.moments import Moments, grams, total
 from neucept.knockoffs.preprocessing import standardised
-from neucept.knockoffs.samplers import SAMPLERS, Law, Sampler
-from neucept.knockoffs.statistics import STATISTICS, GramStatistic, Statistic
+from neucept.knockoffs.samplers import SAMPLERS, Law, Sampler, SamplerName
+from neucept.knockoffs.statistics import STATISTICS, GramStatistic, Statistic, StatisticName
 
 _BATCH = 2**22  # numbers in the Gram matrices that are held at a time
 _OF_GRAMS = ("importance", "compare", "join", "folds")  # what Gram matrices need of a statistic ...
@@ -26,8 +26,8 @@ def knockoff_statistics(
     Z: np.ndarray | Moments | Sequence[Moments],
     Y: np.ndarray | None = None,
     *,
-    sampler: str | Sampler = "gaussian",
-    statistic: str | Statistic | GramStatistic = "lasso",
+    sampler: SamplerName | Sampler = "gaussian",
+    statistic: StatisticName | Statistic | GramStatistic = "lasso",
     draws: int = 50,
     rng: np.random.Generator,
     groups: np.ndarray | None = None,

@@ -13,9 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from neucept.knockoffs.aggregation import RULES, Rule, apply_rule, frequency, rule_of, stopped_evalues
+from neucept.knockoffs.aggregation import RULES, Rule, RuleName, apply_rule, frequency, rule_of, stopped_evalues
 from neucept.knockoffs.draw import knockoff_statistics
 from neucept.knockoffs.preprocessing import prepare
+from neucept.knockoffs.samplers import Sampler, SamplerName
+from neucept.knockoffs.statistics import GramStatistic, Statistic, StatisticName
 
 DUPLICATE = 1 - 1e-9  # features whose absolute correlation is above are the same
 
@@ -80,9 +82,9 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self,
         fdr: float = 0.1,
         draws: int = 1,
-        aggregate: str | Rule = "evalue",
-        statistic: Any = "lasso",
-        sampler: Any = "gaussian",
+        aggregate: RuleName | Rule = "evalue",
+        statistic: StatisticName | Statistic | GramStatistic = "lasso",
+        sampler: SamplerName | Sampler = "gaussian",
         random_state: Any = None,
     ):
         self.fdr = fdr

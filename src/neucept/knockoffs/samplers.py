@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from sklearn.base import clone
@@ -340,6 +340,7 @@ def _root(V: np.ndarray) -> np.ndarray:
     return np.asarray(vectors * np.sqrt(values.clip(0)))
 
 
+SamplerName = Literal["gaussian", "mixture", "conditional"]
 SAMPLERS: dict[str, Any] = {
     "gaussian": GaussianSampler,
     "mixture": MixtureSampler,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -349,6 +349,7 @@ def _grid(grams: Grams, lambdas: int, ratio: float) -> np.ndarray:
     return np.asarray(np.geomspace(1.0, ratio, lambdas)[:, None, None] * largest)
 
 
+StatisticName = Literal["lasso", "lasso_fixed", "lasso_cv", "lasso_max", "ridge", "least_squares", "marginal"]
 STATISTICS: dict[str, GramStatistic] = {
     "lasso": Lasso(),
     "lasso_fixed": LassoFixed(),
