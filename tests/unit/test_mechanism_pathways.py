@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from dataclasses import fields, replace
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import neucept
 from neucept import InputError
@@ -263,15 +264,78 @@ def test_saved_and_opened(found: MechanismPathways, tmp_path: Path) -> None:
     assert repr(again) == repr(found) and repr(found).startswith("MechanismPathways(3 of '1'; overlap within 0.")
 
 
+class OfMappings(Dataset[Any]):
+    """Items that are mappings of keyword inputs."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return {"input": self.pictures[number]}
+
+
+def joined(items: list[Any]) -> tuple[Tensor, Tensor]:
+    return torch.stack([x for x, _ in items]), torch.tensor([label for _, label in items])
+
+
+@pytest.mark.parametrize("form", range(9))
 def test_data_of_any_kind(
-    found: MechanismPathways, mechanisms: Mechanisms, network: nn.Module, pictures: Tensor
+    form: int, found: MechanismPathways, mechanisms: Mechanisms, network: nn.Module, pictures: Tensor
 ) -> None:
     labels = torch.zeros(len(pictures), dtype=torch.long)
     dataset = TensorDataset(pictures, labels)
-    for data in (pictures.numpy(), (pictures, labels), dataset, DataLoader(dataset, 9), [(x, 0) for x in pictures]):
-        same = trace_pathways(mechanisms, network, data, sparsity=0.8, most=7, typical=3)
-        assert np.array_equal(same.rows, found.rows) and np.allclose(same.similarity, found.similarity)
-        assert np.allclose(same.gradients, found.gradients, atol=1e-6)
+    forms: list[Any] = [pictures, pictures.numpy(), (pictures,), {"input": pictures}, (pictures, labels), dataset]
+    forms += [OfMappings(pictures), DataLoader(dataset, 9, collate_fn=joined), [(x, 0) for x in pictures]]
+    data = forms[form]
+    same = trace_pathways(mechanisms, network, data, sparsity=0.8, most=7, typical=3)
+    assert np.array_equal(same.rows, found.rows) and np.allclose(same.similarity, found.similarity)
+    assert np.allclose(same.gradients, found.gradients, atol=1e-6)
+
+
+class Both(nn.Module):
+    """Features and then the outputs: logits, or the probability of the second of two classes."""
+
+    def __init__(self, probability: bool) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.a, self.relu, self.b = nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 1 if probability else 3)
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.relu(self.a(x))
+        outputs = self.b(hidden)
+        return hidden, outputs.sigmoid() if self.probability else outputs
+
+
+@pytest.mark.parametrize("probability", [False, True])
+@pytest.mark.filterwarnings("ignore:.*robabilit", "ignore:The model returns a tuple")
+def test_pathways_explain_the_recorded_outputs(probability: bool) -> None:
+    model, x = Both(probability).eval(), 5 * torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
+    recording = neucept.record(model, x, ["relu"], output=1, progress=False)
+    mechanisms = neucept.learn(recording, {"relu": [0, 3]}, 2, samples="all")
+    rows = mechanisms.samples
+    seen: list[Tensor] = []
+
+    class Noting(NeuronMCT):
+        def score(self, inputs: Any, target: Any = None) -> Any:
+            scores = super().score(inputs, target)
+            seen.append(scores.predictions)
+            return scores
+
+    made = NeuronMCT(model)
+    results = [trace_pathways(mechanisms, model, x, method=method, sparsity=0.5) for method in (NeuronMCT, made)]
+    assert made.network.output is None  # the method given is not changed
+    trace_pathways(mechanisms, model, x, method=Noting, sparsity=0.5, most=len(rows), batch_size=len(rows))
+    assert sorted(seen[0].tolist()) == sorted(recording.predictions.tolist()) and len(set(seen[0].tolist())) > 1
+    assert np.array_equal(results[0].similarity, results[1].similarity)
+
+
+def test_a_method_of_another_model_is_refused(mechanisms: Mechanisms, network: nn.Module, pictures: Tensor) -> None:
+    with pytest.raises(InputError, match="made for another model"):
+        trace_pathways(mechanisms, network, pictures, method=NeuronMCT(copy.deepcopy(network)))
 
 
 def test_inputs_by_keyword_have_no_gradient_picture() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.batches import Batch
+from neucept.batches import Batch, tensors_of
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole
 from neucept.inputs import Inputs
@@ -118,10 +118,11 @@ def trace_pathways(
             shapes = {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
             packed.append(np.packbits(flatten(pathway).cpu().numpy(), axis=1))
             advance(len(positions))
-        if isinstance(first.tree, Tensor) and first.tree.is_floating_point():
+        tensors = list(first.tensors())
+        if len(tensors) == 1 and tensors[0].is_floating_point():
             explain = PathwayGradient(scorer, sparsity)
             for positions in _parts(np.concatenate(middles), batch_size):
-                attribution = explain.attribute(_take(inputs, rows[positions]).tree, target)
+                (attribution,) = tensors_of(explain.attribute(_take(inputs, rows[positions]).tree, target))
                 half = attribution.dtype == torch.bfloat16  # NumPy has none
                 gradients.append((attribution.float() if half else attribution).cpu().numpy())
                 advance(len(positions))
