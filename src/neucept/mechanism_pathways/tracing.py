@@ -29,7 +29,7 @@ from neucept.recording.hooks import INPUT, calls_of, check_model
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, recorded_output
 from neucept.recording.reading import float_type
-from neucept.recording.units import Encoder, Units, as_units, output_tensor
+from neucept.recording.units import Encoder, Units, as_units, output_tensor, readable
 
 _CHECKED = 4  # inputs for which data and model are compared with what was recorded
 _TOLERANCE = 0.02  # share of the largest value: more than float32 and batch sizes cause, less than another input
@@ -129,7 +129,7 @@ def trace_pathways(
     chosen = _representatives(mechanisms)
     if critical is not None:
         chosen = {layer: selection.neurons.tolist() for layer, selection in critical.items()}
-    critical_masks = masks_of_layers(scorer.network, first, chosen, mechanisms.pooling)
+    critical_masks = masks_of_layers(scorer.network, first, chosen, mechanisms.units)
     everywhere = [critical_masks.get(site, np.zeros(shape, bool)).ravel() for site, shape in shapes.items()]
     labels = mechanisms.labels[drawn]
     compared = compare_pathways(np.concatenate(packed), labels, K, everywhere)
@@ -199,13 +199,13 @@ def _check_aligned(
     mechanisms: Mechanisms, model: nn.Module, inputs: Inputs, positions: np.ndarray, output: Output
 ) -> None:
     """Raise an InputError unless model and data give the neurons that the mechanisms were found by."""
-    if "callable" in mechanisms.pooling.values():
+    if not all(map(readable, mechanisms.units.values())):  # functions, which are not saved
         return
     batch = _take(inputs, mechanisms.samples[positions])
-    pooling = dict(mechanisms.pooling)
+    units, task = dict(mechanisms.units), mechanisms.task
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all warnings were given when the inputs were recorded
-        again = record(model, batch.tree, list(pooling), neurons=pooling, output=output, progress=False)
+        again = record(model, batch.tree, list(units), neurons=units, output=output, progress=False, task=task)
     got, held = mechanisms.read(again), mechanisms.values[positions]
     if np.abs(got - held).max() > _TOLERANCE * max(float(np.abs(held).max()), 1e-6):
         rows = ", ".join(map(str, mechanisms.samples[positions]))
