@@ -19,6 +19,7 @@ from sklearn.cluster import DBSCAN, AgglomerativeClustering, MiniBatchKMeans, Sp
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from neucept import (
     Choice,
@@ -32,6 +33,7 @@ from neucept import (
     record,
     reliability,
 )
+from neucept.inputs import Inputs
 from neucept.mechanisms import choose, one_mechanism, wilson
 from neucept.mechanisms.clustering import Centres, Neighbours, cluster
 from neucept.rankings import Activation, rank
@@ -742,6 +744,43 @@ def test_neurons_of_a_function_are_read_again_until_they_are_saved(tmp_path: Pat
     with pytest.raises(InputError, match="of layer '1' were recorded by a function, which is not saved"):
         opened.explain(inputs[:9], model)
     np.testing.assert_array_equal(opened.explain(recording)["mechanism"], mechanisms.labels)
+
+
+class Rows(Dataset):  # type: ignore[type-arg]
+    def __init__(self, x: torch.Tensor, form: Callable[[torch.Tensor], Any]) -> None:
+        self.x, self.form = x, form
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.form(self.x[i])
+
+
+FORMS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "tensor": lambda x: x,
+    "array": lambda x: x.numpy(),
+    "doubles": lambda x: x.numpy().astype(np.float64),
+    "frame": lambda x: pd.DataFrame(x.numpy()),
+    "tuple": lambda x: (x,),
+    "mapping": lambda x: {"x": x},
+    "pair": lambda x: (x, torch.zeros(len(x), dtype=torch.int64)),
+    "dataset": TensorDataset,
+    "dataset of mappings": lambda x: Rows(x, lambda row: {"x": row}),
+    "dataset of pairs": lambda x: Rows(x, lambda row: (row, 1)),
+    "loader": lambda x: DataLoader(TensorDataset(x), 4),
+    "loader with a collation": lambda x: DataLoader(Rows(x, lambda row: row), 3, collate_fn=torch.stack),
+    "inputs": Inputs.of,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_inputs_of_any_kind_are_explained(three_groups: Groups, form: str) -> None:
+    Z = torch.from_numpy(three_groups[0].activations("hidden"))
+    model = Passing()
+    mechanisms = learn(record(model, Z, ["hidden"], output=1), ALL_SIX, 3, target=1)
+    expected = mechanisms.explain(Z[:10], model)
+    pd.testing.assert_frame_equal(mechanisms.explain(FORMS[form](Z[:10]), model), expected)
 
 
 # ---- tasks ----------------------------------------------------------------------------------------------------------
