@@ -196,13 +196,10 @@ def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
     """List the layers on one input, and with that see that the model takes it."""
     try:
         return list_layers(model, inputs)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a network says of an input that it was not made for
-        raise InputError(
-            f"The model does not take an input of shape {tuple(inputs.shape[1:])}: {error}. "
-            "Bring images to the shape it was trained on: --size, --channels or --transform."
-        ) from error
+    except InputError as error:
+        refused = str(error).startswith("The model does not take inputs")
+        hint = " The options are --size, --channels and --transform." if refused else ""
+        raise InputError(f"{error}{hint}") from error
 
 
 def page_at(out: Path, name: str = "report.html") -> Path:

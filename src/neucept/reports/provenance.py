@@ -122,8 +122,8 @@ def _calls(analysis: Analysis) -> str:
     record = {
         "layers": list(recording.pooling) or list(recording.layers),
         "neurons": dict(recording.pooling),
-        "output": output,
         "task": recording.task.name if recording.task.name in TASKS else _Name("task"),
+        "output": output,
     }
     discover = {
         "layers": list(critical),
