@@ -1,4 +1,4 @@
-"""Find the neurons that decide: NeuCEPT-discovery, Algorithm 1, on a Recording."""
+"""Find critical neurons: NeuCEPT-discovery, Algorithm 1, on a Recording."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) lo
 
 
 class NothingSelectedWarning(UserWarning):
-    """No neuron of a layer is selected at the precision asked; that is an answer."""
+    """No neuron of a layer is selected at the precision asked for; that is a valid result."""
 
 
 class Options(TypedDict, total=False):
-    """Keyword arguments of `discover`, see there."""
+    """Keyword arguments of `discover`."""
 
     samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None
     response: str
@@ -200,8 +200,8 @@ def discover(
         for rows, same in by_rows.items():
             for layer in reversed(names):
                 responses = [job.responses(recording, names, layer, objective) for job in same]
-                found = examiners[rows, layer].examine(responses, sampler, statistic, draws, seed)
-                for job, (local_fdr, parts) in zip(same, found, strict=True):
+                tested = examiners[rows, layer].examine(responses, sampler, statistic, draws, seed)
+                for job, (local_fdr, parts) in zip(same, tested, strict=True):
                     known = examiners[rows, layer].calibration
                     decides = rule if known is None or local_fdr is None else LocalFDR(known, local_fdr)
                     job.selections[layer] = Selection(layer, levels[layer], rule=decides, **parts)
@@ -284,25 +284,25 @@ class _Job:
         ), chosen / chosen.sum()
 
     def put_in_order(self, recording: Recording, layers: Sequence[str], objective: str) -> None:
-        """Order each layer's neurons by what they add on the critical ones of the next, or on its own for the last.
+        """Order each layer's neurons by what they add on the critical ones of the next layer, for the last on its own.
 
         All neurons of the next layer count alike for the global objective.
         """
         for layer, following in zip(layers, [*layers[1:], layers[-1]], strict=True):
-            mine, theirs = self.selections[layer], self.selections[following]
-            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, mine.representatives)])
+            own, later = self.selections[layer], self.selections[following]
+            Z = np.asarray(recording.activations(layer)[np.ix_(self.rows, own.representatives)])
             Y = np.asarray(recording.activations(following)[self.rows])
-            weights = theirs.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
+            weights = later.mean_statistic.clip(0) ** 2  # a squared coefficient: variance explained
             if objective == "global" and following != layer:
                 weights = np.ones_like(weights)
-            doubt = mine.local_fdr if mine.local_fdr is not None else mine.mean_statistic <= 0
-            order = forward_order(Z, Y, weights, doubt[mine.representatives])
-            self.selections[layer] = replace(mine, order=mine.representatives[order])
+            local_fdr = own.local_fdr if own.local_fdr is not None else own.mean_statistic <= 0
+            order = forward_order(Z, Y, weights, local_fdr[own.representatives])
+            self.selections[layer] = replace(own, order=own.representatives[order])
 
     def result(
         self, recording: Recording, layers: Sequence[str], response: str, settings: Mapping[str, Any]
     ) -> CriticalNeurons:
-        """Give what was found, layers in the order of the network."""
+        """Collect the selections, layers in the order of the network."""
         is_array = isinstance(self.target, np.ndarray)
         return CriticalNeurons(
             selections={layer: self.selections[layer] for layer in layers},

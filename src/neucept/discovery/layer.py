@@ -1,4 +1,4 @@
-"""One layer on some inputs, prepared and calibrated, to be asked about any responses."""
+"""One layer on some inputs, prepared and calibrated: tests of any responses against its neurons."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from neucept.recording import Recording
 
 @dataclass(frozen=True)
 class Examiner:
-    """One layer on some inputs, ready to be asked about any responses.
+    """One layer on some inputs, prepared for tests against any responses.
 
     Attributes
     ----------
     layer : str
-        Its name.
+        Name of the layer.
     Z : array
         (n, p) standardised neurons, one of each set of collinear ones.
     neurons : array
-        (p,) their numbers in the layer.
+        (p,) numbers of these neurons in the layer.
     member_of : array
         (k,) column of Z that stands for each neuron of the layer, -1 for dead ones.
     groups : array
         (p,) group of each column.
     calibration : Calibration or None
-        What planted responses said.
+        What simulated responses say about the layer.
     """
 
     layer: str
@@ -55,7 +55,7 @@ class Examiner:
         calibrated: bool,
         progress: bool,
     ) -> Examiner:
-        """Prepare a layer and calibrate it, or take the calibration kept with the recording."""
+        """Prepare a layer, and calibrate it or take the calibration kept with the recording."""
         prepared, given = prepared_neurons(recording, layer, rows, groups)
         calibration = cached_calibration(recording, layer, rows, prepared.Z, given, progress) if calibrated else None
         if calibration is not None:
@@ -72,14 +72,15 @@ class Examiner:
         draws: int,
         seed: int,
     ) -> list[tuple[np.ndarray | None, dict[str, Any]]]:
-        """Ask about several targets, each with (n, R) responses and (R,) weights.
+        """Test several targets, each with (n, R) responses and (R,) weights.
 
         For each target: the local false discovery rates of the groups, (g,), with a calibration, and the fields of its
         `Selection`.
 
-        A group is null for a target when it is null for all of its responses. The probability of that is taken to be
-        the weighted harmonic mean of those of the responses (as averages of e-values are e-values): the mean, a bound,
-        says next to nothing, and the least of them is wrong too often (experiments/several_responses.py).
+        A group is null for a target when it is null for all of its responses. Its local false discovery rate is the
+        weighted harmonic mean of those for the responses (as averages of e-values are e-values). The arithmetic mean,
+        an upper bound, is too large to be useful, and the minimum is wrong too often
+        (experiments/several_responses.py).
         """
         Y = np.hstack([part for part, _ in responses])
         rng = np.random.default_rng([seed, zlib.crc32(self.layer.encode())])
@@ -92,13 +93,13 @@ class Examiner:
             rows = self.calibration.rows
             evidence, single, _, _ = gather(self.Z[rows], Y[rows], self.groups, seed)
             probability = self.calibration.model.predict(evidence)
-        found: list[tuple[np.ndarray | None, dict[str, Any]]] = []
+        results: list[tuple[np.ndarray | None, dict[str, Any]]] = []
         start = 0
         for part, weights in responses:
-            mine = slice(start, start + part.shape[1])
+            own = slice(start, start + part.shape[1])
             start += part.shape[1]
-            joined = np.tensordot(W[:, mine], weights, axes=(1, 0))  # (draws, g)
-            strength = weights @ single[mine] if self.calibration is not None else None
+            joined = np.tensordot(W[:, own], weights, axes=(1, 0))  # (draws, g)
+            strength = weights @ single[own] if self.calibration is not None else None
             marginal = np.abs(self.Z.T @ (unit_size(part) @ weights))
             best = self._representatives(marginal if strength is None else strength)
             fields: dict[str, Any] = {
@@ -109,9 +110,9 @@ class Examiner:
             local_fdr = None
             if strength is not None:
                 fields["importance"] = np.where(self.member_of >= 0, np.append(strength, 0.0)[self.member_of], 0.0)
-                local_fdr = 1 / (weights @ (1 / np.maximum(probability[mine], 1e-9)))
-            found.append((local_fdr, fields))
-        return found
+                local_fdr = 1 / (weights @ (1 / np.maximum(probability[own], 1e-9)))
+            results.append((local_fdr, fields))
+        return results
 
     def _representatives(self, strength: np.ndarray) -> np.ndarray:
         """Strongest column of each group, (g,)."""

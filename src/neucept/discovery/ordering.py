@@ -1,4 +1,4 @@
-"""The order of importance: which neurons, taken one after the other, say most of what the responses say."""
+"""The order of importance: a greedy ranking of neurons that together explain the responses."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from neucept.knockoffs.preprocessing import standardised
 
-ALIKE = 1e-3  # share of its variance that a neuron must have beyond those before it
-LEAST = 1e-6  # share of the responses' variance that a neuron must add to be worth a place
+ALIKE = 1e-3  # share of a neuron's variance that those before it must leave unexplained
+LEAST = 1e-6  # share of the responses' variance that a neuron must add to be in the order
 
 
-def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, doubt: np.ndarray | None = None) -> np.ndarray:
+def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, local_fdr: np.ndarray | None = None) -> np.ndarray:
     """Order neurons by how much of the responses' variance each adds to those before it.
 
     The greedy solution of equation (3) of the NeuCEPT paper, with the variance of the responses that a set of neurons
     explains linearly in the place of the information that it has on them. Unlike an order by a statistic of single
-    neurons, it does not name the same information twice.
+    neurons, it does not repeat the same information.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, doubt: np.n
         (n, R) responses; each is scaled to variance 1.
     weights : array
         (R,) of the responses, not negative.
-    doubt : array, optional
-        (p,) probability that a neuron is null, which lessens what it is taken to add.
+    local_fdr : array, optional
+        (p,) probability that a neuron is null; what it adds counts less accordingly.
 
     Returns
     -------
     array
-        Neurons that add anything, the first first; p of them at most.
+        At most p neurons, in order; those that add nothing are left out.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def forward_order(Z: np.ndarray, Y: np.ndarray, weights: np.ndarray, doubt: np.n
     """
     Z, Y = standardised(Z), standardised(Y) * np.sqrt(weights)
     G, C = Z.T @ Z / len(Z), Z.T @ Y / len(Z)
-    trust = np.ones(len(G)) if doubt is None else 1.0 - doubt
+    trust = np.ones(len(G)) if local_fdr is None else 1.0 - local_fdr
     alive = np.diag(G) > 0.5
     enough = LEAST * float(weights.sum())
     order: list[int] = []

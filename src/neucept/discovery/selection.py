@@ -1,4 +1,4 @@
-"""The nouns: critical neurons of one layer, and of a target at every layer."""
+"""Results: the critical neurons of one layer, and of a target at every layer."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Selection:
     Attributes
     ----------
     layer : str
-        Its name.
+        Name of the layer.
     precision : float
-        The level asked: 1 minus the false discovery rate.
+        The precision asked for: 1 minus the false discovery rate.
     statistics : array
         (draws, k) W of every neuron; members of a group share the value of its representative, dead neurons have 0.
     groups : array
@@ -51,8 +51,8 @@ class Selection:
     importance : array or None
         (k,) root mean square gradient of the learnt response with respect to each neuron, with a calibration.
     order : array or None
-        Representatives that say most of what the critical neurons of the next layer looked at say (of this layer, for
-        the last), each beyond those before it, see `neucept.discovery.ordering`; None: in the order of the statistic.
+        Representatives in the order of what each adds to those before it, about the critical neurons of the next layer
+        (of this layer, for the last), see `neucept.discovery.ordering`. None: the order of the statistic.
     """
 
     layer: str
@@ -104,9 +104,9 @@ class Selection:
 
     @cached_property
     def surest(self) -> np.ndarray:
-        """One neuron of each group, by the evidence: the least probably null first, or of the largest mean statistic.
+        """One neuron of each group in the order of the evidence: by local fdr and importance, or by mean statistic.
 
-        What is selected is a head of it (with several draws alone, nearly).
+        A calibrated selection is a head of it; one by e-values nearly is.
         """
         keys = (-self.mean_statistic,)
         if self.local_fdr is not None and self.importance is not None:
@@ -170,7 +170,7 @@ class Selection:
         return replace(self, precision=check_precision(precision))
 
     def table(self) -> pd.DataFrame:
-        """One row a neuron, most important first: its statistics, group, and whether it is selected."""
+        """One row per neuron, most important first: its statistics, group, and whether it is selected."""
         order = self.ranking
         probability = {} if self.local_fdr is None else {"local_fdr": self.local_fdr[order]}
         return pd.DataFrame(
@@ -194,8 +194,10 @@ class Selection:
         return np.where(self.groups >= 0, np.append(values, dead)[self.groups], dead)
 
     def __repr__(self) -> str:
-        found = f"{len(self.neurons)} of {len(self.groups)} neurons"
-        return f"Selection({self.layer}: {found} at precision {self.precision:g})"
+        return (
+            f"Selection({self.layer}: {len(self.neurons)} of {len(self.groups)} neurons at precision"
+            f" {self.precision:g})"
+        )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -213,9 +215,9 @@ class CriticalNeurons(Mapping[str, Selection]):
     response : str
         ``logit``, ``margin``, ``log_prob`` or ``array``.
     samples : array
-        Rows of the recording that were looked at.
+        Rows of the recording that were used.
     settings : mapping
-        Everything else that the result depends on.
+        All other settings that the result depends on.
     """
 
     selections: Mapping[str, Selection]

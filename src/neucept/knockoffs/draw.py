@@ -358,11 +358,11 @@ class _Factor:
         n, p = moments.n, moments.p
         values, vectors = np.linalg.eigh(moments.scatter[:p, :p])
         # Directions without any variance (dependent neurons) have no row in R.
-        there = values > values.max(initial=0.0) * max(p, 1) * np.finfo(np.float64).eps * 4
-        there &= np.arange(p) >= p - (n - 1)
-        root = np.sqrt(values[there])
-        self.R = vectors[:, there].T * root[:, None]
-        self.y = (vectors[:, there] / root).T @ moments.scatter[:p, p:]
+        varying = values > values.max(initial=0.0) * max(p, 1) * np.finfo(np.float64).eps * 4
+        varying &= np.arange(p) >= p - (n - 1)
+        root = np.sqrt(values[varying])
+        self.R = vectors[:, varying].T * root[:, None]
+        self.y = (vectors[:, varying] / root).T @ moments.scatter[:p, p:]
         left = np.diag(moments.scatter)[p:] - np.sum(self.y**2, axis=0)
         self.y_left = np.sqrt(left.clip(0)) if n - 1 > len(self.R) else np.zeros(len(left))
 

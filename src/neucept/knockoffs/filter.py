@@ -23,7 +23,7 @@ DUPLICATE = 1 - 1e-9  # features whose absolute correlation is above are the sam
 
 
 class EmptySelectionWarning(UserWarning):
-    """No feature is selected at the level asked; that is an answer."""
+    """No feature is selected at the level asked for; that is a valid result."""
 
 
 class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What has to be looked at before any knockoff is drawn: dead neurons, and neurons that cannot be told apart."""
+"""Preparation of neurons before any knockoff is drawn: scale, dead neurons, and neurons that are nearly identical."""
 
 from __future__ import annotations
 

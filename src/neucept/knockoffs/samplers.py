@@ -1,4 +1,4 @@
-"""Samplers draw knockoffs: fitted once to a layer, drawn many times."""
+"""Samplers draw knockoffs: they are fitted once to a layer and draw many times."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class GaussianSampler:
     copies : int
         Knockoffs of each neuron in one draw.
     covariance : array, optional
-        (p, p) covariance of the neurons, where it is known (their correlations do as well); otherwise it is estimated.
+        (p, p) covariance or correlations of the neurons, where they are known; estimated by default.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class MixtureSampler:
     regularisation : float
         Added to the variances of the components, in units of the neurons' variance.
     seed : int
-        Of the fit and of the components of the rows.
+        Seed for the fit and for the components of the rows.
     """
 
     options: ClassVar[tuple[str, ...]] = ("groups", "copies", "s")
@@ -233,9 +233,9 @@ class ConditionalSampler:
     copies : int
         Knockoffs of each neuron in one draw.
     folds : int
-        For the regressor's predictions.
+        Number of folds for the regressor's predictions.
     seed : int
-        For a regressor that takes ``random_state``.
+        Seed for a regressor that takes ``random_state``.
     """
 
     options: ClassVar[tuple[str, ...]] = ("copies",)

@@ -1,4 +1,4 @@
-"""Statistics: how much more a response needs a neuron than its knockoffs, from Gram matrices alone.
+"""Statistics: how much more a response depends on a neuron than on its knockoffs, mostly from Gram matrices alone.
 
 Exchanging a neuron and its knockoff exchanges their importances and changes nothing else, in distribution: columns are
 scaled by their own deviations, lambda and the noise estimate look at all columns alike, and the solver visits them in
@@ -201,9 +201,9 @@ class LassoCV(GramStatistic):
     Parameters
     ----------
     folds : int
-        Folds, of rows chosen at random.
+        Number of folds of random rows.
     lambdas : int
-        Length of the grid, from the smallest lambda without any column down.
+        Length of the grid, from the smallest lambda at which no column has a coefficient downwards.
     ratio : float
         Smallest lambda over largest.
     gap, sweeps
