@@ -23,6 +23,7 @@ from torch import nn
 
 import neucept
 from neucept.datasets import ImageDataset, load_digits
+from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanisms.clustering import cluster
 from neucept.models import LeNet
 from neucept.progress import progress as show_progress
@@ -160,7 +161,7 @@ def _entropies(
     samples = recording.samples(target)
     for layer, selection in critical.items():
         values = recording.activations(layer)[samples].astype(np.float64)
-        scaled = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
+        scaled = standardised(values)
         chosen = {
             "critical": [selection.ranking[:NEURONS]],
             "variance": [np.argsort(-values.var(axis=0))[:NEURONS]],

@@ -17,6 +17,7 @@ from neucept.analysis.pictures import Pictures
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
 from neucept.knockoffs import Rule
+from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, wilson
 from neucept.recording import Recording
@@ -185,16 +186,14 @@ class Analysis:
     @cached_property
     def standardized(self) -> np.ndarray:
         """Activations of the representative neurons, standardized over the clustered inputs, (m, f)."""
-        values = self.mechanisms.values
-        return np.asarray((values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12))
+        return standardised(self.mechanisms.values)
 
     @cached_property
     def standardized_response(self) -> np.ndarray | None:
         """Response, standardized over the clustered inputs, (m,); None for an array target."""
         if self.critical.target is None:
             return None
-        response = self.recording.response(self.critical.target, self.critical.response)[self.rows]
-        return np.asarray((response - response.mean()) / max(float(response.std()), 1e-12))
+        return standardised(self.recording.response(self.critical.target, self.critical.response)[self.rows])
 
     @cached_property
     def graph_features(self) -> list[list[int]]:

@@ -13,6 +13,7 @@ from sklearn.cluster import FeatureAgglomeration
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole, closest, one_of
+from neucept.knockoffs.preprocessing import deviations, standardised
 from neucept.mechanisms.clustering import METHODS, Method, check_method, cluster, cross_fitted_labels
 from neucept.mechanisms.mechanisms import Feature, Mechanisms, representatives
 from neucept.mechanisms.n_clusters import NumberOfClusters, choose
@@ -273,8 +274,7 @@ def _reduce(recording: Recording, given: Any, layer: str, reduce: str, size: int
         return [Feature(layer, (int(neuron),), int(neuron) in selected) for neuron in chosen]
     if len(ordered) <= size or len(ordered) < 2:
         return [Feature(layer, (int(neuron),), True) for neuron in ordered]
-    Z = recording.activations(layer)[np.ix_(rows, ordered)].astype(np.float64)
-    Z = (Z - Z.mean(axis=0)) / np.maximum(Z.std(axis=0), 1e-9 * np.abs(Z).max(axis=0) + 1e-300)
+    Z = standardised(recording.activations(layer)[np.ix_(rows, ordered)])
     groups = FeatureAgglomeration(n_clusters=size).fit(Z).labels_
     firsts = list(dict.fromkeys(groups.tolist()))  # groups in the order of their most important neuron
     return [Feature(layer, tuple(int(n) for n in ordered[groups == group]), True) for group in firsts]
@@ -307,9 +307,8 @@ def _standardise(
             f"Neuron {features[column].name} is {values[row, column]} at input {row} of those to cluster; leave that"
             " input or neuron out."
         )
-    mean, deviation = values.mean(axis=0), values.std(axis=0)
-    varies = deviation > 1e-9 * np.abs(values).max(axis=0)
-    divisor = np.where(varies, deviation, 1.0) if scale else np.ones(len(mean))
+    mean, deviation = values.mean(axis=0), deviations(values)
+    divisor = np.where(deviation > 0, deviation, 1.0) if scale else np.ones(len(mean))
     return (values - mean) / divisor, mean, divisor
 
 

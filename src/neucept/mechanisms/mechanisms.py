@@ -15,6 +15,7 @@ from torch import nn
 
 from neucept import storage
 from neucept.errors import InputError
+from neucept.knockoffs.preprocessing import deviations
 from neucept.mechanisms.clustering import ASSIGNERS, Assigner, OwnPredictions
 from neucept.mechanisms.n_clusters import NumberOfClusters
 from neucept.recording import Recording, record
@@ -400,9 +401,8 @@ class Mechanisms:
 
     @cached_property
     def _deviation(self) -> np.ndarray:
-        deviation = self.values.std(axis=0)
-        varies = deviation > 1e-9 * np.abs(self.values).max(axis=0, initial=0.0)
-        return np.where(varies, deviation, 1.0)
+        deviation = deviations(self.values)
+        return np.where(deviation > 0, deviation, 1.0)
 
     def _typicality(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
         result = np.zeros(len(labels))
