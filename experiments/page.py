@@ -12,8 +12,9 @@ from common import Scale
 from template import Template
 
 # In the order of the page.
-NEUCEPT = ("networks", "clusters", "ablation", "input_layer", "running_time", "precisions", "two_networks", "probes")
-NEUCEPT += ("explainability", "non_redundancy", "photographs", "chest_xrays", "objectives", "several_responses")
+NEUCEPT: tuple[str, ...] = ("networks", "clusters", "ablation", "input_layer", "running_time", "precisions")
+NEUCEPT += ("two_networks", "probes", "explainability", "non_redundancy", "photographs", "chest_xrays")
+NEUCEPT += ("objectives", "several_responses")
 PATHWAYS = ("pathway_overlap", "pathway_sanity", "pathway_degradation", "roar", "pathway_decoding")
 INCOMPLETE = (
     IndexError,
@@ -29,7 +30,8 @@ def results_of(name: str, chosen: Scale) -> dict[str, Any]:
 
 
 def claims_of(name: str, results: dict[str, Any]) -> list[Claim]:
-    return importlib.import_module(f"tell.{name}").claims(results)
+    claims: list[Claim] = importlib.import_module(f"tell.{name}").claims(results)
+    return claims
 
 
 def section(name: str, results: dict[str, Any], chosen: Scale) -> str:
