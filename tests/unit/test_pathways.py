@@ -25,6 +25,7 @@ from neucept.pathways import (
     ACTIVATIONS,
     DistillationGuidedRouting,
     GreedyPruning,
+    Method,
     NeuronIntGrad,
     NeuronMCT,
     NeuronScores,
@@ -1008,3 +1009,37 @@ def test_captums_measures_take_the_pathway_gradient() -> None:
 
     infidelity = metrics.infidelity(model, perturbed, inputs, attribution, target=1)
     assert infidelity.shape == (4,) and bool(infidelity.isfinite().all())
+
+
+class Own(Method):
+    """Scores by a function that a test gives."""
+
+    needs_gradients = False
+
+    def __init__(self, model: nn.Module, scores: Callable[[Any], Any]) -> None:
+        super().__init__(model, internal_batch_size=2)
+        self.scores = scores
+
+    def neuron_scores(self, trace: Any) -> Any:
+        return self.scores(trace)
+
+
+def test_a_method_of_ones_own() -> None:
+    model, inputs = small(), torch.randn(5, 5)
+    own = Own(model, lambda trace: {site: -(values.abs()) for site, values in trace.values.items()})
+    scores = own.score(inputs, target=1)
+    assert scores.method == "Own"
+    torch.testing.assert_close(scores.response, model(inputs)[:, 1].detach())
+    kept = torch.cat([mask.flatten(1) for mask in scores.select(0.5).values()], 1)
+    sizes = torch.cat([-score.flatten(1) for score in scores.values()], 1)
+    assert torch.equal(kept, sizes <= sizes.sort(1).values[:, 9:10])  # the highest scores: the ten of least size
+    assert PathwayGradient(own, 0.5).attribute(inputs).shape == inputs.shape
+    for wrong, said in (
+        (lambda trace: None, "returned NoneType; expected a mapping with the sites"),
+        (lambda trace: {"1#0": trace.values["1#0"]}, "returned the sites 1#0; expected"),
+        (lambda trace: {site: value[:, :1] for site, value in trace.values.items()}, "expected scores of shape"),
+        (lambda trace: dict.fromkeys(trace.values, 1.0), "returned float for site"),
+        (lambda trace: {site: value / 0 for site, value in trace.values.items()}, "not finite"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Own(model, wrong).score(inputs)

@@ -109,30 +109,19 @@ def trace_pathways(
     middles = [mechanisms.typical(k, typical) for k in range(K)]
     _check_aligned(mechanisms, model, inputs, drawn[:: max(1, len(drawn) // _CHECKED)][:_CHECKED], output)
     first = _take(inputs, rows[drawn[:1]])
-    packed: list[np.ndarray] = []
-    shapes: dict[str, tuple[int, ...]] = {}
-    gradients: list[np.ndarray] = []
     with show_progress("tracing pathways", len(drawn) + sum(map(len, middles)), progress) as advance:
-        for positions in _parts(drawn, batch_size):
-            pathway = scorer.score(_take(inputs, rows[positions]), target).select(sparsity)
-            shapes = {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
-            packed.append(np.packbits(flatten(pathway).cpu().numpy(), axis=1))
-            advance(len(positions))
-        tensors = list(first.tensors())
+        packed, shapes = _select(scorer, inputs, rows[drawn], target, sparsity, batch_size, advance)
+        tensors, gradients = list(first.tensors()), None
         if len(tensors) == 1 and tensors[0].is_floating_point():
             explain = PathwayGradient(scorer, sparsity)
-            for positions in _parts(np.concatenate(middles), batch_size):
-                (attribution,) = tensors_of(explain.attribute(_take(inputs, rows[positions]).tree, target))
-                half = attribution.dtype == torch.bfloat16  # NumPy has none
-                gradients.append((attribution.float() if half else attribution).cpu().numpy())
-                advance(len(positions))
+            gradients = _attribute(explain, inputs, rows[np.concatenate(middles)], target, batch_size, advance)
     chosen = _representatives(mechanisms)
     if critical is not None:
         chosen = {layer: selection.neurons.tolist() for layer, selection in critical.items()}
     critical_masks = masks_of_layers(scorer.network, first, chosen, mechanisms.units)
     everywhere = [critical_masks.get(site, np.zeros(shape, bool)).ravel() for site, shape in shapes.items()]
     labels = mechanisms.labels[drawn]
-    compared = compare_pathways(np.concatenate(packed), labels, K, everywhere)
+    compared = compare_pathways(packed, labels, K, everywhere)
     p_values, p_value = permutation_test(compared.similarity, labels, K, permutations, rng)
     cut = np.split(compared.shares, np.cumsum([mask.size for mask in everywhere])[:-1], axis=1)
     return MechanismPathways(
@@ -150,7 +139,7 @@ def trace_pathways(
         others_by_site=compared.others_by_site,
         typical_rows=rows[np.concatenate(middles)],
         typical_labels=np.repeat(np.arange(K), [len(middle) for middle in middles]),
-        typical_gradients=np.concatenate(gradients) if gradients else None,
+        typical_gradients=gradients,
         settings={
             "method": type(scorer).__name__,
             "sparsity": sparsity,
@@ -190,9 +179,36 @@ def _representatives(mechanisms: Mechanisms) -> dict[str, list[int]]:
     return neurons
 
 
-def _parts(positions: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(positions), size):
-        yield positions[start : start + size]
+def _select(
+    scorer: Method, inputs: Inputs, rows: np.ndarray, target: Any, sparsity: float, size: int, advance: Any
+) -> tuple[np.ndarray, dict[str, tuple[int, ...]]]:
+    """Select the pathways of some inputs: masks, (m, bytes), over all sites, and the shape of each site."""
+    packed: list[np.ndarray] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in _parts(rows, size):
+        pathway = scorer.score(_take(inputs, part), target).select(sparsity)
+        shapes = {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
+        packed.append(np.packbits(flatten(pathway).cpu().numpy(), axis=1))
+        advance(len(part))
+    return np.concatenate(packed), shapes
+
+
+def _attribute(
+    explain: PathwayGradient, inputs: Inputs, rows: np.ndarray, target: Any, size: int, advance: Any
+) -> np.ndarray:
+    """Compute the pathway gradients of some inputs, (t, *input shape)."""
+    gradients: list[np.ndarray] = []
+    for part in _parts(rows, size):
+        (attribution,) = tensors_of(explain.attribute(_take(inputs, part).tree, target))
+        half = attribution.dtype == torch.bfloat16  # NumPy has none
+        gradients.append((attribution.float() if half else attribution).cpu().numpy())
+        advance(len(part))
+    return np.concatenate(gradients)
+
+
+def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _check_aligned(

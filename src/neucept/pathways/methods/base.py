@@ -159,15 +159,15 @@ class Method(ABC):
 
     def _score(self, inputs: Batch, target: Checked) -> NeuronScores:
         trace = gradients.trace(self.network, inputs, target)
-        found = self.neuron_scores(trace)
-        found = found if isinstance(found, SiteScores) else SiteScores(found)
-        self._check_shapes(found.scores, trace)
+        given = self.neuron_scores(trace)
+        result = given if isinstance(given, SiteScores) else SiteScores(given)
+        self._check_shapes(result.scores, trace)
         names = trace.names
-        check_finite(found.scores, names)
+        check_finite(result.scores, names)
         logits = trace.logits.detach()
-        more = {name: getattr(found, name) for name in ("zero", "residual", "change")}
+        more = {name: getattr(result, name) for name in ("zero", "residual", "change")}
         return NeuronScores(
-            scores={names[raw]: found.scores[raw] for raw in trace.values},
+            scores={names[raw]: result.scores[raw] for raw in trace.values},
             method=type(self).__name__,
             active={names[raw]: value.bool() for raw, value in trace.values.items()},
             response=trace.response.of(logits),

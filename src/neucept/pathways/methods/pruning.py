@@ -58,12 +58,10 @@ class GreedyPruning(Method):
 
     def neuron_scores(self, trace: Trace) -> SiteScores:
         """Return the ranks in the order of removal; see `Method.neuron_scores`."""
-        found = trace.gradients()
         active = flatten({raw: value.bool() for raw, value in trace.values.items()})
         order = random_order(active.shape[1], self.seed, active.device)
-        losses = _contributions(trace.values, found)
+        losses = _contributions(trace.values, trace.gradients())
         check_finite(unflatten(losses, trace.values), trace.names)
-        del found
         n_neurons = losses.shape[1]
         removals = n_neurons - n_kept(self.sparsity, n_neurons)
         # Single precision counts to 2^24; a network with more neurons needs double.
