@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neucept import CriticalNeurons, Guarantee, InputError, NothingSelectedWarning, Recording, discover
-from neucept.knockoffs import EValues, Frequency, OneDraw
+from neucept import CriticalNeurons, Guarantee, InputError, NothingSelectedWarning, Recording, Selection, discover
+from neucept.knockoffs import EValues, Frequency, LocalFDR, OneDraw
 from neucept.knockoffs.statistics import Marginal
 
 pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
@@ -544,3 +544,38 @@ def test_neurons_with_a_large_offset_are_alive(planted: Recording, make_recordin
     np.testing.assert_array_equal(moved.ranking, want.ranking)
     single = make_recording({"late": (late + 1e4).astype(np.float32)})
     assert set(discover(single, y, **QUIET)["late"].neurons) == set(want.neurons)
+
+
+def test_targets_on_the_same_inputs_share_the_work_on_layers(
+    planted: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neucept.discovery import algorithm
+
+    checked: list[str] = []
+    real = algorithm.check_neurons
+    monkeypatch.setattr(algorithm, "check_neurons", lambda *given: (checked.append(given[1]), real(*given)))
+    discover(planted, ["cat", "dog", "owl"], samples="all", **QUIET)
+    assert checked == ["early", "late"]
+    checked.clear()
+    discover(planted, ["cat", "dog"], **QUIET)  # each on its own inputs
+    assert checked == ["early", "late"] * 2
+
+
+def test_an_empty_calibrated_selection_says_what_was_missing() -> None:
+    class Known:
+        single = True
+
+        def level(self, q: float) -> float:
+            return q if q < 0.5 else 0.0
+
+        def evidence_for(self, precision: float) -> str:
+            return "Known."
+
+    arrays = {"statistics": np.zeros((2, 3)), "groups": np.array([0, 1, -1]), "representatives": np.array([0, 1])}
+    selection = Selection("hidden", 0.9, **arrays, rule=LocalFDR(Known(), np.array([0.25, 0.8])))
+    assert len(selection.neurons) == 0 and selection.local_fdr.tolist() == [0.25, 0.8, 1.0]
+    assert selection.why_empty == (
+        "The strongest candidate has a 75% probability of being critical; this layer's calibration requires 90%."
+    )
+    assert selection.at(0.7).neurons.tolist() == [0]
+    assert selection.at(0.4).why_empty.endswith("no probability is enough.")

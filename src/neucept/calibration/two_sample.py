@@ -7,6 +7,7 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 from neucept.knockoffs import GaussianSampler, Sampler
 
@@ -45,7 +46,8 @@ def exchangeability(Z: np.ndarray, seed: int = 0, sampler: Sampler | None = None
     X = np.hstack([np.where(exchanged, Zk, Z), np.where(exchanged, Z, Zk)])
     model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, random_state=seed)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    score = cross_val_predict(model, X, label, cv=folds, method="predict_proba")[:, 1]
+    with threadpool_limits(1, "openmp"):  # its threads would not survive a fork
+        score = cross_val_predict(model, X, label, cv=folds, method="predict_proba")[:, 1]
     auc = float(roc_auc_score(label, score))
     a, b = int((label == 1).sum()), int((label == 0).sum())
     return auc, float(norm.sf((auc - 0.5) / np.sqrt((a + b + 1) / (12 * a * b))))

@@ -151,12 +151,12 @@ class Selection:
         """Say what a selection at this precision would have needed, for one that is empty."""
         guarantee, groups = self.guarantee, len(self.representatives)
         if guarantee.required is not None and self.local_fdr is not None:
-            best = f"{1 - float(self.local_fdr.min()):.0%}"
+            best = f"{100 * (1 - float(self.local_fdr.min())):.3g}%"
             if guarantee.required >= 1:
                 return f"The strongest candidate has a {best} probability of being critical; no probability is enough."
             return (
                 f"The strongest candidate has a {best} probability of being critical; this layer's calibration requires"
-                f" {guarantee.required:.1%}."
+                f" {100 * guarantee.required:.3g}%."
             )
         few = f", more than the layer's {groups} groups of neurons" if guarantee.smallest > groups else ""
         unit = "neuron" if guarantee.smallest == 1 else "neurons"
