@@ -23,7 +23,7 @@ NAMES = [
 NOT_OFFERED = {
     ("neucept.calibration.simulation", "FAMILIES"),
     ("neucept.calibration.simulation", "HELD_OUT"),
-    ("neucept.calibration.simulation", "plant"),
+    ("neucept.calibration.simulation", "simulate"),
     ("neucept.calibration.calibration", "gather"),
 }
 
