@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neucept.errors import InputError
     from neucept.evaluation import ablation, metrics
     from neucept.evaluation.sufficiency import sufficiency
+    from neucept.inputs import Inputs
     from neucept.mechanism_pathways import MechanismPathways, trace_pathways
     from neucept.mechanisms import Choice, Mechanisms, NumberOfClusters, choose_n_mechanisms, learn, one_mechanism
     from neucept.mechanisms.reliability import reliability
@@ -29,6 +30,7 @@ _PUBLIC = {
     "neucept.discovery": ("CriticalNeurons", "Guarantee", "NothingSelectedWarning", "Promise", "Selection", "discover"),
     "neucept.errors": ("InputError",),
     "neucept.evaluation.sufficiency": ("sufficiency",),
+    "neucept.inputs": ("Inputs",),
     "neucept.mechanism_pathways": ("MechanismPathways", "trace_pathways"),
     "neucept.mechanisms": ("Choice", "Mechanisms", "NumberOfClusters", "choose_n_mechanisms", "learn", "one_mechanism"),
     "neucept.mechanisms.reliability": ("reliability",),
@@ -52,6 +54,7 @@ __all__ = [
     "CriticalNeurons",
     "Guarantee",
     "InputError",
+    "Inputs",
     "MechanismPathways",
     "Mechanisms",
     "NothingSelectedWarning",

@@ -22,7 +22,7 @@ from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, choose_n_mechanisms, learn
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, record
-from neucept.recording.outputs import Output, recorded_output
+from neucept.recording.outputs import Output
 from neucept.recording.recording import Target
 from neucept.recording.regions import activating_regions
 from neucept.recording.task import Regression
@@ -131,7 +131,7 @@ def analyse(
     assert recording is not None and critical is not None and mechanisms is not None  # checked
     _check_pathways(pathways, mechanisms)
     if model is not None:
-        output = recorded_output(recording.facts, output)
+        output = recording.way(output)
     inputs = None if data is None else _inputs(recording, mechanisms, model, data, output)
     if n_clusters is None:
         n_clusters = mechanisms.n_clusters or choose_n_mechanisms(mechanisms, seed=seed, progress=progress)

@@ -24,7 +24,7 @@ from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.intervention import agreement, can_replace
-from neucept.recording.outputs import Output, recorded_output
+from neucept.recording.outputs import Output
 
 __all__ = ["held_out_r2", "sufficiency"]
 
@@ -116,7 +116,7 @@ def sufficiency(
         raise InputError("The neurons were discovered for an array; give it as target=.")
     inputs = None
     if model is not None and data is not None:
-        output = recorded_output(recording.facts, output)
+        output = recording.way(output)
         inputs = Inputs.of(data, model)
     kind = critical.response if critical.response != "array" else "logit"
     rng = np.random.default_rng(seed)

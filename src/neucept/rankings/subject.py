@@ -13,7 +13,6 @@ from neucept.errors import InputError
 from neucept.inputs import Batch, Inputs
 from neucept.recording import Recording
 from neucept.recording.hooks import check_model
-from neucept.recording.outputs import recorded_output
 from neucept.recording.recording import Target
 
 
@@ -80,7 +79,7 @@ class Subject:
         inputs = None if data is None else Inputs.of(data, model)
         if inputs is not None and inputs.n != len(recording):
             raise InputError(f"data holds {inputs.n} inputs, the recording {len(recording)}; give the recorded inputs.")
-        output = output if model is None else recorded_output(recording.facts, output)
+        output = output if model is None else recording.way(output)
         return cls(recording, target, chosen, wanted, model, inputs, output)
 
     def activations(self, layer: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from neucept.errors import InputError, check_whole
 from neucept.inputs import Inputs
 from neucept.recording.hooks import INPUT, calls_of, check_model, left_as_found
 from neucept.recording.layout import resolve_units
-from neucept.recording.outputs import Output, logits_of, recorded_output
+from neucept.recording.outputs import Output, logits_of
 from neucept.recording.reading import float_type
 from neucept.recording.recording import Recording
 from neucept.recording.task import Classes, Regression
@@ -92,7 +92,7 @@ def agreement(
         masks[name][torch.as_tensor(numbers_of(neurons, k, f"kept['{name}']"))] = True
     model = check_model(model)
     inputs = recording.verify(model, data, output, [layer])
-    output = recorded_output(recording.facts, output)
+    output = recording.way(output)
     rng = np.random.default_rng(seed)
     others = rng.choice(len(recording), size=len(rows), replace=len(rows) > len(recording))
     hits = {name: np.zeros(2) for name in kept}

@@ -73,8 +73,9 @@ def resolve_units(
             resolved[name] = resolve(how, tensor, _batch_axis(tensor, other, name), axis)
             if resolved[name].name == "channel":  # an unknown axis is asked for now, not in the middle of the data
                 neurons_of(tensor, resolved[name], module, name)
-    given = output.output if isinstance(output, Readout) else output
-    made_by = "" if callable(given) else str(tracking.made_by.get(raw_outputs(returned, given), ""))
+    given, made_by = output.output if isinstance(output, Readout) else output, ""
+    with suppress(InputError):  # outputs that cannot be found are an error where they are needed
+        made_by = "" if callable(given) else str(tracking.made_by.get(raw_outputs(returned, given), ""))
     return resolved, made_by
 
 

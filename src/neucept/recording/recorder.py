@@ -228,6 +228,7 @@ class _Run:
             class_names=_fit(self.names, self.of_data, logits.shape[1], task),
             units=self.units,
             task=task,
+            output=self.output if callable(self.output) else None,
             facts={
                 "model": type(self.model).__name__,
                 "inputs": self.done,

@@ -47,6 +47,8 @@ class Recording:
         What the outputs mean.
     facts : mapping
         The settings of the recording, for reports.
+    output : Output
+        The way to the outputs as it was given, where it is a function: it is not saved, and asked for again.
     path : Path or None
         Where it lies on disk, if it was opened from there.
     cache : dict
@@ -68,6 +70,7 @@ class Recording:
     units: Mapping[str, Units] = field(default_factory=dict)
     task: Task = field(default_factory=Classes)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    output: Output = None
     path: Path | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -121,6 +124,16 @@ class Recording:
         """
         labels = self.labels if labels is None else labels
         return None if labels is None else self.task.right(self.logits, labels, self.class_number(target))
+
+    def way(self, output: Output = None) -> Output:
+        """Return the way from what the model returns to the outputs: the recording's own, unless one is given.
+
+        Raises
+        ------
+        InputError
+            When the recording was opened from disk and made with a function, which must be given again.
+        """
+        return recorded_output(self.facts, self.output if output is None else output)
 
     def target_name(self, target: int | str) -> str:
         """Name a target, for tables and reports."""
@@ -263,15 +276,18 @@ class Recording:
         check_layers(model, list(wanted))
         with left_as_found(model) as device:
             batch = inputs[chosen].to(device, float_type(model))
-            way = recorded_output(self.facts, output)
+            way = self.way(output)
             units = {layer: self.units[layer] for layer in wanted if readable(self.units[layer])}
             units, _ = resolve_units(model, batch, units, way)
             neurons, returned = read_neurons(model, batch, units)
             values = {"": logits_of(returned, way), **neurons}
+        # Dynamically quantised layers round by the largest value of their batch.
+        quantised = any(".quantized." in type(module).__module__ for module in model.modules())
+        alike = 10 * ALIKE if quantised else ALIKE
         for layer, again in values.items():
             held = np.asarray(self.activations(layer)[chosen] if layer else self.logits[chosen])
             got = again.cpu().numpy()
-            if got.shape != held.shape or np.abs(got - held).max() > ALIKE * max(float(np.abs(held).max()), 1e-6):
+            if got.shape != held.shape or np.abs(got - held).max() > alike * max(float(np.abs(held).max()), 1e-6):
                 what = f"activations at layer '{layer}'" if layer else "logits"
                 raise InputError(
                     f"The model gives other {what} for inputs {', '.join(map(str, chosen))} than the recording holds."

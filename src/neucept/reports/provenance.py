@@ -13,7 +13,6 @@ import numpy as np
 from neucept.analysis import Analysis
 from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
-from neucept.recording.outputs import recorded_output
 from neucept.recording.task import TASKS
 from neucept.reports.components import definitions
 from neucept.reports.html import Html, table, tag, text
@@ -116,7 +115,7 @@ def _calls(analysis: Analysis) -> str:
     recording, critical, mechanisms = analysis.recording, analysis.critical, analysis.mechanisms
     samples = critical.settings.get("samples", "default")
     try:
-        output: Any = recorded_output(recording.facts)
+        output: Any = recording.way()
     except InputError:
         output = _Name("output")
     record = {
