@@ -99,7 +99,7 @@ def bert() -> Case:
     )
     model = transformers.BertForSequenceClassification(config)
     loader: Any = DataLoader(texts(), 16, collate_fn=padded)  # type: ignore[arg-type]
-    return Case(model, loader, {"bert.encoder.layer.0": 16, "bert.encoder.layer.1.intermediate": 32})
+    return Case(model, loader, {"bert.encoder.layer.0": 16, "bert.encoder.layer.1.intermediate": 32}, pathways=False)
 
 
 def gpt2() -> Case:
@@ -237,6 +237,9 @@ def test_from_recording_to_report(name: str, tmp_path: Path) -> None:
     everything = kept[kept["neurons"] == "all alive"].set_index("layer")
     if name != "vit":  # one token of many
         assert everything["agreement_resampled"].dropna().min() > 0.9
+    if name == "bert":  # texts are padded to the longest of their batch
+        with pytest.raises(neucept.InputError, match="The inputs differ in length: at site"):
+            neucept.trace_pathways(mechanisms, model, case.data, progress=False)
     if case.pathways:
         pathways = neucept.trace_pathways(mechanisms, model, case.data, output=recording.output, progress=False)
         assert len(pathways) == 2
