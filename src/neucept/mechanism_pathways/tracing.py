@@ -187,7 +187,13 @@ def _select(
     shapes: dict[str, tuple[int, ...]] = {}
     for part in _parts(rows, size):
         pathway = scorer.score(_take(inputs, part), target).select(sparsity)
-        shapes = {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
+        first, shapes = shapes, {site: tuple(mask.shape[1:]) for site, mask in pathway.items()}
+        if first and first != shapes:
+            site = next(site for site in shapes if first.get(site) != shapes[site])
+            raise InputError(
+                f"The inputs differ in length: at site '{site}' {first.get(site)} and {shapes[site]}. Pathways are"
+                " compared neuron by neuron: give inputs padded to one length."
+            )
         packed.append(np.packbits(flatten(pathway).cpu().numpy(), axis=1))
         advance(len(part))
     return np.concatenate(packed), shapes
