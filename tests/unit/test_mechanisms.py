@@ -829,6 +829,9 @@ def test_mechanisms_of_every_task(name: str, tmp_path: Path) -> None:
     assert explained["prediction"].tolist() == mechanisms.explain(recording.subset(np.arange(7)))["prediction"].tolist()
     opened = Mechanisms.open(mechanisms.save(tmp_path / "mechanisms"))
     assert opened.task == mechanisms.task and opened.target == mechanisms.target
+    assert dict(opened.output_facts) == dict(mechanisms.output_facts) and "readout" in mechanisms.output_facts
+    again = {name: value for name, value in mechanisms.settings.items() if name != "samples"}
+    assert len(learn(recording, {"hidden": [0, 1, 2]}, **again)) == 2  # settings are arguments, as reports show them
     pd.testing.assert_frame_equal(opened.explain(x[:7], model), explained)
     pd.testing.assert_frame_equal(reliability(recording, opened), table)
 

@@ -99,7 +99,7 @@ def trace_pathways(
     counts = {"most": most, "typical": typical, "batch_size": batch_size, "permutations": permutations}
     counts = {name: check_whole(name, count) for name, count in counts.items()}
     model = check_model(model)
-    output = recorded_output(mechanisms.settings, output)
+    output = recorded_output(mechanisms.output_facts, output)
     scorer = _scorer(method, model, output)
     inputs = Inputs.of(data, model)
     rng = np.random.default_rng(seed)

@@ -113,6 +113,7 @@ def learn(
         assigner=assigner,
         units={layer: recording.units[layer] for layer in dict.fromkeys(f.layer for f in features)},
         task=recording.task,
+        output_facts={name: str(recording.facts[name]) for name in ("output", "readout") if name in recording.facts},
         n_clusters=n_clusters,
         settings={
             "n_mechanisms": int(labels.max()) + 1,
@@ -122,7 +123,6 @@ def learn(
             "scale": scale,
             "seed": seed,
             "samples": samples if isinstance(samples, str) else "as discovered" if samples is None else "chosen",
-            **{name: recording.facts[name] for name in ("output", "readout") if name in recording.facts},
         },
     )
     return _with_reliability(mechanisms, recording)

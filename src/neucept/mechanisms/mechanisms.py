@@ -91,10 +91,12 @@ class Mechanisms:
         How each layer's output became neurons, as in the recording.
     task : Task
         What the network's outputs mean, as in the recording.
+    output_facts : mapping of str to str
+        Where the outputs are in what the network returns, and what they are on, as in the recording's facts.
     reliability : DataFrame or None
         See `neucept.reliability`; None where the recording has no labels.
     settings : mapping
-        What the result depends on.
+        The arguments of `neucept.learn`.
     n_clusters : NumberOfClusters or None
         The comparison that chose their number (``n_mechanisms="auto"``); None where the number was given.
     """
@@ -111,6 +113,7 @@ class Mechanisms:
     assigner: Assigner
     units: Mapping[str, Units] = field(default_factory=dict)
     task: Task = field(default_factory=Classes)
+    output_facts: Mapping[str, str] = field(default_factory=dict)
     reliability: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_clusters: NumberOfClusters | None = None
@@ -344,7 +347,7 @@ class Mechanisms:
             "reliability": None if self.reliability is None else self.reliability.to_dict("list"),
             "n_clusters": chosen and {**vars(chosen), "table": chosen.table.to_dict("list")},
             **{name: getattr(self, name) for name in ("target", "target_name")},
-            "settings": dict(self.settings),
+            **{name: dict(getattr(self, name)) for name in ("settings", "output_facts")},
             "units": {layer: units_to_facts(units) for layer, units in self.units.items()},
             "task": task_to_facts(self.task),
         }
@@ -395,7 +398,7 @@ class Mechanisms:
                 f"The neurons of layer '{lost[0]}' were recorded by a function, which is not saved; record the inputs"
                 " with it and give the Recording."
             )
-        output = recorded_output(self.settings, output)
+        output = recorded_output(self.output_facts, output)
         units = dict(self.units)
         return record(model, inputs, list(units), neurons=units, output=output, progress=False, task=self.task)
 
