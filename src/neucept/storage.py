@@ -253,7 +253,8 @@ def _read_array(folder: Path, entry: Mapping[str, Any], lazy: bool) -> np.ndarra
         raise ValueError(f"the array file {entry['file']!r} lies outside the folder")
     if not file.is_file():
         raise ValueError(f"the array file {file.name} is missing")
-    array = np.load(file, mmap_mode="r", allow_pickle=False)  # mapped first: a shape beyond the file is refused at once
+    with np.errstate(over="ignore"):  # of a shape that no file can hold
+        array = np.load(file, mmap_mode="r", allow_pickle=False)  # mapped first: a shape beyond the file is refused
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{file.name} is no array")
     described = {"shape": list(array.shape), "dtype": array.dtype.str}
