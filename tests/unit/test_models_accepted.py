@@ -254,6 +254,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
         inputs,
         "'0' is a scripted or traced module",
     ),
+    "exported": (lambda: torch.export.export(plain(), (inputs(),)).module(), inputs, "evaluation mode"),
     "meta device": (lambda: plain().to("meta"), inputs, "on the meta device"),
     "without values": (lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 3)), inputs, "not initialised"),
     "raising": (Raising, inputs, "ZeroDivisionError: broken inside"),
@@ -267,6 +268,29 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
     "a name": (lambda: "resnet18", inputs, "expected a torch.nn.Module"),
     "nothing": (lambda: None, inputs, "expected a torch.nn.Module"),
 }
+
+
+class Guarded(nn.Module):
+    """The plain network behind a guard that switches gradients off."""
+
+    def __init__(self, guard: Any) -> None:
+        super().__init__()
+        self.net, self.guard = plain(), guard
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.guard():
+            return self.net(x)
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+def test_models_without_gradients_are_recorded_and_have_random_pathways_alone(guard: Any) -> None:
+    model, expected = Guarded(guard).eval(), plain()(inputs()).detach()
+    recording = neucept.record(model, inputs(), ["net.1"], progress=False)
+    torch.testing.assert_close(torch.from_numpy(recording.logits), expected)
+    assert torch.equal(RandomPathway(model).score(inputs()).predictions, expected.argmax(1))
+    for method in (NeuronMCT(model), NeuronIntGrad(model, steps=2)):
+        with pytest.raises(InputError, match=r"No gradient reaches the site 'net\.1'"):
+            method.score(inputs())
 
 
 @pytest.mark.parametrize("name", list(REFUSED))

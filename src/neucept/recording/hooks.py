@@ -173,7 +173,13 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
     with torch.inference_mode(False), _uncompiled(model):
         try:
             torch.backends.mha.set_fastpath_enabled(False)
-            model.eval()
+            try:
+                model.eval()
+            except NotImplementedError as error:  # what torch.export gives
+                raise InputError(
+                    f"The model cannot be put into evaluation mode ({error}). Give the Python module that it was made"
+                    " from."
+                ) from error
             if target != found:
                 model.to(target)
             with torch.no_grad():

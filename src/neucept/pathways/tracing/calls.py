@@ -94,7 +94,7 @@ class Calls(TorchFunctionMode):
         if self.known is None:
             for module in model.modules():
                 held = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
-                self._held |= {id(value): (value, _writes(value)) for value in held if isinstance(value, Tensor)}
+                self._held |= {id(value): (value, count_writes(value)) for value in held if isinstance(value, Tensor)}
 
     def enter(self, name: str, module: nn.Module, given: object) -> None:
         """Note that a module's forward begins; that of the whole model begins a new count of calls."""
@@ -122,7 +122,7 @@ class Calls(TorchFunctionMode):
             result = self.other(func, args, kwargs)
         if fixed:
             for tensor in tensors_of(result):
-                self._fixed[tensor] = _writes(tensor)
+                self._fixed[tensor] = count_writes(tensor)
         return result
 
     def _only_fixed(self, args: Any, kwargs: Any) -> bool:
@@ -131,7 +131,7 @@ class Calls(TorchFunctionMode):
         for tensor in tensors_of((args, kwargs)):
             given = True
             writes = self._held[id(tensor)][1] if id(tensor) in self._held else self._fixed.get(tensor)
-            if writes is None or writes != _writes(tensor):
+            if writes is None or writes != count_writes(tensor):
                 return False
         return given
 
@@ -170,7 +170,7 @@ class Calls(TorchFunctionMode):
         return self.visit(call.raw, output)
 
 
-def _writes(tensor: Tensor) -> int:
+def count_writes(tensor: Tensor) -> int:
     """Count the writes into a tensor; inference mode does not count them."""
     return 0 if tensor.is_inference() else tensor._version
 

@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from neucept.batches import Batch
 from neucept.errors import InputError
 from neucept.pathways.targets import Checked, Response, respond
-from neucept.pathways.tracing.calls import Calls, Visit
+from neucept.pathways.tracing.calls import Calls, Visit, count_writes
 from neucept.pathways.tracing.network import Network, Values
 from neucept.pathways.tracing.sites import readable_names
 
@@ -130,17 +130,17 @@ class _Taking:
     def __call__(self, raw: str, output: Tensor) -> Tensor:
         if self.change is not None:
             output = self.change(raw, output)
-        if torch.is_grad_enabled():
-            if not output.requires_grad:  # frozen weights, inputs without gradient: the graph begins here
-                output = output + torch.zeros((), dtype=output.dtype, device=output.device, requires_grad=True)
-            self.edges[raw] = get_gradient_edge(output) if output.requires_grad else None
+        # Frozen weights, inputs without gradient: the graph begins here.
+        if torch.is_grad_enabled() and not output.requires_grad and not output.is_inference():
+            output = output + torch.zeros((), dtype=output.dtype, device=output.device, requires_grad=True)
+        self.edges[raw] = get_gradient_edge(output) if output.requires_grad else None
         self.values[raw] = output.detach()
-        self.versions[raw] = output._version
+        self.versions[raw] = count_writes(output)
         return output.clone() if self.copy else output
 
     def unchanged(self) -> bool:
         """Return whether everything noted is still what the sites returned."""
-        return all(self.values[raw]._version == version for raw, version in self.versions.items())
+        return all(count_writes(self.values[raw]) == version for raw, version in self.versions.items())
 
 
 def trace(network: Network, inputs: Batch, target: Checked | Response = None, change: Visit | None = None) -> Trace:
