@@ -299,7 +299,7 @@ def test_refused_models_are_refused_alike(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, data = make(), give()
-        layer = "net.1" if name == "raising" else "1"
+        layer = {"raising": "net.1", "exported": "0"}.get(name, "1")
         with pytest.raises(InputError, match=said) as of_pathways:
             NeuronMCT(model).score(data)
         with pytest.raises(InputError, match=said) as of_recording:
