@@ -20,6 +20,7 @@ from neucept import InputError, Recording, learn, report
 from neucept.comparison import Comparison, compare
 from neucept.comparison.overlap import adjusted_information, beyond_chance, contingency, jaccard, resampled
 from neucept.mechanisms import Mechanisms
+from neucept.recording import MultiLabel
 from neucept.reports import figures
 
 N = 300
@@ -229,7 +230,7 @@ def test_mistakes(groups: np.ndarray) -> None:
         compare(a, recording)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="two different names"):
         compare(a, a, names=("same", "same"))
-    with pytest.raises(InputError, match="'cat', those of B of 'dog'"):
+    with pytest.raises(InputError, match="'cat', those of B 'dog'"):
         compare(a, replace(a, target=1, target_name="dog"))
     with pytest.raises(InputError, match="No input has a mechanism in both"):
         compare(a, replace(a, samples=a.samples + N))
@@ -330,3 +331,21 @@ def test_mechanisms_given_are_not_changed(groups: np.ndarray) -> None:
     before: Mechanisms = replace(a, labels=a.labels.copy(), samples=a.samples.copy())
     compare(a, a).table()
     assert (a.labels == before.labels).all() and (a.samples == before.samples).all()
+
+
+def test_networks_of_several_labels_are_compared_on_the_target(groups: np.ndarray) -> None:
+    """The largest output says nothing where any number of labels hold."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (N, 3))
+    pairs = []
+    for seed in range(2):
+        logits = np.random.default_rng(seed).normal(size=(N, 3)).astype(np.float32)
+        neuron = (10.0 * groups + rng.uniform(0, 1, N))[:, None].astype(np.float32)
+        recording = Recording({"hidden": neuron}, logits, labels, ("a", "b", "c"), task=MultiLabel())
+        pairs.append((recording, learn(recording, {"hidden": [0]}, 4, target="b", samples="all")))
+    (one, a), (other, b) = pairs
+    found = compare(a, b, recordings=(one, other))
+    predicted = [recording.logits[:, 1] > 0 for recording in (one, other)]
+    assert found.outputs["agreement"] == np.mean(predicted[0] == predicted[1])
+    assert found.outputs["accuracy_a"] == np.mean(predicted[0] == labels[:, 1])
+    assert found.right is not None and found.right.tolist() == (labels[:, 1] == 1).tolist()

@@ -26,30 +26,30 @@ class Comparison:
     Attributes
     ----------
     names : (str, str)
-        Of the networks.
+        Names of the networks.
     target : int or None
-        The class that both were asked about; None for an array response.
+        The class that the mechanisms of both explain; None for an array response.
     target_name : str
         Its name.
     counts : (int, int)
-        Mechanisms of each network.
+        Number of mechanisms of each network.
     rows : array
-        (u,) inputs that at least one network's mechanisms are of.
+        (u,) inputs that belong to a mechanism of at least one network.
     labels : array
-        (u, 2) mechanism of each in either network; -1 where a clusterer assigned none, -2 where the network does not
-        predict the class.
+        (u, 2) mechanism of each input in either network; -1 where a clusterer left it unassigned, -2 where the network
+        does not predict the class.
     typicality : array
-        (u, 2) how typical of its mechanism each is; 0 where it has none.
+        (u, 2) typicality of each input in its mechanism; 0 where it has none.
     repeated : (array, array)
-        For each mechanism of either network its Jaccard index with itself, found again on other halves of the inputs:
-        what even one and the same network leaves to chance.
+        For each mechanism of either network, its Jaccard index with itself when it is found again on other halves of
+        the inputs: the limit that chance sets even within one network.
     right : array or None
-        (u,) whether each input is labelled as the target; None where nobody knows.
+        (u,) whether each input is labelled as the target; None without labels.
     outputs : mapping of str to float
-        ``inputs``, ``agreement`` (share of predictions alike), ``accuracy_a`` and ``accuracy_b``, where recordings
+        ``inputs``, ``agreement`` (share of equal predictions), ``accuracy_a`` and ``accuracy_b``, where recordings
         were given.
     settings : mapping
-        Draws and seed of the intervals.
+        Number of draws and seed of the bootstrap.
     """
 
     names: tuple[str, str]
@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def only(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that the first, and that the second network alone predicts as the class."""
+        """Rows that only the first, and only the second network predicts as the class."""
         missing = self.labels == ELSEWHERE
         return self.rows[missing[:, 1]], self.rows[missing[:, 0]]
 
@@ -100,9 +100,10 @@ class Comparison:
 
     @cached_property
     def related(self) -> np.ndarray:
-        """Whether each pair of mechanisms overlaps beyond chance at 5% corrected, (K_a, K_b).
+        """Whether each pair of mechanisms overlaps more than chance, at 5% corrected, (K_a, K_b).
 
-        Where a network has one mechanism only, chance has no part: all of the other's that share inputs with it do.
+        Where a network has a single mechanism, there is nothing to test: every mechanism of the other network that
+        shares inputs with it counts as overlapping.
         """
         return np.asarray(self.contingency > 0 if min(self.counts) == 1 else self.p_values < LEVEL)
 
@@ -112,21 +113,21 @@ class Comparison:
 
     @cached_property
     def agreement(self) -> tuple[float, float, float]:
-        """Adjusted mutual information of the two divisions, with its 95% interval over inputs."""
+        """Adjusted mutual information of the two partitions, with its 95% bootstrap interval over inputs."""
         return adjusted_information(self.contingency, self._resampled)
 
     @cached_property
     def matches(self) -> list[tuple[int, int]]:
-        """Pairs of mechanisms, of the one-to-one assignment with the largest sum of Jaccard indices.
+        """Matched pairs: the one-to-one assignment with the largest sum of Jaccard indices.
 
-        Pairs whose overlap is no larger than chance are left out.
+        Pairs that do not overlap more than chance are left out.
         """
         pairs = zip(*linear_sum_assignment(-self.jaccard), strict=True)
         return [(int(i), int(j)) for i, j in pairs if self.related[i, j]]
 
     @property
     def alone(self) -> tuple[list[int], list[int]]:
-        """Mechanisms of the first, and of the second network that overlap none of the other's beyond chance."""
+        """Mechanisms of the first and of the second network that overlap none of the other network more than chance."""
         none = ~self.related
         return np.flatnonzero(none.all(axis=1)).tolist(), np.flatnonzero(none.all(axis=0)).tolist()
 
@@ -189,10 +190,10 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def movements(self) -> pd.DataFrame:
-        """How many inputs of each mechanism of the first network (rows) lie where in the second (columns).
+        """Count the inputs of each mechanism of the first network (rows) in each of the second (columns).
 
-        The last row and column are the inputs that only the other network predicts as the class; a clusterer's
-        outliers, where there are any, stand before them.
+        The last row and column hold the inputs that only the other network predicts as the class. Unassigned inputs,
+        where a clusterer leaves some, come before them.
         """
         sides = []
         for side, (name, K) in enumerate(zip(self.names, self.counts, strict=True)):

@@ -8,9 +8,10 @@ import numpy as np
 
 from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.comparison.overlap import contingency, jaccard
-from neucept.errors import InputError
+from neucept.errors import InputError, check_whole
 from neucept.mechanisms import Mechanisms
 from neucept.recording import Recording
+from neucept.recording.task import Classes
 
 
 def compare(
@@ -24,24 +25,24 @@ def compare(
     """Compare the mechanisms by which two networks reach the same prediction.
 
     Mechanisms are matched one to one by the Jaccard index of their inputs, on the inputs that both networks predict as
-    the class. An overlap counts only where it is larger than unrelated divisions of the same sizes would show.
+    the class. An overlap counts only if it is larger than expected between unrelated partitions of the same sizes.
 
-    Mechanisms hold neither how many inputs were recorded nor the names of the other classes: that both are of the same
-    inputs and classes is taken on trust, unless recordings are given, too.
+    Mechanisms do not store the number of recorded inputs or the names of the other classes. Give the recordings to
+    check that both belong to the same inputs and classes.
 
     Parameters
     ----------
     a, b : Mechanisms
         Of `neucept.learn`, for the same class, on recordings of the same inputs in the same order.
     names : (str, str)
-        Of the networks, for tables and figures.
+        Names of the networks, for tables and figures.
     recordings : (Recording, Recording), optional
-        Those that the mechanisms were learnt on. They are checked to be of the same classes and inputs, as far as their
-        length and labels tell, and bring accuracies and the share of predictions alike.
+        The recordings that the mechanisms were learned from. Their classes, lengths and labels must agree. They add
+        accuracies and the share of equal predictions.
     draws : int
-        Bootstrap samples of the inputs for intervals. Both clusterings are held fixed.
+        Number of bootstrap samples of the inputs, for intervals. Both clusterings are held fixed.
     seed : int
-        Of the bootstrap.
+        Seed for the bootstrap.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def compare(
     Raises
     ------
     InputError
-        For other targets, no common inputs, or recordings of other inputs or that the mechanisms do not belong to.
+        For different targets, no common inputs, or recordings of other inputs or of other mechanisms.
 
     Examples
     --------
@@ -70,14 +71,13 @@ def compare(
         if not isinstance(given, Mechanisms):
             raise InputError(f"{name} is a {type(given).__name__}; expected Mechanisms, of neucept.learn.")
     names = _checked_names(names)
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2:
-        raise InputError(f"draws={draws!r}: expected a whole number from 2 on.")
+    draws = check_whole("draws", draws, 2)
     if (a.target, a.target_name) != (b.target, b.target_name):
         raise InputError(
-            f"The mechanisms of {names[0]} are of '{a.target_name}', those of {names[1]} of '{b.target_name}'. Learn"
-            " both for the same class, with the same class_names in both recordings."
+            f"The mechanisms of {names[0]} explain '{a.target_name}', those of {names[1]} '{b.target_name}'. Learn"
+            " both for the same target, with the same class_names in both recordings."
         )
-    outputs, known = _checked_recordings(a, b, names, recordings)
+    outputs, right = _checked_recordings(a, b, names, recordings)
     rows = np.union1d(a.samples, b.samples)
     labels = np.full((len(rows), 2), ELSEWHERE)
     typicality = np.zeros((len(rows), 2))
@@ -99,9 +99,9 @@ def compare(
         labels=labels,
         typicality=typicality,
         repeated=(_repeated(a), _repeated(b)),
-        right=None if known is None or a.target is None else known[rows] == a.target,
+        right=None if right is None else right[rows],
         outputs=outputs,
-        settings={"draws": int(draws), "seed": int(seed)},
+        settings={"draws": draws, "seed": int(seed)},
     )
 
 
@@ -115,7 +115,7 @@ def _checked_names(names: Any) -> tuple[str, str]:
 def _checked_recordings(
     a: Mechanisms, b: Mechanisms, names: tuple[str, str], recordings: Any
 ) -> tuple[dict[str, float], np.ndarray | None]:
-    """Check recordings; give the outputs of both networks, and the labels of the inputs where they are known."""
+    """Check recordings; give figures on the outputs of both networks, and which inputs are labelled as the target."""
     if recordings is None:
         return {}, None
     pair = tuple(recordings) if isinstance(recordings, tuple | list) else ()
@@ -133,7 +133,7 @@ def _checked_recordings(
             f" {', '.join(other.class_names[:5])}. Networks are compared on one task."
         )
     if one.labels is not None and other.labels is not None and (one.labels != other.labels).any():
-        first = int(np.flatnonzero(one.labels != other.labels)[0])
+        first = int(np.argwhere(one.labels != other.labels)[0][0])
         raise InputError(
             f"The labels of the recordings differ, first at input {first} ({one.labels[first]} and"
             f" {other.labels[first]}): record both networks on the same inputs, in the same order."
@@ -141,12 +141,22 @@ def _checked_recordings(
     for name, mechanisms, recording in zip(names, (a, b), pair, strict=True):
         if not mechanisms.learnt_on(recording):
             raise InputError(f"The mechanisms of {name} were not learnt on the recording given for it.")
-    labels = one.labels if one.labels is not None else other.labels
-    outputs = {"inputs": float(len(one)), "agreement": float((one.predictions == other.predictions).mean())}
-    if labels is not None and labels.min() >= 0 and labels.max() < len(one.class_names):
-        outputs |= {f"accuracy_{x}": float((r.predictions == labels).mean()) for x, r in zip("ab", pair, strict=True)}
-        return outputs, labels
-    return outputs, None
+    labels, target = one.labels if one.labels is not None else other.labels, a.target
+    if isinstance(one.task, Classes):
+        if labels is not None and (labels.min() < 0 or labels.max() >= len(one.class_names)):
+            labels = None
+        one_hot = labels is not None and labels.ndim == 2
+        predicted = [recording.predictions for recording in pair]
+        truth = labels.argmax(axis=1) if one_hot and labels is not None else labels
+    else:  # outputs of other tasks are compared as to whether they predict the target
+        predicted = [] if target is None else [recording.predicted(target) for recording in pair]
+        truth = None if target is None or labels is None else one.right(target, labels)
+    outputs = {"inputs": float(len(one))}
+    if predicted:
+        outputs["agreement"] = float((predicted[0] == predicted[1]).mean())
+    if predicted and truth is not None:
+        outputs |= {f"accuracy_{x}": float((own == truth).mean()) for x, own in zip("ab", predicted, strict=True)}
+    return outputs, None if target is None or labels is None else one.right(target, labels)
 
 
 def _repeated(mechanisms: Mechanisms) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How far two divisions of the same inputs agree: from their contingency table alone."""
+"""How far two partitions of the same inputs agree, from their contingency table alone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def jaccard(table: np.ndarray) -> np.ndarray:
 
 
 def beyond_chance(table: np.ndarray) -> np.ndarray:
-    """Corrected probability of each overlap, or a larger one, between unrelated divisions, (K_a, K_b).
+    """Corrected p-value of each overlap: probability of at least that overlap between unrelated partitions, (K_a, K_b).
 
-    Over all permutations of one of the divisions an overlap is hypergeometric, so the permutation test needs no
-    permutations. Holm's correction over all pairs: the probability that unrelated divisions show any overlap below 5%
-    is at most 5%.
+    Over all permutations of one partition an overlap has a hypergeometric distribution, so the permutation test is
+    computed exactly. With Holm's correction over all pairs, the probability that unrelated partitions show any overlap
+    significant at 5% is at most 5%.
 
     >>> beyond_chance(np.array([[50, 0], [0, 50]]))[0].round(3).tolist()
     [0.0, 1.0]
@@ -49,17 +49,17 @@ def beyond_chance(table: np.ndarray) -> np.ndarray:
 
 
 def resampled(table: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Contingency tables of inputs drawn with replacement, (draws, K_a, K_b)."""
+    """Contingency tables of bootstrap samples of the inputs, (draws, K_a, K_b)."""
     total = int(table.sum())
     drawn = np.random.default_rng(seed).multinomial(total, table.ravel() / total, size=draws)
     return np.asarray(drawn.reshape(draws, *table.shape))
 
 
 def adjusted_information(table: np.ndarray, tables: np.ndarray) -> tuple[float, float, float]:
-    """Mutual information of two divisions, adjusted for chance, with its 95% interval.
+    """Mutual information of two partitions, adjusted for chance, with its 95% interval.
 
-    1 for equal divisions, 0 in expectation for unrelated ones. The interval is 1.96 deviations over resampled tables:
-    inputs that are drawn twice look like agreement, which would move percentiles up.
+    1 for equal partitions, 0 in expectation for unrelated ones. The interval is 1.96 standard deviations over
+    resampled tables, around the value: inputs drawn twice look like agreement, which would shift percentiles upward.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def adjusted_information(table: np.ndarray, tables: np.ndarray) -> tuple[float, 
     >>> adjusted_information(equal, resampled(equal, 20, 0))
     (1.0, 1.0, 1.0)
     """
-    there = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
-    if there.shape == (1, 1):
+    filled = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    if filled.shape == (1, 1):
         return 1.0, 1.0, 1.0
-    expected = expected_mutual_information(there, int(table.sum()))
+    expected = expected_mutual_information(filled, int(table.sum()))
     value = float(_adjusted(table, expected))
     half = 1.96 * float(_adjusted(tables, expected).std())
     return value, value - half, min(1.0, value + half)
@@ -88,7 +88,7 @@ def _adjusted(table: np.ndarray, expected: float) -> np.ndarray:
     rows, columns = (_entropy(joint.sum(axis=axis)) for axis in (-1, -2))
     information = rows + columns - _entropy(joint.reshape(*joint.shape[:-2], -1))
     most = (rows + columns) / 2
-    # With one cluster on both sides, which a resampled table may have, nothing is left to disagree on.
+    # With one cluster on both sides, which a resampled table may have, the partitions cannot disagree.
     certain = most - expected <= 1e-12
     return np.asarray(np.where(certain, 1.0, (information - expected) / np.where(certain, 1.0, most - expected)))
 

@@ -40,8 +40,8 @@ def comparison_summary(comparison: Comparison, heading: str) -> Html:
     K, common, outputs = comparison.counts, int(comparison.common.sum()), comparison.outputs
     lead = (
         f"Both networks predict “{comparison.target_name}” for {number(common)} inputs: {one} by {K[0]} mechanisms,"
-        f" {other} by {K[1]}. {len(comparison.matches)} pairs of mechanisms match. The churn, the share of these inputs"
-        f" outside matched pairs, is {percent(comparison.churn)}. Matching is one to one: where one network splits a"
+        f" {other} by {K[1]}, of which {len(comparison.matches)} match. The churn, the share of these inputs outside"
+        f" matched mechanisms, is {percent(comparison.churn)}. Matching is one to one: where one network splits a"
         " mechanism of the other, only the matched part counts as unchanged."
     )
     alone = f"{' and '.join(number(len(rows)) for rows in comparison.only)} of one network alone"
@@ -49,7 +49,7 @@ def comparison_summary(comparison: Comparison, heading: str) -> Html:
         ("adjusted mutual information", f"{value:.2f}", f"{low:.2f} to {high:.2f}; 1 equal, 0 unrelated"),
         ("common inputs", number(common), alone),
     ]
-    if outputs:
+    if "agreement" in outputs:
         tiles.append(("equal predictions", percent(outputs["agreement"]), f"of {number(outputs['inputs'])} inputs"))
     if "accuracy_a" in outputs:
         a, b = percent(outputs["accuracy_a"]), percent(outputs["accuracy_b"])
