@@ -26,7 +26,7 @@ from simulated import half_width, proportions
 from tasks import CONV3, CONV8, CONV9, LINEAR0, TASKS, dataset
 
 import neucept
-from neucept.calibration.simulation import FAMILIES, HELD_OUT, simulate
+from neucept.calibration import FAMILIES, HELD_OUT, simulate
 from neucept.knockoffs import prepare
 
 # The method was worked out on lenet-pkt-0, lenet-normal-0, lenet-normal-1 and some classes of both VGG11s.

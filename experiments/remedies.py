@@ -22,7 +22,7 @@ from promise import load
 from simulated import half_width, proportions
 
 import neucept
-from neucept.calibration.simulation import simulate
+from neucept.calibration import simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, prepare, select
 
 CELLS = [

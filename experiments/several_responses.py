@@ -13,8 +13,7 @@ from networks import pairs, recorded
 from tasks import TASKS
 
 import neucept
-from neucept.calibration.calibration import gather
-from neucept.calibration.simulation import FAMILIES, HELD_OUT, simulate
+from neucept.calibration import FAMILIES, HELD_OUT, gather, simulate
 from neucept.knockoffs import largest_set, prepare
 
 QS = (0.1, 0.2, 0.4)

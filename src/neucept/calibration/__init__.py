@@ -1,7 +1,17 @@
 """The precision of selections, measured on a layer's own activations with simulated responses."""
 
-from neucept.calibration.calibration import Calibration
+from neucept.calibration.calibration import Calibration, gather
 from neucept.calibration.layer import calibrate
+from neucept.calibration.simulation import FAMILIES, HELD_OUT, Simulated, simulate
 from neucept.calibration.two_sample import exchangeability
 
-__all__ = ["Calibration", "calibrate", "exchangeability"]
+__all__ = [
+    "FAMILIES",
+    "HELD_OUT",
+    "Calibration",
+    "Simulated",
+    "calibrate",
+    "exchangeability",
+    "gather",
+    "simulate",
+]
