@@ -1,4 +1,4 @@
-"""The main job on real handwritten digits: from training to pages about mechanisms.
+"""The main use on real handwritten digits: from training to reports on mechanisms.
 
 The experiment of the NeuCEPT paper: two networks answer one question, "even or odd?". One of them learned the ten
 digits first (prior-knowledge training, PKT), the other did not. Mechanisms of the first should be the digits, which
@@ -44,7 +44,7 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration found.
+    """Results of the demonstration.
 
     Parameters
     ----------
@@ -73,20 +73,20 @@ def run_demo(
     Parameters
     ----------
     out : str or Path
-        Folder for the pages and the table.
+        Folder for the reports and the table.
     digits : str or Path, optional
         Folder with MNIST's IDX files; 5,000 digits that a package carries by default.
     seed : int
-        For the split, the trainings, the knockoffs and the clusters.
+        Seed for the split, the trainings, the knockoffs and the clusters.
     progress : bool
-        Whether to show progress.
+        Show progress.
     epochs : int, optional
         Passes over the digits in each of the three trainings; 20, or 4 where all of MNIST is given.
 
     Returns
     -------
     Demo
-        What was found; it is printed too.
+        The results, which are also printed.
 
     Raises
     ------

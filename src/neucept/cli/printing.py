@@ -1,4 +1,4 @@
-"""What is said in the terminal, and the tables written beside a page."""
+"""What is printed in the terminal, and the tables written beside a report."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def print_layers(table: pd.DataFrame) -> None:
 def print_calibrations(
     calibrations: Mapping[str, neucept.Calibration], widths: Mapping[str, int], precision: float
 ) -> None:
-    """Print, for each layer and kind of planted response, the precision realised and the power."""
+    """Print the realised precision and the power for each layer and family of simulated responses."""
     for layer, calibration in calibrations.items():
         title = escape(f"{layer}: {units(calibration, widths[layer])}; asked: {precision:g}")
         grid = Table("planted responses", *_HEADINGS, "unseen", title=title, title_justify="left")
@@ -79,7 +79,7 @@ def _calibrated(row: Mapping[Any, Any]) -> list[str]:
 
 
 def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechanisms) -> None:
-    """Print what was selected, on what promise, and the mechanisms."""
+    """Print the selection, its guarantee, and the mechanisms."""
     columns = ["layer", "neurons", "groups", "critical", "the most important"]
     selected = Table(*columns, title=escape(f"Neurons that decide '{critical.target_name}'"), title_justify="left")
     for layer, selection in critical.items():
@@ -93,7 +93,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
     console.print(selected)
     if any(len(s.representatives) < (s.groups >= 0).sum() for s in critical.values()):
         console.print("Neurons that cannot be told apart form a group; 'critical' counts groups and names one of each.")
-    _print_promise(critical)
+    _print_guarantee(critical)
     judged = mechanisms.reliability
     columns = ["mechanism", "share"] + (["precision", "95% interval", "verdict"] if judged is not None else [])
     ways = Table(*columns, title="Mechanisms", title_justify="left")
@@ -113,7 +113,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
         )
 
 
-def _print_promise(critical: neucept.CriticalNeurons) -> None:
+def _print_guarantee(critical: neucept.CriticalNeurons) -> None:
     calibrated = {layer: s for layer, s in critical.items() if s.calibration is not None}
     if not calibrated:
         console.print(str(next(iter(critical.values())).guarantee), markup=False, highlight=False)
@@ -131,7 +131,7 @@ def _print_promise(critical: neucept.CriticalNeurons) -> None:
 
 
 def write_tables(page: Path, **tables: pd.DataFrame) -> list[Path]:
-    """Write tables beside the page: NAME.csv beside a page of the default name, PAGE-NAME.csv beside another."""
+    """Write tables beside the report: NAME.csv beside one of the default name, REPORT-NAME.csv beside another."""
     prefix = "" if page.stem in ("report", "calibration") else f"{page.stem}-"
     paths = [page.with_name(f"{prefix}{name}.csv") for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):

@@ -1,4 +1,4 @@
-"""What a command looks at: a network, its inputs and some layers, checked before any work."""
+"""The subject of a command: a network, its inputs and some layers, checked before any work."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
     own, known = list(pictures.class_names), list(names)
     if all(len({name.casefold() for name in some}) == len(some) for some in (names, own)):
         own, known = [name.casefold() for name in own], [name.casefold() for name in names]
-    strange = [name for name, mine in zip(pictures.class_names, own, strict=True) if mine not in known]
+    strange = [name for name, key in zip(pictures.class_names, own, strict=True) if key not in known]
     if not strange:
         number = np.array([known.index(name) for name in own])
         return pictures.relabel(number[pictures.labels], names)
@@ -100,7 +100,7 @@ def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, its pictures, and the layers to look at."""
+    """A network, its pictures, and the layers to analyse."""
 
     network: nn.Module
     pictures: ImageDataset
@@ -121,7 +121,7 @@ class Subject:
         device: str | None,
         output: str | None = None,
     ) -> Subject:
-        """Load a network and its pictures; on one input, see that layers, target and class names fit."""
+        """Load a network and its pictures; check on one input that layers, target and class names fit."""
         network = load_model(spec, weights, n_classes)
         if weights is None and spec.startswith(("torchvision:", "timm:")):
             warnings.warn("No weights are given: this network is untrained. Use --weights.", stacklevel=1)
@@ -139,7 +139,7 @@ class Subject:
         return subject
 
     def record(self, batch_size: int, target: str | None, most: int | None = None) -> tuple[neucept.Recording, int]:
-        """Record all pictures, and find the class asked for, or the one most predicted.
+        """Record all pictures, and find the class given as the target, or the one most predicted.
 
         Raises
         ------
@@ -193,7 +193,7 @@ def _n_outputs(model: nn.Module, inputs: Tensor, output: str | int | None) -> in
 
 
 def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
-    """List the layers on one input, and with that see that the model takes it."""
+    """List the layers on one input, which also checks that the model takes it."""
     try:
         return list_layers(model, inputs)
     except InputError as error:
@@ -203,7 +203,7 @@ def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
 
 
 def page_at(out: Path, name: str = "report.html") -> Path:
-    """Make the folder of a page, and see before any work that files can be written there."""
+    """Make the folder of a report, and check before any work that files can be written there."""
     page = out if out.suffix == ".html" else out / name
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +221,7 @@ def page_at(out: Path, name: str = "report.html") -> Path:
 
 
 def check(device: str | None, precision: float, seed: int, **at_least_one: int) -> None:
-    """Check what can be checked before anything is loaded."""
+    """Check numbers and device before anything is loaded."""
     if seed < 0:
         raise InputError(f"--seed {seed}: expected a number from 0 on.")
     if not 0 < precision < 1:
@@ -236,7 +236,7 @@ def check(device: str | None, precision: float, seed: int, **at_least_one: int) 
 
 
 def check_one_of(option: str, given: str, known: Sequence[str]) -> None:
-    """Check a name against those that are known."""
+    """Raise an InputError unless a name is one of those known."""
     if given not in known:
         raise InputError(f"{option} {given}: expected one of {', '.join(known)}.{closest(given, known)}")
 

@@ -58,7 +58,7 @@ def provenance(analysis: Analysis) -> Html:
         "task": recording.task.name,
     }
     discovered = {
-        "target": critical.target_name + (f" (class {critical.target})" if critical.target is not None else ""),
+        "target": critical.target_name + (f" (class {critical.target})" if isinstance(critical.target, int) else ""),
         "response": critical.response,
         "inputs": len(critical.samples),
         "precision": ", ".join(f"{layer}: {s.precision:g}" for layer, s in critical.items()),
