@@ -20,6 +20,7 @@ from torch import nn, zeros
 recording: int = neucept.record(nn.ReLU(), zeros(2, 2), layers=["a"])
 neucept.Recording.open(Path("x")).layers.append("b")
 neucept.learn("no recording", {})
+critical: int = neucept.discover(neucept.Recording.open("x"), 1)
 """
 SETTINGS = """
 [mypy]
@@ -61,4 +62,4 @@ def test_wrong_calls_are_seen(check, tmp_path: Path) -> None:
     script.write_text(WRONG)
     done = check(script)
     lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    assert lines == {6, 7, 8}, done.stdout + done.stderr
+    assert lines == {6, 7, 8, 9}, done.stdout + done.stderr

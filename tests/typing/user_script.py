@@ -93,8 +93,9 @@ def extended(model: nn.Module, data: Tensor) -> Path:
 def study(model: nn.Module, data: Tensor, folder: Path) -> pd.DataFrame:
     recording: Recording = neucept.record(model, data, layers=["0", "2"], progress=False)
     recording = Recording.open(recording.save(folder / "recording"))
-    critical = neucept.discover(recording, target=1, precision=0.9, draws=5, progress=False)
-    one: CriticalNeurons = critical
+    one = neucept.discover(recording, target=1, precision=0.9, draws=5, progress=False)
+    several: dict[int, CriticalNeurons] = neucept.discover(recording, [0, 1], progress=False)
+    print(len(several[0]["0"].neurons))
     selected: np.ndarray = one["0"].neurons
     print(len(selected), one.at(precision=0.8))
     mechanisms: Mechanisms = neucept.learn(recording, one, n_mechanisms=3, seed=1)
