@@ -110,8 +110,7 @@ def pathways(model: nn.Module, images: Tensor) -> Tensor:
     scores: NeuronScores = NeuronMCT(model).score(images, target=1)
     pathway: Pathway = scores.select(sparsity=0.9)
     print(pathway.dead_share(), pathway.overlap(pathway))
-    gradient: Tensor = PathwayGradient(NeuronMCT(model), sparsity=0.9).attribute(images)
-    return gradient
+    return PathwayGradient(NeuronMCT(model), sparsity=0.9).attribute(images)
 
 
 def statistics(X: np.ndarray, y: np.ndarray) -> np.ndarray:

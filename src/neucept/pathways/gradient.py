@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,11 @@ from neucept.recording.reading import float_type
 # The activations of a large batch need fresh memory, which costs more than the batch saves.
 _ROWS_ON_CPU = 32
 
+Attribute = TypeVar("Attribute", bound=Callable[..., Any])
+Tree = TypeVar("Tree")  # what holds the inputs: a tensor, an array, a tuple or a mapping
 
-def _with_arrays(attribute: Callable[..., Any]) -> Callable[..., Any]:
+
+def _with_arrays(attribute: Attribute) -> Attribute:
     """Let a method take arrays, as tensors in the model's precision, and return arrays."""
 
     @wraps(attribute)
@@ -39,7 +42,7 @@ def _with_arrays(attribute: Callable[..., Any]) -> Callable[..., Any]:
         result: Tensor = attribute(self, tensor, *more, **options)
         return result.float().numpy() if result.dtype == torch.bfloat16 else result.numpy()
 
-    return taking
+    return cast(Attribute, taking)
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,11 @@ class PathwayGradient:
     @_with_arrays
     def attribute(
         self,
-        inputs: Any,
+        inputs: Tree,
         target: Target = None,
         internal_batch_size: int | None = None,
         additional_forward_args: None = None,
-    ) -> Any:
+    ) -> Tree:
         """Attribute the response to the input, as Captum's methods do.
 
         Parameters
@@ -127,7 +130,7 @@ class PathwayGradient:
             parts.append(self._attribute(given, scores))
         columns = zip(*(list(one.tensors()) for one in parts), strict=True)
         whole = iter([torch.cat(column) for column in columns])
-        return batch.map(lambda tensor: next(whole)).tree
+        return cast(Tree, batch.map(lambda tensor: next(whole)).tree)
 
     def _rows(self, n: int) -> int:
         bounds = (self.method.internal_batch_size, _ROWS_ON_CPU if self.method.network.on_cpu else None)
