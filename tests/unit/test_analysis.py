@@ -148,6 +148,27 @@ def test_pictures_are_packed_and_unpacked(pictures: Pictures) -> None:
         assert all(np.array_equal(one[row], other[row]) and one[row].shape == other[row].shape for row in one)
 
 
+def test_texts_stand_where_inputs_are_no_pictures(tmp_path: Path) -> None:
+    class Texts(Dataset[tuple[Tensor, int]]):
+        def __len__(self) -> int:
+            return N
+
+        def __getitem__(self, row: int) -> tuple[Tensor, int]:
+            return torch.randn(4, generator=torch.Generator().manual_seed(row)), row % 2
+
+        def text(self, row: int) -> str:
+            return f"<b>text {row}</b> " + 300 * "long "
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    found = analyse(model, Texts(), ["1"], 0, **STEPS)
+    text = drawn(found, tmp_path)
+    shown = {int(row) for row in re.findall(r"<li>&lt;b&gt;text (\d+)&lt;/b&gt; long [^<]*…", text)}
+    typical = [row for k in range(2) for row in found.rows[found.examples(k)["typical"]].tolist()]
+    assert set(typical) <= shown and "<b>text" not in text and "<img" not in text
+    assert drawn(Analysis.open(found.save(tmp_path / "saved")), tmp_path) == text
+
+
 def test_by_default_the_target_is_the_class_predicted_most(model: nn.Module, analysis: Analysis) -> None:
     bare = analyse(model, recording=analysis.recording, **STEPS)
     assert bare.critical.target == np.bincount(analysis.recording.predictions).argmax()

@@ -93,6 +93,8 @@ class Analysis:
         Height and width of the images that the boxes of ``top_inputs`` refer to.
     pictures : Pictures or None
         Pictures of the inputs that stand for mechanisms and neurons; None for inputs that are not images.
+    texts : mapping of int to str
+        Texts of the same inputs, by row of the recording, where the data have them (see `neucept.inputs.Inputs.text`).
     finer_labels : array or None
         (n,) a finer label of each input, where the data hold one: ten digits behind even and odd.
     finer_names : tuple of str
@@ -114,6 +116,7 @@ class Analysis:
     top_inputs: tuple[TopInputs, ...] = ()
     input_size: tuple[int, int] | None = None
     pictures: Pictures | None = None
+    texts: Mapping[int, str] = field(default_factory=dict)
     finer_labels: np.ndarray | None = None
     finer_names: Sequence[str] = field(default_factory=tuple)
     model_name: str = "network"
@@ -256,6 +259,7 @@ class Analysis:
             "sufficiency": None if self.sufficiency is None else self.sufficiency.to_dict("list"),
             "embedding": self.embedding.facts(),
             "finer_names": list(self.finer_names),
+            "texts": {str(row): text for row, text in self.texts.items()},
             **{name: getattr(self, name) for name in _FACTS},
         }
         arrays: dict[str, np.ndarray | None] = {"finer_labels": self.finer_labels, **self.embedding.arrays()}
@@ -303,6 +307,7 @@ class Analysis:
                 "input_size": None if size is None else (int(size[0]), int(size[1])),
                 "finer_labels": arrays.get("finer_labels"),
                 "finer_names": tuple(facts["finer_names"]),
+                "texts": {int(row): text for row, text in facts["texts"].items()},
             }
         )
 

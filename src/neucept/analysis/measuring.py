@@ -158,7 +158,7 @@ def analyse(
         model_name=str(recording.facts.get("model", "network")) if model is None else type(model).__name__,
         has_model=model is not None,
     )
-    return analysis if inputs is None else _with_pictures(analysis, inputs)
+    return analysis if inputs is None else _with_examples(analysis, inputs)
 
 
 def _recording(
@@ -287,8 +287,8 @@ def _top_inputs(
     return tuple(top), size
 
 
-def _with_pictures(analysis: Analysis, inputs: Inputs) -> Analysis:
-    """Add the pictures of the inputs that stand for mechanisms and neurons."""
+def _with_examples(analysis: Analysis, inputs: Inputs) -> Analysis:
+    """Add pictures and texts of the inputs that stand for mechanisms and neurons."""
     K = len(analysis.mechanisms)
     positions = [some for k in range(K) for some in analysis.examples(k).values()]
     whole = dict.fromkeys(analysis.rows[np.concatenate(positions)].tolist())
@@ -300,4 +300,5 @@ def _with_pictures(analysis: Analysis, inputs: Inputs) -> Analysis:
         seen |= dict.fromkeys(found.typical_rows.tolist())
         means = [found.typical_rows[found.typical_labels == k] for k in range(K)]
     icons = analysis.rows[analysis.embedding.positions].tolist()
-    return replace(analysis, pictures=collect(inputs, whole, seen, icons, means))
+    texts = {row: text for row in whole if (text := inputs.text(row)) is not None}
+    return replace(analysis, pictures=collect(inputs, whole, seen, icons, means), texts=texts)

@@ -27,6 +27,7 @@ from neucept.reports.phrases import between, feature_label, number, p_value, per
 _SEPARATING = 5  # neurons that a card names
 _AGREEMENT = 0.7  # below it a card warns
 _KINDS = 6  # labels named in the composition of a mechanism
+_CHARACTERS = 240  # of a text that stands for a mechanism
 _COLOURS = (
     "Graphs and strips show standardized activations of the representative neurons: red above the mean of the analysed"
     f" inputs, blue below, saturated at {STRONG:g} standard deviations. The graph shows the mean of a mechanism, the"
@@ -122,7 +123,7 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
         tag("header", heading, _verdict(row, analysis.are_predictions) if row is not None else None),
         tag("div", left, graph, class_="card-body"),
         pathways_part(analysis, mechanism),
-        _pictures(analysis, mechanism),
+        _examples(analysis, mechanism),
         class_="card",
         id=f"mechanism-{mechanism}",
         style=f"--own:{colour(mechanism)}",
@@ -191,8 +192,9 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
     return tag("div", tag("h4", "Separating neurons ", small), tag("ul", *items, class_="apart"))
 
 
-def _pictures(analysis: Analysis, mechanism: int) -> Html | None:
-    if analysis.pictures is None:
+def _examples(analysis: Analysis, mechanism: int) -> Html | None:
+    """Show the inputs that stand for a mechanism as pictures or, where there are none, as texts."""
+    if analysis.pictures is None and not analysis.texts:
         return None
     examples = analysis.examples(mechanism)
     total = int(((analysis.mechanisms.labels == mechanism) & analysis.misclassified).sum())
@@ -205,11 +207,20 @@ def _pictures(analysis: Analysis, mechanism: int) -> Html | None:
         tag(
             "div",
             tag("h4", f"{said[kind][0]} ", tag("small", said[kind][1])),
-            tag("div", *(_tile(analysis, int(position)) for position in positions), class_="tiles"),
+            tag("div", *(_tile(analysis, int(position)) for position in positions), class_="tiles")
+            if analysis.pictures is not None
+            else tag("ul", *(_text(analysis, int(analysis.rows[position])) for position in positions), class_="texts"),
         )
         for kind, positions in examples.items()
     ]
     return tag("div", *rows, class_="pictures")
+
+
+def _text(analysis: Analysis, row: int) -> Html:
+    """Show one clustered input by the beginning of its text, with its label and number."""
+    label = analysis.label_names(np.array([row]))[0]
+    words = shorten(analysis.texts[row], _CHARACTERS)
+    return tag("li", words, " ", tag("b", label) if label else None, " ", tag("span", f"#{row}", class_="row"))
 
 
 def _tile(analysis: Analysis, position: int) -> Html:
