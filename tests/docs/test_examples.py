@@ -145,7 +145,7 @@ def given(page: Path, folder: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- Python
 
 
-@pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
+@pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning", "ignore:.*are beyond the selection")
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
 def test_python_runs_and_prints_what_it_says(page: Path, stand_ins: Path) -> None:
     printed: list[str] = []
