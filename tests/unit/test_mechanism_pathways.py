@@ -21,8 +21,8 @@ import neucept
 from neucept import InputError
 from neucept.batches import Batch
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
-from neucept.mechanism_pathways import overlap as overlap_module
-from neucept.mechanism_pathways.overlap import compare_pathways, mean_overlap, permutation_test, within_and_others
+from neucept.mechanism_pathways import result as overlap_module
+from neucept.mechanism_pathways.result import compare_pathways, mean_overlap, permutation_test, within_and_others
 from neucept.mechanism_pathways.tracing import masks_of_layers
 from neucept.mechanisms import Mechanisms
 from neucept.pathways import NeuronIntGrad, NeuronMCT, PathwayGradient

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neucept.discovery.ordering import forward_order
+from neucept.discovery.layer import forward_order
 
 
 def example(seed: int, n: int = 300, p: int = 7, r: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

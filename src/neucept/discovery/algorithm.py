@@ -10,8 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 import numpy as np
 
 from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
-from neucept.discovery.layer import Examiner
-from neucept.discovery.ordering import forward_order
+from neucept.discovery.layer import Examiner, forward_order
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
 from neucept.errors import InputError, check_whole, one_of
 from neucept.knockoffs import GramStatistic, LocalFDR, Rule, Sampler, Statistic

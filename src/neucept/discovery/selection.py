@@ -52,7 +52,7 @@ class Selection:
         (k,) root mean square gradient of the learnt response with respect to each neuron, with a calibration.
     order : array or None
         Representatives in the order of what each adds to those before it, about the critical neurons of the next layer
-        (of this layer, for the last), see `neucept.discovery.ordering`. None: the order of the statistic.
+        (of this layer, for the last), see `neucept.discovery.layer`. None: the order of the statistic.
     """
 
     layer: str

@@ -16,8 +16,7 @@ from neucept.batches import Batch, tensors_of
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole
 from neucept.inputs import Inputs
-from neucept.mechanism_pathways.overlap import compare_pathways, permutation_test
-from neucept.mechanism_pathways.result import MechanismPathways
+from neucept.mechanism_pathways.result import MechanismPathways, compare_pathways, permutation_test
 from neucept.mechanisms import Mechanisms
 from neucept.pathways import Method, NeuronMCT, PathwayGradient
 from neucept.pathways.selection import check_sparsity, flatten

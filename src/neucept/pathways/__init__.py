@@ -3,7 +3,7 @@
 Khakzar et al., "Neural Response Interpretation through the Lens of Critical Pathways", CVPR 2021.
 """
 
-from neucept.pathways.gradient import PathwayGradient, signed_map
+from neucept.pathways.gradient import PathwayGradient, explain_func, signed_map
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
 from neucept.pathways.methods.base import Method, SiteScores
 from neucept.pathways.methods.intgrad import NeuronIntGrad
@@ -13,7 +13,6 @@ from neucept.pathways.methods.random import RandomPathway
 from neucept.pathways.methods.routing import DistillationGuidedRouting
 from neucept.pathways.pathway import KeptResponse, Pathway
 from neucept.pathways.pictures import picture
-from neucept.pathways.quantus import explain_func
 from neucept.pathways.scores import NeuronScores
 from neucept.pathways.tracing.activations import ACTIVATIONS
 from neucept.pathways.tracing.network import sites

@@ -9,11 +9,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neucept.batches import Batch
 from neucept.errors import InputError, check_whole
 from neucept.pathways.methods.base import Method
+from neucept.pathways.methods.mct import NeuronMCT
 from neucept.pathways.scores import NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
 from neucept.pathways.targets import Response, Target, check_target, target_rows
@@ -199,3 +200,52 @@ def signed_map(attribution: Tensor) -> Tensor:
     if attribution.ndim < 2:
         raise InputError(f"The attribution has the shape {tuple(attribution.shape)}; expected (batch, channels, ...).")
     return attribution.gather(1, attribution.abs().argmax(1, keepdim=True))
+
+
+def explain_func(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any = None,
+    *,
+    method: Callable[[nn.Module], Method] = NeuronMCT,
+    sparsity: float = 0.9,
+    internal_batch_size: int | None = None,
+    device: Any = None,
+) -> np.ndarray:
+    """Explain a batch with pathway gradients; pass this function to Quantus' metrics as ``explain_func=``.
+
+    The method is made anew in each call: Quantus' randomisation metrics pass models with other weights.
+
+    Parameters
+    ----------
+    model : Module
+        Left as it was found.
+    inputs : array or Tensor
+        (n, ...), converted to the floating-point type of the model's weights.
+    targets : array or Tensor, optional
+        (n,) class numbers; None is the predicted class.
+    method : callable (Module) -> Method
+        Such as ``NeuronMCT``, or ``functools.partial(NeuronIntGrad, steps=5)``.
+    sparsity, internal_batch_size
+        As for `PathwayGradient`.
+    device
+        Passed by Quantus and ignored: inputs are moved to the model's device.
+
+    Returns
+    -------
+    array
+        (n, ...), shaped like the inputs, float32.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> images = np.random.default_rng(0).random((5, 3, 2, 2))
+    >>> explained = explain_func(network, images, np.array([0, 1, 1, 0, 1]), sparsity=0.5)
+    >>> explained.shape, explained.dtype
+    ((5, 3, 2, 2), dtype('float32'))
+    """
+    kinds = (weights.dtype for weights in model.parameters() if weights.is_floating_point())
+    given = torch.as_tensor(inputs).to(next(kinds, torch.get_default_dtype()))
+    attribution = PathwayGradient(method(model), sparsity).attribute(given, targets, internal_batch_size)
+    explained: np.ndarray = attribution.float().cpu().numpy()
+    return explained
