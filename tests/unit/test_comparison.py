@@ -18,7 +18,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from neucept import InputError, Recording, learn, report
 from neucept.comparison import Comparison, compare
-from neucept.comparison.overlap import adjusted_information, beyond_chance, contingency, jaccard, resampled
+from neucept.comparison.comparison import adjusted_information, beyond_chance, contingency, jaccard, resampled
 from neucept.mechanisms import Mechanisms
 from neucept.recording import MultiLabel
 from neucept.reports import figures

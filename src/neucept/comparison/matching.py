@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neucept.comparison.comparison import ELSEWHERE, Comparison
-from neucept.comparison.overlap import contingency, jaccard
+from neucept.comparison.comparison import ELSEWHERE, Comparison, contingency, jaccard
 from neucept.errors import InputError, check_whole
 from neucept.mechanisms import Mechanisms
 from neucept.recording import Recording

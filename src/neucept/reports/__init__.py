@@ -3,7 +3,7 @@
 A report is a list of sections; a further one is an object with ``title``, ``anchor`` and ``render``, see `Section`.
 """
 
+from neucept.reports.components import Html, tag, text
 from neucept.reports.document import Section, report
-from neucept.reports.html import Html, tag, text
 
 __all__ = ["Html", "Section", "report", "tag", "text"]

@@ -12,8 +12,7 @@ import pandas as pd
 from neucept.calibration import Calibration
 from neucept.discovery import Selection
 from neucept.reports import figures
-from neucept.reports.components import plot
-from neucept.reports.html import Child, Html, table, tag
+from neucept.reports.components import Child, Html, plot, table, tag
 from neucept.reports.phrases import LEVELS, family_name
 
 _DOTS = (

@@ -11,9 +11,8 @@ from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.errors import InputError
 from neucept.inputs import Inputs
 from neucept.mechanisms import wilson
-from neucept.reports.components import caption, described, image, plot, statistics
+from neucept.reports.components import Child, Html, caption, described, image, plot, statistics, table, tag, text
 from neucept.reports.figures.comparison import colours, flow, heat_map
-from neucept.reports.html import Child, Html, table, tag, text
 from neucept.reports.phrases import between, join, number, p_value, percent
 
 TILES = 8

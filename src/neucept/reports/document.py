@@ -24,8 +24,7 @@ from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.reports import comparison as two_networks
 from neucept.reports import overview
-from neucept.reports.components import definitions
-from neucept.reports.html import Html, tag, text
+from neucept.reports.components import Html, definitions, tag, text
 from neucept.reports.layers import gallery, layer_cards
 from neucept.reports.mechanisms import mechanism_cards
 from neucept.reports.provenance import glossary, provenance

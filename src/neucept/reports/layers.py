@@ -13,9 +13,8 @@ from neucept.mechanisms import Feature
 from neucept.recording.regions import SHARE
 from neucept.reports import figures
 from neucept.reports.calibration import calibration_panel
-from neucept.reports.components import caption, crop, described, image, plot
+from neucept.reports.components import Html, caption, crop, described, image, plot, table, tag, text
 from neucept.reports.figures.canvas import colour
-from neucept.reports.html import Html, table, tag, text
 from neucept.reports.phrases import (
     feature_label,
     group_label,

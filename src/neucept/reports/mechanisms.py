@@ -10,6 +10,7 @@ from neucept.analysis import Analysis, Reliability
 from neucept.reports.components import (
     STRONG,
     Column,
+    Html,
     activation_graph,
     activation_strip,
     caption,
@@ -18,9 +19,10 @@ from neucept.reports.components import (
     image,
     interval_bar,
     share_bar,
+    tag,
+    text,
 )
 from neucept.reports.figures.canvas import MUTED, colour
-from neucept.reports.html import Html, tag, text
 from neucept.reports.pathways import pathways_note, pathways_part
 from neucept.reports.phrases import between, feature_label, number, p_value, percent, shorten
 

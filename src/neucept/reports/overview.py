@@ -10,9 +10,8 @@ from neucept.analysis import Analysis
 from neucept.analysis.embedding import Embedding
 from neucept.mechanisms.n_clusters import ALPHA, STABLE
 from neucept.reports import figures, phrases
-from neucept.reports.components import chip, plot, sprite, statistics
+from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, text
 from neucept.reports.figures.canvas import plain
-from neucept.reports.html import Child, Html, table, tag, text
 
 _LABELS = 12  # colours of the map by label; the others share one
 

@@ -10,8 +10,7 @@ import pandas as pd
 from neucept.analysis import Analysis
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.pathways import picture
-from neucept.reports.components import image
-from neucept.reports.html import Html, tag, text
+from neucept.reports.components import Html, image, tag, text
 from neucept.reports.phrases import number, p_value, percent
 
 _TILES = 7  # typical inputs with their gradients: one line holds those and the mean

@@ -14,8 +14,7 @@ from neucept.analysis import Analysis
 from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
 from neucept.recording.task import TASKS
-from neucept.reports.components import definitions
-from neucept.reports.html import Html, table, tag, text
+from neucept.reports.components import Html, definitions, table, tag, text
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
 
