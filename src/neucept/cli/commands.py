@@ -28,7 +28,7 @@ from neucept.discovery import OBJECTIVES
 from neucept.errors import InputError
 from neucept.knockoffs import prepare
 from neucept.models import load_model
-from neucept.recording.recording import RESPONSES
+from neucept.recording.task import NAMES, RESPONSES
 from neucept.reports.calibration import calibration_page
 
 MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
@@ -113,6 +113,7 @@ def run(
     weights: options.Weights = None,
     n_classes: options.NClasses = None,
     output: options.Output = None,
+    task: options.Task = "auto",
     device: options.Device = None,
     batch_size: options.BatchSize = 256,
     split: options.Split = None,
@@ -141,11 +142,12 @@ def run(
     with clear_errors():
         page = page_at(out)
         check(device, precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
+        check_one_of("--task", task, NAMES)
         check_one_of("--objective", objective, OBJECTIVES)
         check_one_of("--response", response, RESPONSES)
         n_mechanisms = how_many(mechanisms)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
-        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target, n_mechanisms)
         analysis = neucept.analyse(
             subject.network,
@@ -177,6 +179,7 @@ def calibrate(
     weights: options.Weights = None,
     n_classes: options.NClasses = None,
     output: options.Output = None,
+    task: options.Task = "auto",
     device: options.Device = None,
     batch_size: options.BatchSize = 256,
     split: options.Split = None,
@@ -202,8 +205,9 @@ def calibrate(
     with clear_errors():
         page = page_at(out, "calibration.html")
         check(device, precision, seed, batch_size=batch_size)
+        check_one_of("--task", task, NAMES)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
-        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target)
         calibrations = {
             layer: neucept.calibrate(recording, layer, precision=precision, target=number) for layer in subject.layers
@@ -225,5 +229,5 @@ def calibrate(
         table = pd.concat(tables, ignore_index=True)
         first = ["layer", "asked"]
         table = table[[*first, *(column for column in table if column not in first)]]
-        calibration_page(calibrations, widths, precision, recording.class_names[number], page)
+        calibration_page(calibrations, widths, precision, recording.target_name(number), page)
         say_where([page, *write_tables(page, calibration=table)])

@@ -41,6 +41,14 @@ Output = Annotated[
         rich_help_panel=_NETWORK,
     ),
 ]
+Task = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the outputs mean: auto, classes, binary, multi-label or regression.",
+        rich_help_panel=_NETWORK,
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, ...; the CPU by default.", rich_help_panel=_NETWORK)
 ]

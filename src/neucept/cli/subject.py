@@ -23,6 +23,7 @@ from neucept.models import default_layers, load_function, load_model, preprocess
 from neucept.recording import list_layers
 from neucept.recording.hooks import left_as_found
 from neucept.recording.outputs import logits_of
+from neucept.recording.task import Regression
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Subject:
     class_names: list[str] | None
     device: str | None
     output: str | int | None = None
+    task: str = "auto"
 
     @classmethod
     def of(
@@ -120,6 +122,7 @@ class Subject:
         target: str | None,
         device: str | None,
         output: str | None = None,
+        task: str = "auto",
     ) -> Subject:
         """Load a network and its pictures; check on one input that layers, target and class names fit."""
         network = load_model(spec, weights, n_classes)
@@ -132,13 +135,15 @@ class Subject:
         chosen = words(layers) or default_layers(table, _n_outputs(network, example, way))
         if layers is None:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
-        subject = cls(network, pictures, chosen, words(inputs.classes), device, way)
+        subject = cls(network, pictures, chosen, words(inputs.classes), device, way, task)
         first = subject._record(pictures.take([0]), 1)
         if target is not None:
             first.class_number(target)
         return subject
 
-    def record(self, batch_size: int, target: str | None, most: int | None = None) -> tuple[neucept.Recording, int]:
+    def record(
+        self, batch_size: int, target: str | None, most: int | None = None
+    ) -> tuple[neucept.Recording, int | str]:
         """Record all pictures, and find the class given as the target, or the one most predicted.
 
         Raises
@@ -157,16 +162,19 @@ class Subject:
                 stacklevel=1,
             )
             recording = replace(recording, labels=None)
-        counts = np.bincount(recording.predictions, minlength=len(recording.class_names))
-        number = recording.class_number(target) if target is not None else int(counts.argmax())
-        name, found = recording.class_names[number], int(counts[number])
-        how = "" if target is not None else " (the class predicted most; others with --target)"
+        targets: Sequence[int | str] = range(len(recording.class_names))
+        if isinstance(recording.task, Regression):
+            targets = ("highest tenth", "lowest tenth")
+        counts = {one: len(recording.samples(one)) for one in targets}
+        most_predicted = sorted(counts, key=lambda one: -counts[one])[:10]
+        number = recording.class_number(target if target is not None else most_predicted[0])
+        name, found = recording.target_name(number), len(recording.samples(number))
+        how = "" if target is not None else " (the one predicted most; others with --target)"
         console.print(
             f"Target: '{name}'{how}, predicted for {found} of {len(recording)} inputs.", markup=False, highlight=False
         )
         if found < FEWEST_INPUTS:
-            most_predicted = np.argsort(-counts, kind="stable")[:10]
-            counted = ", ".join(f"'{recording.class_names[i]}' {counts[i]}" for i in most_predicted)
+            counted = ", ".join(f"'{recording.target_name(one)}' {counts[one]}" for one in most_predicted)
             raise InputError(
                 f"{found} inputs predicted as '{name}', but at least {FEWEST_INPUTS} are needed (a few times the "
                 f"number of neurons is better). Give more inputs, or another --target; predicted are: {counted}."
@@ -181,6 +189,7 @@ class Subject:
             pictures,
             layers=self.layers,
             output=self.output,
+            task=self.task,
             class_names=self.class_names,
             device=self.device,
             batch_size=batch_size,

@@ -318,6 +318,9 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 
+NAMES = ("auto", *(name for name in TASKS if name != "scores"))  # that ``task=`` takes
+
+
 def as_task(task: Any) -> Task | None:
     """Read what was given for ``task=``: a name or a task; None for ``"auto"``.
 
@@ -327,7 +330,7 @@ def as_task(task: Any) -> Task | None:
         For anything else.
     """
     if isinstance(task, str):
-        name = one_of("task", task, ["auto", *(name for name in TASKS if name != "scores")])
+        name = one_of("task", task, NAMES)
         return None if name == "auto" else TASKS[name]()
     if isinstance(task, Task) and not isinstance(task, type):
         return task
