@@ -553,7 +553,7 @@ def test_targets_on_the_same_inputs_share_the_work_on_layers(
 
     checked: list[str] = []
     real = algorithm.check_neurons
-    monkeypatch.setattr(algorithm, "check_neurons", lambda *given: (checked.append(given[1]), real(*given)))
+    monkeypatch.setattr(algorithm, "check_neurons", lambda *given: (checked.append(given[0]), real(*given)))
     discover(planted, ["cat", "dog", "owl"], samples="all", **QUIET)
     assert checked == ["early", "late"]
     checked.clear()

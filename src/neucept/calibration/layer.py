@@ -18,14 +18,14 @@ FEWEST_INPUTS = 30
 
 
 def prepared_neurons(
-    recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None
+    activations: np.ndarray, rows: np.ndarray, groups: np.ndarray | None
 ) -> tuple[Prepared, np.ndarray | None]:
     """Prepare a layer's neurons on some rows.
 
     Parameters
     ----------
-    recording, layer
-        Where they are.
+    activations : array
+        (N, k) neurons of the layer on all inputs.
     rows : array
         (n,) row numbers.
     groups : array, optional
@@ -38,13 +38,13 @@ def prepared_neurons(
     array or None
         (p,) group of each of them, numbered from 0 on; None without groups.
     """
-    prepared = prepare(_included(recording, layer, rows, groups))
+    prepared = prepare(_included(activations, rows, groups))
     return prepared, None if groups is None else renumbered(groups[prepared.representatives])
 
 
-def check_neurons(recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None) -> None:
+def check_neurons(layer: str, activations: np.ndarray, rows: np.ndarray, groups: np.ndarray | None) -> None:
     """Refuse a layer with activations that are not finite, or with none that vary."""
-    X = _included(recording, layer, rows, groups)
+    X = _included(activations, rows, groups)
     finite = np.isfinite(X)
     if not finite.all():
         row, neuron = (int(i) for i in np.argwhere(~finite)[0])
@@ -57,12 +57,12 @@ def check_neurons(recording: Recording, layer: str, rows: np.ndarray, groups: np
         )
 
 
-def groups_of(recording: Recording, layer: str, groups: Any) -> np.ndarray | None:
-    """Give the groups of a layer, (k,), of one array or of a mapping of layers; refuse other shapes and types."""
+def groups_of(layer: str, k: int, groups: Any) -> np.ndarray | None:
+    """Return the groups of a layer, (k,), from one array or a mapping of layers; refuse other shapes and types."""
     given = groups.get(layer) if isinstance(groups, Mapping) else groups
     if given is None:
         return None
-    given, k = np.asarray(given), recording.activations(layer).shape[1]
+    given = np.asarray(given)
     if given.shape != (k,) or not np.issubdtype(given.dtype, np.integer):
         raise InputError(f"groups of layer '{layer}' has shape {given.shape}; expected ({k},) whole numbers.")
     return given
@@ -74,8 +74,8 @@ def renumbered(groups: np.ndarray) -> np.ndarray:
     return np.asarray(np.argsort(np.argsort(first))[number])
 
 
-def _included(recording: Recording, layer: str, rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    X = np.array(recording.activations(layer)[rows])
+def _included(activations: np.ndarray, rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    X = np.array(activations[rows])
     if groups is not None:
         X[:, groups < 0] = 0.0
     return X
@@ -139,9 +139,10 @@ def calibrate(
     rows = recording.samples(everything if target is None else target, samples)
     if len(rows) < FEWEST_INPUTS:
         raise InputError(f"{len(rows)} inputs, but at least {FEWEST_INPUTS} are needed. Record more, or choose others.")
-    groups = groups_of(recording, layer, groups)
-    check_neurons(recording, layer, rows, groups)
-    prepared, given = prepared_neurons(recording, layer, rows, groups)
+    activations = recording.activations(layer)
+    groups = groups_of(layer, activations.shape[1], groups)
+    check_neurons(layer, activations, rows, groups)
+    prepared, given = prepared_neurons(activations, rows, groups)
     return cached_calibration(recording, layer, rows, prepared.Z, given, progress)
 
 

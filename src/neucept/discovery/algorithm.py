@@ -172,9 +172,10 @@ def discover(
         raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
     rule = rule_of(aggregate, draws)
     check_parts(sampler, statistic)
-    names = _chosen_layers(recording, layers)
+    activations = _activations(recording, layers)
+    names = list(activations)
     levels = precisions(precision, names, dict.fromkeys(names, 0.9))
-    given_groups = {layer: groups_of(recording, layer, groups) for layer in names}
+    given_groups = {layer: groups_of(layer, neurons.shape[1], groups) for layer, neurons in activations.items()}
     targets: list[Any] = target if isinstance(target, list) else [target]
     if not targets:
         raise InputError("target=[]: expected a class, a list of classes or an array.")
@@ -185,7 +186,7 @@ def discover(
         by_rows.setdefault(job.rows.tobytes(), []).append(job)
     for same in by_rows.values():
         for layer in names:
-            check_neurons(recording, layer, same[0].rows, given_groups[layer])
+            check_neurons(layer, activations[layer], same[0].rows, given_groups[layer])
     if not isinstance(aggregate, str):
         calibration = None
     examiners = {
@@ -225,16 +226,14 @@ def discover(
     return results if isinstance(target, list) else results[key]
 
 
-def _chosen_layers(recording: Recording, layers: Sequence[str] | None) -> list[str]:
-    """Check the names of layers, all recorded ones by default."""
+def _activations(recording: Recording, layers: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Look up the neurons of some layers, of all recorded ones by default."""
     if isinstance(layers, str):
         raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
     names = list(recording.layers if layers is None else layers)
     if not names or len(set(names)) != len(names):
         raise InputError(f"layers={names}: expected names of recorded layers, each once.")
-    for layer in names:
-        recording.activations(layer)
-    return names
+    return {layer: recording.activations(layer) for layer in names}
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Examiner:
         progress: bool,
     ) -> Examiner:
         """Prepare a layer, and calibrate it or take the calibration kept with the recording."""
-        prepared, given = prepared_neurons(recording, layer, rows, groups)
+        prepared, given = prepared_neurons(recording.activations(layer), rows, groups)
         calibration = cached_calibration(recording, layer, rows, prepared.Z, given, progress) if calibrated else None
         if calibration is not None:
             given = calibration.groups
