@@ -45,8 +45,6 @@ _OF_MECHANISMS = {
 
 def provenance(analysis: Analysis) -> Html:
     """List the settings of every step, versions and date, and the calls that reproduce the report."""
-    from neucept import __version__
-
     recording, critical, mechanisms = analysis.recording, analysis.critical, analysis.mechanisms
     recorded = {
         **recording.facts,
@@ -69,7 +67,7 @@ def provenance(analysis: Analysis) -> Html:
     learned["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
     made = {
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "neucept": __version__,
+        "neucept": version("neucept"),
         "Python": platform.python_version(),
     }
     for package in _PACKAGES:
