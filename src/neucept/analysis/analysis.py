@@ -255,6 +255,7 @@ class Analysis:
                 "table": self.n_clusters.table.to_dict("list"),
                 "p_one": self.n_clusters.p_one,
                 "suggested": self.n_clusters.suggested,
+                "by": self.n_clusters.by,
             },
             "sufficiency": None if self.sufficiency is None else self.sufficiency.to_dict("list"),
             "embedding": self.embedding.facts(),

@@ -20,6 +20,7 @@ from neucept.evaluation.sufficiency import sufficiency as measure_sufficiency
 from neucept.inputs import Inputs
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, choose_n_mechanisms, learn
+from neucept.mechanisms.features import representatives
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, record
 from neucept.recording.outputs import Output
@@ -126,6 +127,8 @@ def analyse(
             critical = discover(recording, target, **{"layers": layers, "precision": precision, **options})
         if mechanisms is None and isinstance(critical, CriticalNeurons):
             options = _options(learn, {"seed": seed, **(learning or {})}, "learning")
+            if options.get("reduce") == "metric":
+                options = {"model": model, "data": data, "output": output, **options}
             mechanisms = learn(recording, critical, n_mechanisms, **options)
     check_together(recording, critical, mechanisms)
     assert recording is not None and critical is not None and mechanisms is not None  # checked
@@ -274,13 +277,13 @@ def _top_inputs(
     with show_progress("finding the top inputs of neurons", len(chosen), progress) as advance:
         for number in chosen:
             feature = mechanisms.features[number]
-            values = np.asarray(recording.activations(feature.layer)[:, list(feature.neurons)]).mean(axis=1)
+            values = representatives(recording, [feature])[:, 0]
             rows = np.argsort(-values, kind="stable")[:_TOP_INPUTS]
             boxes, units = None, recording.units[feature.layer]
             if model is not None and inputs is not None and readable(units):
                 images = inputs[rows].tree
                 if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
-                    boxes = activating_regions(model, images, feature.layer, feature.neurons, units)
+                    boxes = activating_regions(model, images, feature.layer, feature.main_neurons, units)
                     size = (images.shape[2], images.shape[3])
             top.append(TopInputs(number, rows, boxes))
             advance(1)

@@ -171,11 +171,11 @@ def _draw(mechanisms: Mechanisms, most: int, rng: np.random.Generator) -> np.nda
 
 
 def _representatives(mechanisms: Mechanisms) -> dict[str, list[int]]:
-    """Return the representative neurons of the mechanisms, by layer."""
+    """Return the representative neurons of the mechanisms, by layer; of weighted sums those they are named after."""
     neurons: dict[str, list[int]] = {}
     for feature in mechanisms.features:
-        neurons.setdefault(feature.layer, []).extend(feature.neurons)
-    return neurons
+        neurons.setdefault(feature.layer, []).extend(feature.main_neurons)
+    return {layer: list(dict.fromkeys(own)) for layer, own in neurons.items()}
 
 
 def _select(

@@ -9,19 +9,24 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.cluster import FeatureAgglomeration
+from torch import nn
 
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole, closest, one_of
-from neucept.knockoffs.preprocessing import deviations, standardised
+from neucept.knockoffs.preprocessing import deviations
 from neucept.mechanisms.clustering import METHODS, Method, check_method, cluster, cross_fitted_labels
-from neucept.mechanisms.mechanisms import Feature, Mechanisms, representatives
-from neucept.mechanisms.n_clusters import NumberOfClusters, choose
+from neucept.mechanisms.features import Feature, reduce_layers, representatives
+from neucept.mechanisms.mechanisms import Mechanisms
+from neucept.mechanisms.metric import layer_metrics
+from neucept.mechanisms.n_clusters import RULES, NumberOfClusters, Rule, choose
 from neucept.mechanisms.reliability import reliability
+from neucept.mechanisms.spaces import SPACES, Space, SpaceName, build_space, check_posterior
 from neucept.recording import Recording
+from neucept.recording.outputs import Output
 
 Critical = CriticalNeurons | Mapping[str, Any] | pd.DataFrame | np.ndarray | Sequence[int]
-REDUCTIONS = ("top", "agglomerate")
+REDUCTIONS = ("top", "agglomerate", *SPACES)
+AUTO: dict[Rule, Sequence[int]] = {"structure": range(1, 11), "reliability": range(1, 7)}  # numbers compared
 
 
 def learn(
@@ -29,16 +34,22 @@ def learn(
     critical: Critical,
     n_mechanisms: int | Literal["auto"] = 5,
     method: Method = "kmeans",
-    reduce: Literal["top", "agglomerate"] = "top",
+    reduce: Literal["top", "agglomerate"] | SpaceName = "top",
     compactness: int | Mapping[str, int] = 10,
     samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None = None,
     scale: bool = True,
     seed: int = 0,
     target: int | str | tuple[float, float] | None = None,
+    model: nn.Module | None = None,
+    data: Any = None,
+    output: Output = None,
+    layers: Sequence[str] | None = None,
 ) -> Mechanisms:
     """Learn the mechanisms of a target from its critical neurons: NeuCEPT-learning (Algorithm 2).
 
-    The neurons of each layer are reduced to a few representatives, the layers are joined, and the inputs clustered.
+    The neurons of each layer are reduced to a few representatives, or weighted, the layers are joined, and the inputs
+    clustered. In a weighted space every live neuron takes part, each layer with the same total variance, and the
+    inputs are clustered by their principal components; the guarantee of a selection does not cover these neurons.
 
     Parameters
     ----------
@@ -50,14 +61,20 @@ def learn(
         hand, are taken in their order.
     n_mechanisms : int or "auto"
         The number of clusters K; ``auto`` takes what `choose_n_mechanisms` suggests and keeps the comparison in
-        ``Mechanisms.n_clusters``.
+        ``Mechanisms.n_clusters``: by structure for ``top`` and ``agglomerate``, by structure and reliability for
+        weighted spaces.
     method : {"kmeans", "gmm", "agglomerative"} or Clusterer
         A clusterer of scikit-learn, or of your own (see `neucept.mechanisms.Clusterer`), decides on the number itself.
-    reduce : {"top", "agglomerate"}
+    reduce : {"top", "agglomerate", "contribution", "posterior", "metric", "all"}
         ``top``: the first neurons of the ranking, one per group; a warning counts those beyond the selection.
         ``agglomerate``: the selected neurons joined into at most v representatives by feature agglomeration.
+        ``contribution``: all neurons, each times its ridge coefficient for the response, standardised.
+        ``posterior``: all neurons, standardised, each times its probability of being critical (1 - local fdr).
+        ``metric``: all neurons, with the distances that the next layer of ``critical`` sees, the outputs for the last
+        (needs ``model`` and ``data``). ``all``: all neurons, standardised and unweighted, for comparison.
     compactness : int or mapping
-        Representatives per layer (v), one number or {layer: number}; 10 for layers that are not named.
+        Representatives per layer (v), one number or {layer: number}; 10 for layers that are not named. Of a weighted
+        space: the number of principal components of all layers together.
     samples : {"predicted", "all"}, mask or row numbers, optional
         Inputs to cluster; by default those that the neurons were discovered on.
     scale : bool
@@ -66,6 +83,12 @@ def learn(
         Seed for the clustering.
     target : int, str or (low, high), optional
         The class, or another target of the recording's task, where ``critical`` does not say it.
+    model, data : Module and data of any kind, optional
+        The recorded ones, for ``metric``.
+    output : None, str, int or callable
+        As in `neucept.record`, for ``metric``; that of the recording by default.
+    layers : sequence of str, optional
+        Those of ``critical`` to cluster by; all by default. ``metric`` takes the next layer from all of them.
 
     Returns
     -------
@@ -90,16 +113,31 @@ def learn(
     if isinstance(n_mechanisms, str) and not auto:
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a whole number, 1 or more, or 'auto'.")
     K = 1 if auto else check_whole("n_mechanisms", n_mechanisms)
-    neurons = _by_layer(recording, critical)
+    every = _by_layer(recording, critical)
+    neurons = _chosen_layers(every, layers)
     number, name = _target(recording, critical, target)
     rows = _rows(recording, critical, samples, number, K)
-    sizes = _compactness(compactness, list(neurons))
-    features = _features(recording, neurons, reduce, sizes, rows)
+    space, sizes = None, compactness
+    if reduce in SPACES:
+        network = model, data, output
+        space = _space(recording, critical, every, neurons, reduce, compactness, rows, number, scale, network, seed)
+        features = space.features()
+    else:
+        sizes = _compactness(compactness, list(neurons))
+        features = reduce_layers(recording, neurons, reduce, sizes, rows)
     values = representatives(recording, features, rows)
-    scaled, mean, divisor = _standardise(values, features, scale)
-    n_clusters = choose(scaled, range(1, 11), method, seed) if auto and isinstance(method, str) else None
+    scaled, mean, divisor = _standardise(values, features, scale and space is None)
+    if space is not None:
+        scaled = space.join(scaled)
+    n_clusters = None
+    if auto and isinstance(method, str):
+        right = None if space is None else _right(recording, number, rows)
+        by: Rule = "structure" if space is None else "reliability"
+        n_clusters = choose(scaled, AUTO[by], method, seed, by=by, right=right)
     K = n_clusters.suggested if n_clusters is not None else K
     labels, assigner = cluster(scaled, K, method, seed)
+    if space is not None:
+        space = replace(space, centres=space.mechanism_means(recording, rows, labels))
     mechanisms = Mechanisms(
         target=number,
         target_name=name,
@@ -115,6 +153,7 @@ def learn(
         task=recording.task,
         output_facts={name: str(recording.facts[name]) for name in ("output", "readout") if name in recording.facts},
         n_clusters=n_clusters,
+        space=space,
         settings={
             "n_mechanisms": int(labels.max()) + 1,
             "method": method if isinstance(method, str) else repr(method),
@@ -122,6 +161,7 @@ def learn(
             "compactness": sizes,
             "scale": scale,
             "seed": seed,
+            **({} if layers is None else {"layers": list(layers)}),
             "samples": samples if isinstance(samples, str) else "as discovered" if samples is None else "chosen",
         },
     )
@@ -134,6 +174,8 @@ def choose_n_mechanisms(
     method: Method | None = None,
     seed: int = 0,
     progress: bool = True,
+    by: Rule = "structure",
+    recording: Recording | None = None,
 ) -> NumberOfClusters:
     """Compare numbers of clusters, on the neurons and inputs that some mechanisms were learnt on.
 
@@ -149,6 +191,11 @@ def choose_n_mechanisms(
         Seed for halvings and clusterings.
     progress : bool
         Show progress when it takes more than two seconds.
+    by : {"structure", "reliability"}
+        ``structure``: by the dip test, stability and silhouette. ``reliability``: by BIC, stability, and whether the
+        precision of the clusters differs on inputs that they were not fitted to; see `NumberOfClusters`.
+    recording : Recording, optional
+        The one learnt on, which knows the labels; for ``reliability``.
 
     Returns
     -------
@@ -169,7 +216,79 @@ def choose_n_mechanisms(
     if isinstance(numbers, str) or not np.iterable(numbers):
         raise InputError(f"numbers={numbers!r}: expected whole numbers to compare, such as range(1, 11).")
     compared = [check_whole("numbers", K) for K in numbers]
-    return choose(mechanisms.scaled, compared, method, seed, progress=progress)
+    one_of("by", by, RULES)
+    right = None
+    if by == "reliability":
+        if not isinstance(recording, Recording) or not mechanisms.learnt_on(recording):
+            raise InputError("by='reliability' judges by labels: give recording=, the one that the mechanisms are of.")
+        right = _right(recording, mechanisms.target, mechanisms.samples)
+        if right is None:
+            raise InputError(
+                "by='reliability' judges by labels, but this recording has none that say whether"
+                f" '{mechanisms.target_name}' is true of an input. Use by='structure'."
+            )
+    return choose(mechanisms.scaled, compared, method, seed, progress=progress, by=by, right=right)
+
+
+def _space(
+    recording: Recording,
+    critical: Critical,
+    every: Mapping[str, Any],
+    neurons: Mapping[str, Any],
+    name: SpaceName,
+    compactness: Any,
+    rows: np.ndarray,
+    target: int | str | None,
+    scale: bool,
+    network: tuple[nn.Module | None, Any, Output],
+    seed: int,
+) -> Space:
+    """Build a weighted space, after a look at what it needs."""
+    if isinstance(compactness, Mapping):
+        raise InputError(
+            f"compactness={dict(compactness)!r}: reduce='{name}' has one number of principal components for all layers"
+            " together, such as compactness=10."
+        )
+    components = check_whole("compactness", compactness)
+    if not scale:
+        raise InputError(f"scale=False: reduce='{name}' always standardises neurons; leave scale=True.")
+    if not neurons:
+        raise InputError("critical names no layer; give at least one.")
+    model, data, output = network
+    if name == "metric" and (model is None or data is None):
+        raise InputError("reduce='metric' runs the network: give model= and data=, those that were recorded.")
+    response = None
+    if name == "contribution":
+        if target is None:
+            raise InputError(
+                "reduce='contribution' weighs neurons by what they add to a response: give target=, a class or another"
+                " target of the task."
+            )
+        kind = critical.response if isinstance(critical, CriticalNeurons) else "logit"
+        response = recording.response(target, kind)[rows]
+        if not np.ptp(response):
+            raise InputError(
+                f"The response to '{recording.target_name(target)}' is the same for all {len(rows)} inputs, so that"
+                " neurons contribute nothing to it. Use reduce='posterior' or 'top'."
+            )
+    if name == "posterior":
+        check_posterior(neurons)
+    metrics = None
+    if name == "metric":
+        assert model is not None
+        metrics = layer_metrics(recording, every, list(neurons), model, data, rows, output, seed=seed)
+    return build_space(recording, neurons, name, components, rows, response, metrics, seed)
+
+
+def _right(recording: Recording, target: int | str | None, rows: np.ndarray) -> np.ndarray | None:
+    """Say which inputs the target is true of, (m,) bool; None where the recording does not know."""
+    if recording.labels is None or target is None:
+        return None
+    try:
+        right = recording.right(target)
+    except InputError:
+        return None
+    return None if right is None else np.asarray(right[rows])
 
 
 def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
@@ -200,6 +319,17 @@ def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
         f"critical is a {type(critical).__name__}; expected what neucept.discover returns for one target, a ranking of"
         " neucept.rankings.rank, or {layer: neuron numbers}."
     )
+
+
+def _chosen_layers(neurons: Mapping[str, Any], layers: Sequence[str] | None) -> Mapping[str, Any]:
+    if layers is None:
+        return neurons
+    if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers or len(set(layers)) < len(layers):
+        raise InputError(f"layers={layers!r}: expected a list of layers with critical neurons, each once.")
+    for layer in layers:
+        if layer not in neurons:
+            raise InputError(f"layers= names '{layer}', which has no critical neurons.{closest(str(layer), neurons)}")
+    return {layer: given for layer, given in neurons.items() if layer in layers}
 
 
 def _target(recording: Recording, critical: Critical, target: Any) -> tuple[int | str | None, str]:
@@ -236,65 +366,6 @@ def _compactness(given: int | Mapping[str, int], layers: list[str]) -> dict[str,
     for layer, size in sizes.items():
         check_whole(f"compactness of layer '{layer}'", size)
     return {layer: int(size) for layer, size in sizes.items()}
-
-
-def _features(
-    recording: Recording, neurons: Mapping[str, Any], reduce: str, sizes: Mapping[str, int], rows: np.ndarray
-) -> tuple[Feature, ...]:
-    """Reduce the neurons of each layer to representatives."""
-    features: list[Feature] = []
-    for layer, given in neurons.items():
-        features += _reduce(recording, given, layer, reduce, sizes[layer], rows)
-    if not features:
-        raise InputError(
-            "No neuron is selected at any layer, so there is nothing to agglomerate. Use reduce='top' (the ranking"
-            " is valid all the same) or a lower precision: critical.at(precision=...)."
-            if reduce == "agglomerate"
-            else "critical holds no neuron of any layer; give at least one."
-        )
-    return tuple(features)
-
-
-def _reduce(recording: Recording, given: Any, layer: str, reduce: str, size: int, rows: np.ndarray) -> list[Feature]:
-    if isinstance(critical_neurons := getattr(given, "neurons", None), np.ndarray):
-        selected = set(critical_neurons.tolist())
-        ordered = given.ranking[: len(given.representatives)] if reduce == "top" else critical_neurons
-    else:
-        ordered = _by_hand(given, layer, recording.activations(layer).shape[1])
-        selected = set(ordered.tolist())
-    if reduce == "top":
-        chosen = ordered[:size]
-        beyond = [neuron for neuron in chosen.tolist() if neuron not in selected]
-        if beyond:
-            warnings.warn(
-                f"{len(beyond)} of the {len(chosen)} neurons used at layer '{layer}' are beyond the selection, which"
-                f" has {len(selected)}: the guarantee does not cover them.",
-                stacklevel=4,
-            )
-        return [Feature(layer, (int(neuron),), int(neuron) in selected) for neuron in chosen]
-    if len(ordered) <= size or len(ordered) < 2:
-        return [Feature(layer, (int(neuron),), True) for neuron in ordered]
-    Z = standardised(recording.activations(layer)[np.ix_(rows, ordered)])
-    groups = FeatureAgglomeration(n_clusters=size).fit(Z).labels_
-    firsts = list(dict.fromkeys(groups.tolist()))  # groups in the order of their most important neuron
-    return [Feature(layer, tuple(int(n) for n in ordered[groups == group]), True) for group in firsts]
-
-
-def _by_hand(given: Any, layer: str, width: int) -> np.ndarray:
-    """Read neuron numbers, or a mask, that a person gave."""
-    neurons = np.asarray(given).ravel()
-    if neurons.dtype == bool and len(neurons) == width:
-        return np.flatnonzero(neurons)
-    if neurons.dtype.kind not in "iuf" and neurons.size:
-        got = f"a mask of {len(neurons)} was given" if neurons.dtype == bool else f"{neurons.flat[0]!r} was given"
-    elif len(wrong := neurons[(neurons < 0) | (neurons >= width) | (neurons != np.floor(neurons))]):
-        got = f"neuron {wrong[0]} was given"
-    elif len(np.unique(neurons)) < len(neurons):
-        twice = neurons[np.argmax([neuron in neurons[:i] for i, neuron in enumerate(neurons)])]
-        got = f"neuron {twice:.0f} was given twice"
-    else:
-        return neurons.astype(np.intp)
-    raise InputError(f"Layer '{layer}' has {width} neurons, 0 to {width - 1}; {got}.")
 
 
 def _standardise(

@@ -17,7 +17,9 @@ from neucept import storage
 from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import deviations
 from neucept.mechanisms.clustering import ASSIGNERS, Assigner, OwnPredictions
+from neucept.mechanisms.features import Feature, representatives
 from neucept.mechanisms.n_clusters import NumberOfClusters
+from neucept.mechanisms.spaces import Space
 from neucept.recording import Recording, record
 from neucept.recording.outputs import Output, recorded_output
 from neucept.recording.task import Classes, Task, task_from_facts, task_to_facts
@@ -31,35 +33,6 @@ from neucept.recording.units import (
     units_from_facts,
     units_to_facts,
 )
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A representative neuron: one neuron of a layer, or the mean of several that were joined.
-
-    Attributes
-    ----------
-    layer : str
-        Where.
-    neurons : tuple of int
-        Its members.
-    selected : bool
-        Whether all of them are critical neurons at the precision asked.
-
-    Examples
-    --------
-    >>> Feature("conv3", (7, 21), True).name
-    'conv3:7+21'
-    """
-
-    layer: str
-    neurons: tuple[int, ...]
-    selected: bool
-
-    @property
-    def name(self) -> str:
-        """Layer and neurons, as in tables."""
-        return f"{self.layer}:{'+'.join(map(str, self.neurons))}"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -80,7 +53,7 @@ class Mechanisms:
     cross_fitted : array
         (m,) mechanism of each by the clusters of the half of the inputs that it is not in; what reliability judges.
     features : tuple of Feature
-        The f representative neurons.
+        The f representative neurons; of a weighted space, the part of each layer in each component.
     values : array
         (m, f) their activations.
     mean, scale : array
@@ -99,6 +72,11 @@ class Mechanisms:
         The arguments of `neucept.learn`.
     n_clusters : NumberOfClusters or None
         The comparison that chose their number (``n_mechanisms="auto"``); None where the number was given.
+    space : Space or None
+        The neurons, weights and components of a weighted space; None where neurons are clustered as they are.
+    stability : DataFrame or None
+        How well each mechanism is found again, see `neucept.mechanisms.mechanism_stability`; None where it was not
+        asked for.
     """
 
     target: int | str | None
@@ -117,13 +95,16 @@ class Mechanisms:
     reliability: pd.DataFrame | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     n_clusters: NumberOfClusters | None = None
+    space: Space | None = None
+    stability: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return int(self.labels.max()) + 1
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{share:.0%}" for share in self.shares)
-        return f"Mechanisms({len(self)} of {self.target_name!r} by {len(self.features)} neurons; {shares})"
+        used = len(self.features) if self.space is None else len(self.space.neurons)
+        return f"Mechanisms({len(self)} of {self.target_name!r} by {used} neurons; {shares})"
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -147,8 +128,8 @@ class Mechanisms:
 
     @cached_property
     def scaled(self) -> np.ndarray:
-        """Values as they were clustered, (m, f)."""
-        return np.asarray((self.values - self.mean) / self.scale)
+        """Values as they were clustered: (m, f), or (m, d) components of a weighted space."""
+        return self._place(self.values)
 
     @cached_property
     def distances(self) -> np.ndarray:
@@ -216,6 +197,8 @@ class Mechanisms:
         ]
         if self.reliability is not None:
             table = table.merge(self.reliability.drop(columns=["share"]), on="mechanism", how="left")
+        if self.stability is not None:
+            table = table.merge(self.stability, on="mechanism", how="left")
         return table
 
     def read(self, recording: Recording, rows: np.ndarray | None = None) -> np.ndarray:
@@ -264,7 +247,7 @@ class Mechanisms:
                     f"The mechanisms were learnt with neurons={own} of layer '{layer}', but this recording has"
                     f" {other}; record the inputs in the same way."
                 )
-        scaled = (self.read(recording, rows) - self.mean) / self.scale
+        scaled = self._place(self.read(recording, rows))
         labels = self.assigner.predict(scaled)
         return labels, self._typicality(self.assigner.distances(scaled), labels)
 
@@ -294,7 +277,9 @@ class Mechanisms:
             ``typicality`` (1 most typical); ``runner_up`` (the nearest other mechanism, -1 where there is none);
             ``ambiguity`` (distance to the mechanism divided by that to the runner-up, near 1 between the two);
             ``deciding`` (the neurons that most set this mechanism apart, with the input's values in standard
-            deviations); and ``precision``, ``low`` and ``high`` of the mechanism where labels were known.
+            deviations); ``distant`` (the neurons that contribute most to the input's distance from the centre of its
+            mechanism, with their share of the squared distance); and ``precision``, ``low`` and ``high`` of the
+            mechanism where labels were known.
 
         Raises
         ------
@@ -303,15 +288,12 @@ class Mechanisms:
         """
         recording = inputs if isinstance(inputs, Recording) else self._record(inputs, model, output)
         labels, typicality = self.assign(recording)
-        values = self.read(recording)
-        in_deviations = (values - self.values.mean(axis=0)) / self._deviation
-        distances = self.assigner.distances((values - self.mean) / self.scale)
-        apart = self.separation()
+        distances = self.assigner.distances(self._place(self.read(recording)))
+        deciding, distant = self._in_words(recording, labels)
         predictions = recording.task.describe(recording.logits, recording.class_names)
         rows = []
         for i, label in enumerate(labels):
             others = np.where(np.arange(len(self)) == label, np.inf, distances[i])
-            strongest = apart[label].abs().to_numpy().argsort()[::-1][:5] if label >= 0 else ()
             alone = not np.isfinite(others).any()
             ambiguity = 1.0 if label < 0 else float(distances[i, label] / max(others.min(), 1e-12))
             row: dict[str, Any] = {
@@ -320,7 +302,8 @@ class Mechanisms:
                 "typicality": float(typicality[i]),
                 "runner_up": -1 if alone else int(others.argmin()),
                 "ambiguity": 0.0 if alone else ambiguity,
-                "deciding": ", ".join(f"{apart.index[f]} ({in_deviations[i, f]:+.1f})" for f in strongest),
+                "deciding": deciding[i],
+                "distant": distant[i],
             }
             if self.reliability is not None:
                 known = self.reliability[self.reliability["mechanism"] == label]
@@ -343,7 +326,9 @@ class Mechanisms:
         chosen = self.n_clusters
         facts = {
             "assigner": next(name for name, cls in ASSIGNERS.items() if isinstance(self.assigner, cls)),
-            "features": [[f.layer, list(f.neurons), f.selected] for f in self.features],
+            "features": [] if self.space else [[f.layer, list(f.neurons), f.selected] for f in self.features],
+            "space": self.space and list(self.space.layers),
+            "stability": None if self.stability is None else self.stability.to_dict("list"),
             "reliability": None if self.reliability is None else self.reliability.to_dict("list"),
             "n_clusters": chosen and {**vars(chosen), "table": chosen.table.to_dict("list")},
             **{name: getattr(self, name) for name in ("target", "target_name")},
@@ -353,6 +338,8 @@ class Mechanisms:
         }
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"assigner/{name}": array for name, array in self.assigner.arrays().items()}
+        if self.space is not None:
+            arrays |= {f"space/{name}": getattr(self.space, name) for name in _SPACE}
         return storage.save(path, "Mechanisms", facts, arrays)
 
     @classmethod
@@ -371,15 +358,20 @@ class Mechanisms:
             if "found" in parts:  # as neucept 0.1 called them
                 parts["labels"] = parts.pop("found")
             known, chosen = facts.pop("reliability"), facts.pop("n_clusters", None)
+            stability, weighted = facts.pop("stability", None), facts.pop("space", None)
+            space = weighted and Space(tuple(weighted), **{name: arrays[f"space/{name}"] for name in _SPACE})
             meaning, units = facts.pop("task", None), facts.pop("units", None) or facts.pop("pooling", {})
             if known is not None and "rest" not in known:  # neucept 0.1 did not keep it
                 known["rest"] = _rest(np.array(known["judged"]), np.array(known["precision"]))
             fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS} | facts
+            features = [Feature(layer, tuple(n), chosen) for layer, n, chosen in fields.pop("features")]
             return cls(
                 **fields
                 | {
                     "assigner": ASSIGNERS[fields.pop("assigner")](**parts),
-                    "features": tuple(Feature(layer, tuple(n), chosen) for layer, n, chosen in fields.pop("features")),
+                    "features": space.features() if space else tuple(features),
+                    "space": space,
+                    "stability": None if stability is None else pd.DataFrame(stability),
                     "units": {layer: units_from_facts(described) for layer, described in units.items()},
                     "task": task if task is not None else task_from_facts(meaning),
                     "reliability": None if known is None else pd.DataFrame(known),
@@ -402,6 +394,43 @@ class Mechanisms:
         units = dict(self.units)
         return record(model, inputs, list(units), neurons=units, output=output, progress=False, task=self.task)
 
+    def _place(self, values: np.ndarray) -> np.ndarray:
+        """Bring features to where they were clustered."""
+        placed = np.asarray((values - self.mean) / self.scale)
+        return placed if self.space is None else self.space.join(placed)
+
+    def _in_words(self, recording: Recording, labels: np.ndarray) -> tuple[list[str], list[str]]:
+        """Name, for each input, the neurons that set its mechanism apart, and those that take it from the centre."""
+        if self.space is None:
+            Z, names = self.read(recording), [feature.name for feature in self.features]
+            mean, deviation = self.values.mean(axis=0), self._deviation
+            known = range(len(self))
+            centres = np.stack([self.values[self.labels == k].mean(axis=0) for k in known])
+            apart = self.separation().abs().to_numpy().T
+        else:
+            Z, names = self.space.activations(recording, np.arange(len(recording))), self.space.names
+            mean, deviation, centres = self.space.mean, self.space.deviation, self.space.centres
+            apart = self.space.split_distance(centres - mean)
+        deciding, distant = [], []
+        for z, label in zip(Z, labels, strict=True):
+            strongest = apart[label].argsort()[::-1][:_IN_WORDS] if label >= 0 else ()
+            deciding.append(", ".join(f"{names[j]} ({(z[j] - mean[j]) / deviation[j]:+.1f})" for j in strongest))
+            shares = self._distance_shares(z - centres[label], int(label)) if label >= 0 else np.zeros(0)
+            farthest = [j for j in shares.argsort()[::-1][:_IN_WORDS] if shares[j] > 0]
+            distant.append(", ".join(f"{names[j]} ({shares[j]:.0%})" for j in farthest))
+        return deciding, distant
+
+    def _distance_shares(self, difference: np.ndarray, label: int) -> np.ndarray:
+        """Share of each neuron in the squared distance of an input from the centre of its mechanism."""
+        covariances = self.assigner.arrays().get("covariances")
+        metric = None if covariances is None else np.linalg.inv(covariances[label])
+        if self.space is not None:
+            parts = self.space.split_distance(difference[None], metric)[0]
+        else:
+            scaled = difference / self.scale
+            parts = scaled * (scaled if metric is None else metric @ scaled)
+        return np.asarray(parts / max(float(parts.sum()), 1e-300))
+
     @cached_property
     def _deviation(self) -> np.ndarray:
         deviation = deviations(self.values)
@@ -418,22 +447,10 @@ class Mechanisms:
 
 
 _ALIKE = 0.02  # of the largest value: for other batch sizes, devices and precisions, but not for another input
+_IN_WORDS = 5  # neurons named for one input
 _PRECISION = ("precision", "low", "high")
 _ARRAYS = ("samples", "labels", "cross_fitted", "values", "mean", "scale")
-
-
-def representatives(recording: Recording, features: tuple[Feature, ...], rows: np.ndarray | None = None) -> np.ndarray:
-    """Activations of representative neurons, (n, f): the mean of the members of each."""
-    columns = []
-    for feature in features:
-        Z = recording.activations(feature.layer)
-        if max(feature.neurons) >= Z.shape[1]:
-            raise InputError(
-                f"Layer '{feature.layer}' has {Z.shape[1]} neurons here, but neuron {max(feature.neurons)} is needed."
-            )
-        members = Z[:, list(feature.neurons)] if rows is None else Z[np.ix_(rows, np.array(feature.neurons))]
-        columns.append(members.mean(axis=1, dtype=np.float64))
-    return np.stack(columns, axis=1)
+_SPACE = ("layer", "neurons", "selected", "weights", "mean", "deviation", "centres")
 
 
 def _rest(judged: np.ndarray, precision: np.ndarray) -> np.ndarray:

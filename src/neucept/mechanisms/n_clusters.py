@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal, get_args
 
 import diptest
 import numpy as np
@@ -21,6 +22,8 @@ from neucept.progress import progress as show_progress
 
 ALPHA = 0.05  # level of the test against one single mechanism
 STABLE = 0.6  # mean adjusted Rand index from which clusters are called stable
+Rule = Literal["structure", "reliability"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 MOST_INPUTS = 3000  # silhouettes grow with the square of the inputs
 
 
@@ -33,19 +36,31 @@ class NumberOfClusters:
     table : DataFrame
         One row per number of clusters K: ``mechanisms`` (K), ``stability`` (mean adjusted Rand index of two
         clusterings, each fitted on another half of the inputs), ``stability_low`` and ``stability_high`` (the middle
-        90% over the halvings), ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better).
+        90% over the halvings), ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better). By reliability also
+        ``p_reliability``: the p-value of the hypothesis that all K have the same precision, on the half of the inputs
+        that the clusters were not fitted to, both ways, corrected for the two ways and for all K compared (NaN without
+        labels).
     p_one : float
         P-value of the hypothesis that there is one single mechanism, see `one_mechanism`.
     suggested : int
-        1 where a single mechanism cannot be rejected at 5%, or where no other number could be compared; otherwise, of
-        the numbers that are stable, the one with the best silhouette (2 where none is stable).
+        By structure: 1 where a single mechanism cannot be rejected at 5%, or where no other number could be compared;
+        otherwise, of the numbers that are stable, the one with the best silhouette (2 where none is stable).
+        By reliability: of the numbers whose clusters differ in precision at 5% corrected, the stable ones if there are
+        any, the one with the lowest BIC. Where none differs, of those that are stable and have a lower BIC than 1, the
+        one with the lowest. Where there is none either, 2 if a single cloud is rejected at 5%, else 1: one mechanism
+        is suggested only where neither structure nor reliability speaks against it.
+    by : {"structure", "reliability"}
+        The rule.
     """
 
     table: pd.DataFrame
     p_one: float
     suggested: int
+    by: Rule = "structure"
 
     def __str__(self) -> str:
+        if self.by == "reliability":
+            return self._reliability_in_words()
         p_one = f"p = {self.p_one:.2g}" if self.p_one >= 1e-3 else "p < 0.001"
         if self.suggested == 1 and self.p_one <= ALPHA:
             return f"More than one mechanism ({p_one}), but too few inputs, or numbers to compare, to say how many."
@@ -57,6 +72,24 @@ class NumberOfClusters:
             f"More than one mechanism ({p_one}); {self.suggested} suggested (stability"
             f" {row['stability']:.2f}, silhouette {row['silhouette']:.2f}).{shaky}"
         )
+
+    def _reliability_in_words(self) -> str:
+        table = self.table.set_index("mechanisms")
+        p_least = table["p_reliability"].min()
+        differs = "p < 0.001" if p_least < 1e-3 else f"p = {p_least:.2g}"
+        if self.suggested == 1:
+            known = "" if np.isnan(p_least) else f", nor does precision differ between clusters ({differs})"
+            return f"One mechanism: no number of clusters is stable and fits better than one{known}."
+        row = table.loc[self.suggested]
+        why = (
+            f"their precision differs on other inputs ({differs}, corrected)"
+            if p_least <= ALPHA
+            else f"a mixture of {self.suggested} fits better than one"
+            if row["bic"] < table["bic"][1]
+            else f"a single cloud is rejected (p = {self.p_one:.2g})"
+        )
+        shaky = "" if row["stability"] >= STABLE else " They are not stable."
+        return f"{self.suggested} mechanisms: {why}; stability {row['stability']:.2f}.{shaky}"
 
 
 def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
@@ -117,7 +150,14 @@ def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
 
 
 def choose(
-    V: np.ndarray, numbers: Sequence[int], method: Method, seed: int = 0, halvings: int = 10, progress: bool = True
+    V: np.ndarray,
+    numbers: Sequence[int],
+    method: Method,
+    seed: int = 0,
+    halvings: int = 10,
+    progress: bool = True,
+    by: Rule = "structure",
+    right: np.ndarray | None = None,
 ) -> NumberOfClusters:
     """Compare numbers of clusters.
 
@@ -135,6 +175,10 @@ def choose(
         How many times the inputs are halved for the stability.
     progress : bool
         Show progress when it takes more than two seconds.
+    by : {"structure", "reliability"}
+        The rule of the suggestion, see `NumberOfClusters`.
+    right : array, optional
+        (n,) bool: which inputs the target is true of, for ``reliability``.
 
     Returns
     -------
@@ -142,7 +186,8 @@ def choose(
     """
     rng = np.random.default_rng(seed)
     if len(V) > MOST_INPUTS:
-        V = V[rng.permutation(len(V))[:MOST_INPUTS]]
+        chosen = rng.permutation(len(V))[:MOST_INPUTS]
+        V, right = V[chosen], None if right is None else right[chosen]
     numbers = [K for K in numbers if K >= 2 and len(V) >= 20 * K]
     rows = []
     with show_progress("comparing numbers of mechanisms", len(numbers), progress) as advance:
@@ -168,15 +213,56 @@ def choose(
     one = {"mechanisms": 1, "stability": 1.0, "stability_low": 1.0, "stability_high": 1.0, "silhouette": np.nan}
     table = pd.DataFrame([{**one, "bic": _bic(V, 1, seed)}, *rows], columns=columns)
     p = one_mechanism(V, seed)
+    if by == "structure":
+        return NumberOfClusters(table, p, _by_structure(table, p))
+    corrected = [] if right is None else [_p_reliability(V, right, K, method, seed) * len(numbers) for K in numbers]
+    table["p_reliability"] = [np.nan, *(corrected or [np.nan] * len(numbers))]
+    table["p_reliability"] = table["p_reliability"].clip(upper=1)
+    return NumberOfClusters(table, p, _by_reliability(table, p), by)
+
+
+def _by_structure(table: pd.DataFrame, p_one: float) -> int:
     several = table[table["mechanisms"] > 1]
     stable = several[several["stability"] >= STABLE]
-    if p > ALPHA or several.empty:
-        suggested = 1
-    elif stable.empty:
-        suggested = 2
-    else:
-        suggested = int(stable["mechanisms"].to_numpy()[stable["silhouette"].to_numpy().argmax()])
-    return NumberOfClusters(table, p, suggested)
+    if p_one > ALPHA or several.empty:
+        return 1
+    if stable.empty:
+        return 2
+    return int(stable["mechanisms"].to_numpy()[stable["silhouette"].to_numpy().argmax()])
+
+
+def _by_reliability(table: pd.DataFrame, p_one: float) -> int:
+    several = table[table["mechanisms"] > 1]
+    stable = several["stability"] >= STABLE
+    differs = several["p_reliability"] <= ALPHA
+    fits = several["bic"] < table["bic"].iloc[0]
+    for candidates in (several[differs & stable], several[differs], several[stable & fits]):
+        if len(candidates):
+            return int(candidates["mechanisms"].to_numpy()[candidates["bic"].to_numpy().argmin()])
+    return 1 if p_one > ALPHA or several.empty else 2
+
+
+def _p_reliability(V: np.ndarray, right: np.ndarray, K: int, method: Method, seed: int, draws: int = 9999) -> float:
+    """Test whether K clusters of one half differ in precision on the other half, both ways, corrected for the two.
+
+    The chi-squared statistic is compared with that of hits shared out among the clusters by chance.
+    """
+    rng = np.random.default_rng(seed)
+    best = 1.0
+    halves = np.array_split(rng.permutation(len(V)), 2)
+    for fitted, judged in (halves, halves[::-1]):
+        labels = cluster(V[fitted], K, method, seed)[1].predict(V[judged])
+        hits = right[judged][labels >= 0]
+        sizes = np.bincount(labels[labels >= 0])
+        sizes, total = sizes[sizes > 0], int(hits.sum())
+        own = np.bincount(labels[labels >= 0], weights=hits)[np.bincount(labels[labels >= 0]) > 0]
+        if len(sizes) < 2 or total in (0, len(hits)):
+            continue
+        chance = rng.multivariate_hypergeometric(sizes, total, size=draws, method="marginals")
+        expected = sizes * total / sizes.sum()
+        statistic = ((np.vstack([own, chance]) - expected) ** 2 / expected).sum(axis=1)
+        best = min(best, float((statistic >= statistic[0] * (1 - 1e-12)).mean()))
+    return min(2 * best, 1.0)
 
 
 def _directions(V: np.ndarray, most: int, seed: int) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from neucept.recording.recording import Recording
 from neucept.recording.task import Classes, Regression
 from neucept.recording.units import Encoder, Units, first_tensor, replaceable
 
-__all__ = ["agreement", "can_replace", "numbers_of"]
+__all__ = ["agreement", "can_replace", "numbers_of", "put_back"]
 _FOR_MEAN = 512  # inputs over which a layer's mean output is taken
 
 
@@ -171,12 +171,12 @@ def _replacement(units: Units, keep: Tensor, count: int, source: Tensor | None) 
         else:
             replaced = units.spread(~keep, tensor, module).movedim(axis, 0)
             changed = torch.where(replaced, other, own)
-        return _put_back(returned, torch.cat([changed, rest]).movedim(0, axis))
+        return put_back(returned, torch.cat([changed, rest]).movedim(0, axis))
 
     return replace
 
 
-def _put_back(returned: Any, tensor: Tensor) -> Any:
+def put_back(returned: Any, tensor: Tensor) -> Any:
     """Return what a module returned with ``tensor`` in the place where `first_tensor` found one."""
     if isinstance(returned, Tensor):
         return tensor
@@ -186,7 +186,7 @@ def _put_back(returned: Any, tensor: Tensor) -> Any:
             first_tensor(returned[key])
         except TypeError:
             continue
-        changed = _put_back(returned[key], tensor)
+        changed = put_back(returned[key], tensor)
         if isinstance(returned, Mapping | list):
             copied: Any = copy(returned)
             copied[key] = changed

@@ -13,6 +13,12 @@ from neucept.reports import figures, phrases
 from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, text
 from neucept.reports.figures.canvas import plain
 
+_WEIGHTS = {
+    "contribution": "each weighted by what it adds to the response",
+    "posterior": "each weighted by its probability of being critical",
+    "metric": "with the distances that the rest of the network sees",
+    "all": "unweighted",
+}
 _LABELS = 12  # colours of the map by label; the others share one
 
 
@@ -56,6 +62,10 @@ def _about_number(analysis: Analysis) -> str:
     if K == 1:
         tail = f", although the test rejects a single one ({p})" if comparison.p_one <= ALPHA else ""
         return f"The inputs are treated as one mechanism{tail}."
+    if comparison.by == "reliability":
+        if comparison.suggested != K:
+            return f"The inputs are clustered into {K} mechanisms ({comparison.suggested} would be suggested)."
+        return f"The inputs form {comparison}"
     if comparison.p_one > ALPHA:
         return (
             f"The test does not reject a single mechanism ({p}): the {K} groups below may be parts of one cluster"
@@ -105,7 +115,14 @@ def _about_selection(analysis: Analysis) -> str:
 
 def _about_features(analysis: Analysis) -> str:
     """Say how many representative neurons were clustered."""
-    features = analysis.mechanisms.features
+    features, space = analysis.mechanisms.features, analysis.mechanisms.space
+    if space is not None:
+        weights = _WEIGHTS.get(str(analysis.mechanisms.settings.get("reduce")), "weighted")
+        return (
+            f"Mechanisms are clusters of the inputs in {space.weights.shape[1]} principal components of all"
+            f" {len(space.neurons)} varying neurons of {phrases.join(analysis.mechanisms.layers)}, {weights}. The"
+            " required precision does not cover these neurons."
+        )
     beyond = sum(not feature.selected for feature in features)
     tail = f" The required precision does not cover {beyond} of them, which were not selected." if beyond else ""
     layers = phrases.join(analysis.mechanisms.layers)

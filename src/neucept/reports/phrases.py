@@ -83,6 +83,8 @@ def feature_label(feature: Feature, most: int = 2) -> str:
     >>> feature_label(Feature("conv", (7, 21, 3, 4), True))
     '7+21+2 more'
     """
+    if feature.component is not None:
+        return f"component {feature.component + 1}"
     first = "+".join(map(str, feature.neurons[:most]))
     return first if len(feature.neurons) <= most else f"{first}+{len(feature.neurons) - most} more"
 

@@ -133,6 +133,8 @@ def _calls(analysis: Analysis) -> str:
     if any(s.calibration is not None and np.isnan(s.calibration.cut) for s in critical.values()):
         discover["groups"] = _Name("groups")
     learn = dict(mechanisms.settings)
+    if learn.get("reduce") == "metric":
+        learn |= {"model": _Name("model"), "data": _Name("data")}
     if learn.get("method") not in METHODS:
         learn["method"] = _Name(learn.get("method"))
     target = "response" if critical.target is None else repr(critical.target_name)
