@@ -8,7 +8,6 @@ and from there through permutations, sums and activations. Nothing is inferred f
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,16 +18,24 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from neucept.errors import InputError
-from neucept.inputs import Batch, tensors_of
+from neucept.inputs import Batch, map_tree, tensors_of
 from neucept.recording.hooks import calls_of, never_called
 from neucept.recording.outputs import Output, Readout, raw_outputs
 from neucept.recording.units import Units, channel_axis, neurons_of, output_tensor, resolve
 
 _FIRST = ("conv", "batch_norm", "group_norm", "instance_norm", "pixel_shuffle", "pixel_unshuffle")
-_LAST = ("linear", "bilinear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+_LAST = (
+    *("linear", "bilinear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"),
+    *("addmm", "pack_padded_sequence", "pad_packed_sequence"),  # of tokens one after the other
+)
 _SAME = ("layer_norm", "rms_norm")  # channels stay where they are; last where nothing is known
 _MOVING = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "adjoint")
-_SHAPING = ("flatten", "reshape", "view", "unflatten", "unsqueeze", "squeeze", "view_as", "reshape_as")
+_SHAPING = ("flatten", "reshape", "view", "unflatten", "unsqueeze", "squeeze", "view_as", "reshape_as", "expand")
+_PICKING = ("getitem", "select", "unbind", "stack", "narrow", "chunk", "split", "index_select", "repeat", "tile")
+_REDUCING = ("mean", "sum", "max", "min", "amax", "amin", "nanmean", "median", "logsumexp", "norm")
+_SWAPPED = (Tensor.T.__get__, Tensor.mT.__get__, Tensor.H.__get__, Tensor.mH.__get__)  # type: ignore[attr-defined]
+_UNCLEAR = -1  # two axes could count the channels: a linear layer mixed the tokens of each channel
+State = int | Tensor  # the axis of the channels, or the number of each element's channel where they lie on several axes
 
 
 def resolve_units(
@@ -111,64 +118,111 @@ class Tracking(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.axes: Any = WeakTensorKeyDictionary()
+        self.states: Any = WeakTensorKeyDictionary()
         self.made_by: Any = WeakTensorKeyDictionary()
 
     def channels(self, tensor: Tensor, module: nn.Module | None) -> int | None:
         """Axis of a tensor that counts the channels; None where neither operations nor the module say it."""
-        axis: int | None = self.axes.get(tensor)
-        return axis if axis is not None and axis < tensor.ndim else channel_axis(module, tensor)
+        state: State | None = self.states.get(tensor)
+        known = isinstance(state, int) and 0 <= state < tensor.ndim
+        return state if known else channel_axis(module, tensor)  # type: ignore[return-value]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [tensor for tensor in tensors_of((list(args), kwargs)) if not tensor.is_nested]
-        given = [(tuple(tensor.shape), self.axes.get(tensor)) for tensor in tensors]
+        given = [(tuple(tensor.shape), self.states.get(tensor)) for tensor in tensors]
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "").strip("_")
+        name = "transpose" if func in _SWAPPED else getattr(func, "__name__", "").strip("_")
         if name in ("get", "set"):  # attributes
             return result
-        made_by = name if name not in (*_SHAPING, *_MOVING, "getitem") else self.made_by.get(tensors[0], "")
+        made_by = name if name not in (*_SHAPING, *_MOVING, *_PICKING) else self.made_by.get(tensors[0], "")
         with suppress(Exception):  # an axis that cannot be followed is not known
-            for output in tensors_of(result):
+            outputs = [output for output in tensors_of(result) if not output.is_nested]
+            states = self._follow(func, name, outputs, args, kwargs, given)
+            for output, state in zip(outputs, states, strict=True):
                 self.made_by[output] = made_by
-                axis = None if output.is_nested else _follow(name, output, args, kwargs, given)
-                if axis is not None:
-                    self.axes[output] = axis
-                elif output in self.axes:
-                    del self.axes[output]
-            if name.startswith(("conv", "linear")) and self.axes.get(tensors[0]) is None:
-                self.axes[tensors[0]] = 1 if name.startswith("conv") else tensors[0].ndim - 1
+                if state is not None:
+                    self.states[output] = state
+                elif output in self.states:
+                    del self.states[output]
+            if name.startswith(("conv", "linear")) and self.states.get(tensors[0]) is None:
+                self.states[tensors[0]] = 1 if name.startswith("conv") else tensors[0].ndim - 1
         return result
 
+    def _follow(
+        self, func: Any, name: str, outputs: Sequence[Tensor], args: Any, kwargs: Any, given: Sequence[Any]
+    ) -> list[State | None]:
+        """Find the channels in the results of one operation."""
+        if name in (*_MOVING, *_SHAPING, *_PICKING, "einsum") or (
+            name in _REDUCING and outputs[0].ndim < len(given[0][0])
+        ):
+            if any(state is not None and not _is_unclear(state) for _, state in given):
+                return self._moved(func, name, args, kwargs)
+            return [_UNCLEAR if any(_is_unclear(state) for _, state in given) else None] * len(outputs)
+        return [_passed_on(name, output, given) for output in outputs]
 
-def _follow(
-    name: str, output: Tensor, args: Any, kwargs: Any, given: Sequence[tuple[tuple[int, ...], int | None]]
-) -> int | None:
-    """Find the axis of the channels in the result of one operation."""
+    def _moved(self, func: Any, name: str, args: Any, kwargs: Any) -> list[State | None]:
+        """Give an operation that moves values the numbers of the channels in their place, and see where they go."""
+        several = name == "einsum" and sum(t in self.states for t in tensors_of(list(args))) > 1
+
+        def numbers(tensor: Tensor) -> Tensor:
+            state = self.states.get(tensor)
+            if not tensor.is_floating_point():  # positions, masks
+                return tensor
+            if isinstance(state, Tensor):
+                return state
+            shape = list(tensor.shape)
+            if state is None or _is_unclear(state) or several:
+                # In a sum of products, what is not known weighs all alike; elsewhere it is of no channel.
+                return torch.full(shape, 1.0 if name == "einsum" else -1.0, dtype=torch.float64)
+            if shape[state] == 1 and name in _MOVING:  # one channel is seen only where it is made two
+                shape[state] = 2
+            count = torch.arange(shape[state], dtype=torch.float64) + 1
+            return count.reshape([-1 if d == state else 1 for d in range(len(shape))]).expand(shape)
+
+        with torch._C.DisableTorchFunction():
+            moved = func(*map_tree(numbers, tuple(args)), **map_tree(numbers, kwargs))
+        return [_simplified(part) for part in tensors_of(moved)]
+
+
+def _is_unclear(state: State | None) -> bool:
+    return isinstance(state, int) and state == _UNCLEAR
+
+
+def _simplified(numbers: Tensor) -> State | None:
+    """Give the one axis along which the numbers of the channels differ, each once; else the numbers, if they differ."""
+    known = numbers >= 0
+    for axis in range(numbers.ndim):
+        rest = [d for d in range(numbers.ndim) if d != axis]
+        low = torch.where(known, numbers, torch.inf).amin(rest) if rest else numbers
+        high = numbers.amax(rest) if rest else numbers
+        if len(low) > 1 and low.min() >= 0 and torch.equal(low, high) and len(set(low.tolist())) == len(low):
+            return axis
+    return numbers if numbers.min() != numbers.max() else None
+
+
+def _passed_on(name: str, output: Tensor, given: Sequence[tuple[tuple[int, ...], State | None]]) -> State | None:
+    """Find the channels in the result of an operation that computes new values."""
     if name.startswith(_FIRST):
         return 1 if output.ndim > 2 else None
     if name in _LAST:
-        return output.ndim - 1
+        shape, state = given[0]
+        mixes = name == "linear" and isinstance(state, int) and len(shape) > 2 and state != len(shape) - 1
+        return _UNCLEAR if mixes else output.ndim - 1
+    clear = [(shape, state) for shape, state in given if state is not None and not _is_unclear(state)]
     if name in _SAME:
-        return given[0][1] if given[0][1] is not None else output.ndim - 1
-    known = [(shape, axis) for shape, axis in given if axis is not None]
-    if not known and "pool" in name and output.ndim > 2:
-        return 1
-    if not known or name == "einsum":
-        return None
-    shape, axis = known[0]
-    if name in _MOVING:  # a small tensor that is marked at the axis goes through the same permutation
-        marked = torch.zeros([2 if d == axis else 1 for d in range(len(shape))])
-        settings = {key: value for key, value in kwargs.items() if not isinstance(value, Tensor)}
-        return list(getattr(marked, name)(*args[1:], **settings).shape).index(2)
-    if name not in _SHAPING:
-        same = {axis for shape, axis in known if len(shape) == output.ndim}
-        if same:
-            return same.pop() if len(same) == 1 else None
-    # The axis that still has the same length, with as many values before it; it may have been split or joined.
-    before, length, new = math.prod(shape[:axis]), shape[axis], output.shape
-    axes = [d for d in range(output.ndim) if new[d] == length and math.prod(new[:d]) == before]
-    return axes[0] if len(axes) == 1 else None
+        return given[0][1] if clear else output.ndim - 1
+    if not clear:
+        return _UNCLEAR if any(_is_unclear(state) for _, state in given) else 1 if _pools(name, output) else None
+    axes = {state for shape, state in clear if isinstance(state, int) and len(shape) == output.ndim}
+    if axes:
+        return axes.pop() if len(axes) == 1 else None
+    maps = [state for _, state in clear if isinstance(state, Tensor) and state.shape == output.shape]
+    return maps[0] if maps and all(torch.equal(maps[0], other) for other in maps[1:]) else None
+
+
+def _pools(name: str, output: Tensor) -> bool:
+    return "pool" in name and output.ndim > 2
 
 
 _MASKS = ("attention_mask", "padding_mask", "mask")  # of which True or 1 is a real token
