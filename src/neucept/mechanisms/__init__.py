@@ -7,6 +7,7 @@ from neucept.mechanisms.mechanisms import Mechanisms
 from neucept.mechanisms.n_clusters import NumberOfClusters, choose, one_mechanism
 from neucept.mechanisms.reliability import wilson
 from neucept.mechanisms.spaces import Space
+from neucept.mechanisms.stability import mechanism_stability
 
 Choice = NumberOfClusters  # the name in neucept 0.1
 
@@ -20,6 +21,7 @@ __all__ = [
     "choose",
     "choose_n_mechanisms",
     "learn",
+    "mechanism_stability",
     "one_mechanism",
     "wilson",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -310,6 +310,10 @@ class Mechanisms:
                 row |= {name: float(known[name].iloc[0]) if len(known) else np.nan for name in _PRECISION}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def with_stability(self, stability: pd.DataFrame) -> Mechanisms:
+        """Keep what `neucept.mechanisms.mechanism_stability` returns: it is saved, and stands in `table`."""
+        return replace(self, stability=stability)
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Mechanisms.open` reads it.
