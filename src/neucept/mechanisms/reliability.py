@@ -1,4 +1,4 @@
-"""Which mechanisms are unreliable: their precision on inputs that they were not fitted to."""
+"""Which mechanisms are unreliable or confidently wrong: their precision on inputs that they were not fitted to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from scipy.stats import fisher_exact, norm
 
 from neucept.errors import InputError
 from neucept.inputs import read_labels
+from neucept.mechanisms.confidence import ErrorDetection, detect_errors, log_odds
 from neucept.mechanisms.mechanisms import Mechanisms
+from neucept.mechanisms.overconfidence import compare_confidence, confidence_verdicts
 from neucept.recording import Recording
 from neucept.recording.task import Classes
 
@@ -37,10 +39,17 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 def reliability(
     recording: Recording, mechanisms: Mechanisms, labels: np.ndarray | None = None, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Precision of each mechanism on inputs that it was not fitted to.
+    """Precision of each mechanism on inputs that it was not fitted to, beside what the network's confidence predicts.
 
     Cross-fitted: the clusters of one random half of the inputs are judged on the other half, both ways. The critical
     neurons stay as they are; neither they nor the clusters depend on a label.
+
+    A mechanism that is right less often than others may be one of unsure predictions: the network's own confidence,
+    its probability of the target, then says so too. The alarm is a mechanism whose precision is *below what that
+    confidence predicts*: there the network is confidently wrong. Confidence is calibrated on the same inputs by a map
+    that may not fall, fitted without the input judged; precision is compared with it among inputs of equal confidence.
+    See `neucept.mechanisms.compare_confidence` for the method and its sources, and
+    `neucept.mechanisms.correct_over_classes` where several classes are looked at.
 
     Parameters
     ----------
@@ -52,7 +61,7 @@ def reliability(
         (n,) true classes, or values of a regression; (n, C) for several labels per input. Those of the recording by
         default.
     confidence : float
-        Level of Wilson's interval.
+        Level of Wilson's interval, and of that of the expected precision.
 
     Returns
     -------
@@ -62,7 +71,15 @@ def reliability(
         other mechanisms together), ``p_value`` (Fisher's exact test of the two precisions), ``p_corrected``
         (Bonferroni, for the number of mechanisms), ``verdict`` (``less reliable``, ``more reliable`` or empty, at 5%
         corrected) and ``agreement`` (share of the judged inputs that are in the same mechanism when all inputs are
-        clustered together).
+        clustered together). Then the comparison with confidence: ``expected`` (precision that the confidence
+        predicts), ``expected_low`` and ``expected_high`` (interval for the calibration's error), ``p_confidence``
+        (exact stratified test of precision against confidence, two-sided, corrected over mechanisms by Holm's method),
+        ``p_confidence_raw`` (the same, not corrected), ``comparable`` (for how many inputs those of the mechanism
+        count, beside others of equal confidence; 0 for a single mechanism, with which nothing can be compared),
+        ``needed`` (how many of them it takes to see a precision 10 points below the expected one with a probability of
+        80%) and ``confidence_verdict``: ``overconfident`` (the alarm), ``underconfident``, ``unsure`` (less reliable
+        than the rest, and the confidence says so), ``as confident as right``, ``too few to tell`` (fewer than needed),
+        ``no probability`` (a regression, scores, and tasks of your own without ``log_odds``; numbers are NaN there).
 
     Raises
     ------
@@ -98,7 +115,47 @@ def reliability(
     less = np.where(frame["precision"] < frame["rest"], "less reliable", "more reliable")
     frame["verdict"] = np.where(frame["p_corrected"] < 0.05, less, "")
     frame["agreement"] = agreement
+    odds = log_odds(recording, mechanisms.target, mechanisms.samples)
+    known = judged >= 0
+    compared = compare_confidence(None if odds is None else odds[known], right[known], judged[known], K, confidence)
+    frame[compared.columns] = compared
+    frame["confidence_verdict"] = confidence_verdicts(frame)
     return frame
+
+
+def error_detection(recording: Recording, mechanisms: Mechanisms, labels: np.ndarray | None = None) -> ErrorDetection:
+    """Compare how well errors are found by confidence alone, and by confidence with the mechanism of an input.
+
+    Cross-fitted twice: the mechanism of an input is that by the clusters of the half of the inputs that it is not in,
+    and what is learnt of labels is learnt on other inputs (five folds).
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording that the mechanisms were learnt on.
+    mechanisms : Mechanisms
+        Of one class, or of another target with a probability.
+    labels : array, optional
+        As in `reliability`.
+
+    Returns
+    -------
+    ErrorDetection
+        ROC curves and the areas under them.
+
+    Raises
+    ------
+    InputError
+        As `reliability` does; also for outputs that are no probabilities, and where no input is wrong or none right.
+    """
+    right = _right(recording, mechanisms, labels, 0.95)
+    odds = log_odds(recording, mechanisms.target, mechanisms.samples)
+    if odds is None:
+        raise InputError(
+            f"The outputs of a {recording.task.name} task are no probabilities, so there is no confidence to find"
+            " errors by. A task of your own may have a method log_odds(outputs, target)."
+        )
+    return detect_errors(odds, right, mechanisms.cross_fitted)
 
 
 def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence: float) -> np.ndarray:
@@ -109,7 +166,10 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
         raise InputError(f"mechanisms is a {type(mechanisms).__name__}; expected what neucept.learn returns.")
     given = recording.labels if labels is None else labels
     if given is None:
-        raise InputError("Reliability needs the true classes: record labelled data, or give labels=.")
+        raise InputError(
+            "Reliability needs the true classes: record labelled data, or give labels=. Without them nobody can say how"
+            " often a mechanism is right, nor whether the network is confidently wrong there."
+        )
     if mechanisms.target is None:
         raise InputError("Reliability is about the predictions of a class; these mechanisms belong to no class.")
     labels = read_labels(given, recording.class_names)
