@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -122,3 +123,20 @@ def test_an_array_response_is_given_again(deciding: tuple[nn.Module, Tensor, Rec
         sufficiency(recording, by_array)
     mine = sufficiency(recording, by_array, target=margin, top=12)["r2_linear"]
     assert mine.iloc[1] > 0.95
+
+
+def test_any_ranking_is_measured(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    model, inputs, recording, critical = deciding
+    expected = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    ranking = {"hidden": critical["hidden"].ranking}
+    table = pd.DataFrame({"layer": "hidden", "neuron": ranking["hidden"], "method": "own", "rank": np.arange(1, 31)})
+    for given in (ranking, table):
+        measured = sufficiency(recording, given, model, inputs, top=12, target=1).set_index("neurons")
+        assert measured.index.tolist() == ["top 12", "12 random", "all alive"]
+        assert measured.loc["all alive", "agreement_resampled"] == 1
+        # A ranking is measured on the inputs predicted as the class, the critical neurons on all.
+        assert measured.loc["top 12", "r2_linear"] == pytest.approx(expected.loc["top 12", "r2_linear"], abs=0.02)
+    with pytest.raises(InputError, match="A ranking does not say what it is of: give the class"):
+        sufficiency(recording, ranking)
+    with pytest.raises(InputError, match="holds 30; expected numbers from 0 to 29"):
+        sufficiency(recording, {"hidden": [30]}, target=1)

@@ -322,3 +322,52 @@ def precisions(
         if layer not in layers:
             raise InputError(f"precision= names layer '{layer}', which is not looked at.{closest(layer, layers)}")
     return {layer: check_precision(given.get(layer, default[layer])) for layer in layers}
+
+
+def neurons_by_layer(layers: Sequence[str], critical: Any) -> Mapping[str, Any]:
+    """Read critical neurons, a ranking by any method, or neurons by hand.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        The recorded layers.
+    critical : CriticalNeurons, DataFrame, mapping or array
+        Of `neucept.discover` for one target; the rows of one method of `neucept.rankings.rank`; {layer: neurons}, most
+        important first; neurons alone where one layer was recorded.
+
+    Returns
+    -------
+    mapping
+        {layer: selection or neuron numbers}.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if isinstance(critical, pd.DataFrame):
+        lacking = [column for column in ("layer", "neuron", "method", "rank") if column not in critical]
+        methods = [] if lacking else list(critical["method"].unique())
+        if lacking or len(methods) != 1:
+            got = f"it lacks the column {lacking[0]!r}" if lacking else f"it has the methods {methods}"
+            raise InputError(
+                f"critical is a table, but not a ranking by one method: {got}. Give the rows of one method of what"
+                " neucept.rankings.rank returns: table[table.method == NAME]."
+            )
+        ordered = critical.sort_values("rank", kind="stable")
+        return {
+            layer: ordered.loc[ordered["layer"] == layer, "neuron"].to_numpy() for layer in critical["layer"].unique()
+        }
+    if isinstance(critical, Mapping):
+        return critical
+    if isinstance(critical, np.ndarray | list | tuple | range):
+        if len(layers) == 1:
+            return {layers[0]: critical}
+        raise InputError(
+            f"critical is one list of neurons, but {len(layers)} layers were recorded: give"
+            f" {{layer: neurons}}, with layers among {', '.join(layers)}."
+        )
+    raise InputError(
+        f"critical is a {type(critical).__name__}; expected what neucept.discover returns for one target, a ranking of"
+        " neucept.rankings.rank, or {layer: neuron numbers}."
+    )

@@ -6,6 +6,7 @@ choice.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from neucept.discovery import CriticalNeurons
+from neucept.discovery import CriticalNeurons, Selection
+from neucept.discovery.selection import neurons_by_layer
 from neucept.errors import InputError
 from neucept.inputs import Inputs
-from neucept.knockoffs.preprocessing import standardised
+from neucept.knockoffs.preprocessing import alive, standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
-from neucept.recording.intervention import agreement, can_replace
+from neucept.recording.intervention import agreement, can_replace, numbers_of
 from neucept.recording.outputs import Output
+from neucept.recording.recording import Target
 
 __all__ = ["held_out_r2", "sufficiency"]
 
@@ -68,12 +71,12 @@ def held_out_r2(Z: np.ndarray, y: np.ndarray, nonlinear: bool, seed: int = 0) ->
 
 def sufficiency(
     recording: Recording,
-    critical: CriticalNeurons,
+    critical: CriticalNeurons | pd.DataFrame | Mapping[str, Any] | np.ndarray | Sequence[int],
     model: nn.Module | None = None,
     data: Any = None,
     top: int = 10,
     output: Output = None,
-    target: np.ndarray | None = None,
+    target: Target | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -86,8 +89,11 @@ def sufficiency(
 
     Parameters
     ----------
-    recording, critical : Recording, CriticalNeurons
-        Of `neucept.record` and `neucept.discover`.
+    recording : Recording
+        Of `neucept.record`.
+    critical : CriticalNeurons, DataFrame, mapping or array
+        Of `neucept.discover` for one target; or any ranking of neurons: the rows of one method of
+        `neucept.rankings.rank`, or {layer: neurons}, most important first, with ``target``.
     model, data : Module and data of any kind, optional
         The recorded ones, see `neucept.inputs.Inputs.of`. With both, the network also predicts with the other neurons
         replaced.
@@ -95,8 +101,8 @@ def sufficiency(
         Size of the set of first-ranked neurons, and of the random ones.
     output : None, str, int or callable
         As in `neucept.record`; that of the recording by default.
-    target : array, optional
-        (n,) the response, where neurons were discovered for an array.
+    target : int, str or array, optional
+        The class of a ranking; or (n,) the response, where neurons were discovered for an array.
     seed : int
         Of folds, random neurons and replacements.
     progress : bool
@@ -105,43 +111,41 @@ def sufficiency(
     Returns
     -------
     DataFrame
-        For each layer the rows ``selected`` (all members of the selected groups), ``top 10``, ``10 random`` (of those
-        after the top, where these are at least as many) and ``all alive``: ``layer``, ``neurons``, ``count``,
-        ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance over the inputs looked at),
+        For each layer the rows ``selected`` (all members of the selected groups; not for a ranking), ``top 10``,
+        ``10 random`` (of those after the top, where these are at least as many) and ``all alive``: ``layer``,
+        ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance),
         ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN without model and data, or
         where neurons cannot be replaced).
     """
-    response = target if target is not None else critical.target
+    given = neurons_by_layer(recording.layers, critical)
+    known = critical if isinstance(critical, CriticalNeurons) else None
+    response = target if target is not None or known is None else known.target
     if response is None:
-        raise InputError("The neurons were discovered for an array; give it as target=.")
+        raise InputError(
+            "The neurons were discovered for an array; give it as target=."
+            if known is not None
+            else "A ranking does not say what it is of: give the class, or an (n,) array, as target=."
+        )
+    predicts = None if isinstance(response, np.ndarray) else recording.class_number(response)
     inputs = None
     if model is not None and data is not None:
         output = recording.way(output)
         inputs = Inputs.of(data, model)
-    kind = critical.response if critical.response != "array" else "logit"
+    kind = known.response if known is not None and known.response != "array" else "logit"
     rng = np.random.default_rng(seed)
-    rows = critical.samples
+    rows = known.samples if known is not None else recording.samples(response)
     if len(rows) > MOST_INPUTS:
         rows = np.sort(rng.choice(rows, MOST_INPUTS, replace=False))
     predicted = np.sort(rng.choice(rows, min(len(rows), MOST_PREDICTED), replace=False))
     y = recording.response(response, kind)[rows]
     table = []
-    with show_progress("measuring how far the selected neurons go alone", len(critical) * 4, progress) as advance:
-        for layer, selection in critical.items():
+    with show_progress("measuring how far the selected neurons go alone", len(given) * 4, progress) as advance:
+        for layer, chosen in given.items():
             Z = np.asarray(recording.activations(layer)[rows])
-            ranked = selection.ranking[: len(selection.representatives)]
-            rest = ranked[top:] if len(ranked) >= 2 * top else ranked
-            sets = {
-                "selected": np.flatnonzero(np.isin(selection.groups, selection.groups[selection.neurons])),
-                f"top {top}": ranked[:top],
-                f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
-                "all alive": np.flatnonzero(selection.groups >= 0),
-            }
+            sets = _sets(layer, chosen, Z, top, rng)
             agreed = dict.fromkeys(sets, (np.nan, np.nan))
             if model is not None and inputs is not None and can_replace(recording, layer):
-                agreed = agreement(
-                    model, inputs, recording, layer, sets, predicted, output, seed=seed, target=critical.target
-                )
+                agreed = agreement(model, inputs, recording, layer, sets, predicted, output, seed=seed, target=predicts)
             for name, neurons in sets.items():
                 table.append(
                     {
@@ -156,3 +160,23 @@ def sufficiency(
                 )
                 advance(1)
     return pd.DataFrame(table)
+
+
+def _sets(
+    layer: str, chosen: Selection | Sequence[int], Z: np.ndarray, top: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Choose sets of neurons to measure: the selected ones, the first, random ones, and all that are alive."""
+    if isinstance(chosen, Selection):
+        ranked = chosen.ranking[: len(chosen.representatives)]
+        selected = {"selected": np.flatnonzero(np.isin(chosen.groups, chosen.groups[chosen.neurons]))}
+        living = np.flatnonzero(chosen.groups >= 0)
+    else:
+        ranked, selected = numbers_of(list(chosen), Z.shape[1], f"critical['{layer}']"), {}
+        living = np.flatnonzero(alive(Z))
+    rest = ranked[top:] if len(ranked) >= 2 * top else ranked
+    return {
+        **selected,
+        f"top {top}": ranked[:top],
+        f"{top} random": np.sort(rng.choice(rest, min(top, len(rest)), replace=False)),
+        "all alive": living,
+    }

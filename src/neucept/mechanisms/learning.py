@@ -12,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from neucept.discovery import CriticalNeurons
+from neucept.discovery.selection import neurons_by_layer
 from neucept.errors import InputError, check_whole, closest, one_of
 from neucept.knockoffs.preprocessing import deviations
 from neucept.mechanisms.clustering import METHODS, Method, check_method, cluster, cross_fitted_labels
@@ -113,7 +114,7 @@ def learn(
     if isinstance(n_mechanisms, str) and not auto:
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a whole number, 1 or more, or 'auto'.")
     K = 1 if auto else check_whole("n_mechanisms", n_mechanisms)
-    every = _by_layer(recording, critical)
+    every = neurons_by_layer(recording.layers, critical)
     neurons = _chosen_layers(every, layers)
     number, name = _target(recording, critical, target)
     rows = _rows(recording, critical, samples, number, K)
@@ -289,36 +290,6 @@ def _right(recording: Recording, target: int | str | None, rows: np.ndarray) -> 
     except InputError:
         return None
     return None if right is None else np.asarray(right[rows])
-
-
-def _by_layer(recording: Recording, critical: Any) -> Mapping[str, Any]:
-    """Read critical neurons, a ranking or neurons by hand as {layer: selection or neurons}."""
-    if isinstance(critical, pd.DataFrame):
-        lacking = [column for column in ("layer", "neuron", "method", "rank") if column not in critical]
-        methods = [] if lacking else list(critical["method"].unique())
-        if lacking or len(methods) != 1:
-            got = f"it lacks the column {lacking[0]!r}" if lacking else f"it has the methods {methods}"
-            raise InputError(
-                f"critical is a table, but not a ranking by one method: {got}. Give the rows of one method of what"
-                " neucept.rankings.rank returns: table[table.method == NAME]."
-            )
-        ordered = critical.sort_values("rank", kind="stable")
-        return {
-            layer: ordered.loc[ordered["layer"] == layer, "neuron"].to_numpy() for layer in critical["layer"].unique()
-        }
-    if isinstance(critical, Mapping):
-        return critical
-    if isinstance(critical, np.ndarray | list | tuple | range):
-        if len(recording.layers) == 1:
-            return {recording.layers[0]: critical}
-        raise InputError(
-            f"critical is one list of neurons, but {len(recording.layers)} layers were recorded: give"
-            f" {{layer: neurons}}, with layers among {', '.join(recording.layers)}."
-        )
-    raise InputError(
-        f"critical is a {type(critical).__name__}; expected what neucept.discover returns for one target, a ranking of"
-        " neucept.rankings.rank, or {layer: neuron numbers}."
-    )
 
 
 def _chosen_layers(neurons: Mapping[str, Any], layers: Sequence[str] | None) -> Mapping[str, Any]:
