@@ -35,11 +35,13 @@ def map_tree(change: Callable[[Tensor], Any], tree: Any) -> Any:
 
 
 def check_dense(tensor: Tensor) -> Tensor:
-    """Return a tensor, or raise an InputError for a nested or sparse one, whose inputs cannot be selected by number."""
+    """Return a tensor, or raise an InputError for one whose inputs cannot be selected by number."""
     if tensor.is_nested:
         raise InputError("The inputs are a nested tensor: pad it with torch.nested.to_padded_tensor, and give a mask.")
     if tensor.layout != torch.strided:
         raise InputError("The inputs are a sparse tensor: give a dense one, tensor.to_dense().")
+    if tensor.is_meta:
+        raise InputError("The inputs are on the meta device: they have no values.")
     return tensor
 
 

@@ -24,16 +24,16 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
-    default_collate,
+    Subset,
 )
 
-from neucept.batches import Batch, check_dense, map_tree, tensors_of
+from neucept.arrays import LABEL_KEYS, collate, is_array, is_tree, to_tensors
+from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
 from neucept.labels import categories, read_labels
 
 __all__ = ["LABEL_KEYS", "Batch", "Inputs", "map_tree", "read_labels", "tensors_of"]
 
-LABEL_KEYS = ("labels", "label", "targets", "target")  # of items that are mappings: labels, not inputs
 _PICTURES_FOR_SCALE = 64  # inputs whose values give the scale of the pictures of tensors
 Rows = slice | Sequence[int] | np.ndarray | Tensor
 
@@ -100,8 +100,11 @@ class Inputs:
         elif isinstance(data, DataLoader):
             inputs = cls(data, _count_of_loader(data), None, _class_names(data.dataset), takes)
         else:
-            inputs = cls._in_memory(data, takes) or cls._items(data, takes)
+            arrays = cls._in_memory(data, takes)
+            inputs = cls._items(data, takes) if arrays is None else arrays
         if labels is not None:
+            if isinstance(labels, str | Mapping) or not hasattr(labels, "__len__"):
+                raise InputError(f"labels is a {type(labels).__name__}; expected one per input, (n,) or (n, C).")
             inputs = replace(inputs, given_labels=labels, class_names=inputs.class_names or categories(labels))
         if inputs.given_labels is not None and inputs.n is not None and len(inputs.given_labels) != inputs.n:
             raise InputError(f"{inputs.n} inputs but {len(inputs.given_labels)} labels were given.")
@@ -110,17 +113,18 @@ class Inputs:
     @classmethod
     def _in_memory(cls, data: Any, takes: tuple[int, int | None]) -> Inputs | None:
         """Read arrays that hold all inputs; None for other data."""
-        pair = isinstance(data, list) and len(data) == 2 and all(map(_is_array, data)) and np.ndim(data[1]) == 1
-        if isinstance(data, Mapping) and data and all(_is_array(part) for part in data.values()):
+        pair = isinstance(data, list) and len(data) == 2 and all(map(is_array, data)) and np.ndim(data[1]) == 1
+        if isinstance(data, tuple) and len(data) == 2 and data[1] is None:  # inputs without labels
+            data = data[:1]
+        if isinstance(data, Mapping) and data and is_tree(data):
             keys = [key for key in data if key in LABEL_KEYS]
-            tree: Any = {k: _tensor(v, str(k)) for k, v in data.items() if k not in keys[:1]}
+            tree: Any = to_tensors({k: v for k, v in data.items() if k not in keys[:1]}, "data")
             labels = data[keys[0]] if keys else None
-        elif (isinstance(data, tuple) and data and all(map(_is_tree, data))) or pair:
+        elif (isinstance(data, tuple) and data and all(map(is_tree, data))) or pair:
             parts, labels = _split(tuple(data), takes)
-            tree = parts[0] if len(parts) == 1 else tuple(parts)
-            tree = _tensor_tree(tree)
-        elif _is_array(data):
-            tree, labels = _tensor(data, "data"), None
+            tree = to_tensors(parts[0] if len(parts) == 1 else tuple(parts), "data")
+        elif is_array(data):
+            tree, labels = to_tensors(data, "data"), None
         else:
             return None
         lengths = sorted({len(tensor) for tensor in tensors_of(tree)})
@@ -131,16 +135,17 @@ class Inputs:
     @classmethod
     def _items(cls, data: Any, takes: tuple[int, int | None]) -> Inputs:
         """Read a Dataset or another sequence of items."""
-        if isinstance(data, str | bytes | Mapping) or not (
-            isinstance(data, Dataset) or (hasattr(data, "__getitem__") and isinstance(data, Sized))
-        ):
+        items = isinstance(data, Dataset) or (hasattr(data, "__getitem__") and isinstance(data, Sized))
+        if not items or isinstance(data, str | bytes | Mapping | nn.Module) or hasattr(data, "tocsr"):
             raise InputError(
                 f"data is a {type(data).__name__}; expected a tensor or array (n, ...), a data frame, a mapping or"
                 " tuple of them, a pair (inputs, labels), a Dataset or a DataLoader."
             )
         if isinstance(data, IterableDataset):
             raise InputError("data is an IterableDataset: give it in a DataLoader, which says how batches are made.")
-        return cls(data, len(data) if isinstance(data, Sized) else None, None, _class_names(data), takes)
+        if not isinstance(data, Sized):
+            raise InputError(f"data is a {type(data).__name__} that has no length: give it __len__.")
+        return cls(data, len(data), None, _class_names(data), takes)
 
     @property
     def by_tensor(self) -> bool:
@@ -211,7 +216,7 @@ class Inputs:
         else:
             # A generator of its own: a DataLoader draws a number from the global one, even without shuffling.
             loader: DataLoader[Any] = DataLoader(
-                self.source, size, shuffle=False, generator=torch.Generator(), collate_fn=_collate
+                self.source, size, shuffle=False, generator=torch.Generator(), collate_fn=collate
             )
             pairs = map(self._read, loader)
         done = 0
@@ -242,8 +247,8 @@ class Inputs:
             numbers = np.flatnonzero(numbers)
         if self.by_tensor:
             return Batch(source).part(torch.from_numpy(numbers.astype(np.int64))).fresh()
-        collate: Any = self.source.collate_fn if isinstance(self.source, DataLoader) else _collate
-        return self._read(collate([source[int(row)] for row in numbers]))[0]
+        stack: Any = self.source.collate_fn if isinstance(self.source, DataLoader) else collate
+        return self._read(stack([source[int(row)] for row in numbers]))[0]
 
     def picture(self, row: int) -> np.ndarray | None:
         """Input as a picture, uint8 (H, W) or (H, W, 3); None where it is none.
@@ -297,63 +302,6 @@ class Inputs:
         return Batch(parts), labels
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray | pd.DataFrame | pd.Series | pd.Categorical)
-
-
-def _is_tree(value: Any) -> bool:
-    if isinstance(value, Mapping | tuple):
-        return bool(value) and all(map(_is_tree, value.values() if isinstance(value, Mapping) else value))
-    return _is_array(value) or (isinstance(value, list) and bool(value) and isinstance(value[0], int | float | str))
-
-
-def _tensor_tree(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {name: _tensor_tree(part) for name, part in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(_tensor_tree(part) for part in tree)
-    return _tensor(tree, "data")
-
-
-def _tensor(values: Any, name: str) -> Tensor:
-    """Give numbers as a tensor; it shares memory with an array."""
-    if isinstance(values, Tensor):
-        check_dense(values)
-        return values.detach() if values.requires_grad else values
-    if isinstance(values, pd.DataFrame | pd.Series):
-        values = _numbers(values)
-    array = np.asarray(values)
-    if array.dtype.kind not in "biufc":
-        raise InputError(f"{name} holds values of type {array.dtype}; expected numbers.")
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        array = array.astype(np.int64)
-    if array.ndim == 0:
-        raise InputError(f"{name} is a single number; expected one row per input.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an array that may only be read: nothing here writes into it
-        return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
-
-
-def _numbers(frame: Any) -> np.ndarray:
-    """Give a data frame or series of numbers as an array."""
-    columns = frame.columns if isinstance(frame, pd.DataFrame) else [frame.name]
-    kinds = frame.dtypes if isinstance(frame, pd.DataFrame) else [frame.dtype]
-    labels = [str(name) for name in columns if str(name) in LABEL_KEYS]
-    if labels and isinstance(frame, pd.DataFrame) and len(columns) > 1:
-        raise InputError(
-            f"The frame has a column '{labels[0]}', which looks like the labels. Give a pair:"
-            f" (frame.drop(columns='{labels[0]}'), frame['{labels[0]}'])."
-        )
-    bad = [str(name) for name, kind in zip(columns, kinds, strict=True) if not pd.api.types.is_numeric_dtype(kind)]
-    if bad:
-        raise InputError(
-            f"The frame has columns that are not numbers: {', '.join(bad[:5])}. Encode them as the network was trained"
-            " on them, or drop them."
-        )
-    array: np.ndarray = frame.to_numpy(np.float64, na_value=np.nan)
-    return array
-
-
 def _arguments(model: nn.Module) -> tuple[int, int | None]:
     """Count the positional arguments that a network requires, and those that it takes at most (None: any number)."""
     while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
@@ -395,7 +343,7 @@ def _are_class_numbers(values: Any) -> bool:
         return bool(values) and all(isinstance(value, str | int) for value in values)
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
         return True
-    if not _is_array(values) or not (np.ndim(values) == 1 or np.shape(values)[1:] == (1,)):
+    if not is_array(values) or not (np.ndim(values) == 1 or np.shape(values)[1:] == (1,)):
         return False
     if isinstance(values, Tensor):
         return not values.is_floating_point() or bool((values == values.round()).all())
@@ -403,28 +351,13 @@ def _are_class_numbers(values: Any) -> bool:
     return array.dtype.kind != "f" or bool((array == np.round(array)).all())
 
 
-def _collate(items: Sequence[Any]) -> Any:
-    """Stack items to a batch; lists of numbers are arrays."""
-    return default_collate([_item(item) for item in items])
-
-
-def _item(item: Any) -> Any:
-    if isinstance(item, Mapping):
-        return {key: _item(value) for key, value in item.items() if value is not None}
-    if isinstance(item, tuple):
-        return tuple(_item(value) for value in item)
-    if isinstance(item, list) and item and isinstance(item[0], int | float | list) and not isinstance(item[0], bool):
-        return torch.tensor(item)
-    if isinstance(item, list):
-        return tuple(_item(value) for value in item)
-    return item
-
-
 def _cut(labels: Any, rows: slice) -> Any:
     return labels.iloc[rows] if isinstance(labels, pd.Series) else labels[rows]
 
 
 def _class_names(source: Any) -> tuple[str, ...] | None:
+    while isinstance(source, Subset):
+        source = source.dataset
     names = getattr(source, "class_names", None) or getattr(source, "classes", None)
     return tuple(map(str, names)) if names is not None and not isinstance(names, str) else None
 

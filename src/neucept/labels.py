@@ -53,7 +53,9 @@ def read_labels(labels: Any, class_names: Sequence[str] | None = None) -> np.nda
         if len(missing):
             raise InputError(f"The label of input {missing[0]} is missing.")
         array = np.array(array.tolist())
-    if array.dtype.kind in "OUS":
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    if array.dtype.kind in "OU":
         return _class_numbers(array, class_names)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
         raise InputError(

@@ -168,6 +168,7 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
         )
     modes = {module: module.training for module in model.modules()}
     weights = [(tensor, tensor.detach().clone()) for tensor in changed_by_mode(model)]
+    buffers = [(m._buffers, name, tensor) for m in model.modules() for name, tensor in m._buffers.items()]
     target = torch.device(device) if device is not None else found
     fused = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(False), _uncompiled(model):
@@ -189,15 +190,17 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
             if target != found:
                 model.to(found)
             _set_modes(modes)
+            for held, name, tensor in buffers:  # a forward pass may have put another tensor in its place
+                held[name] = tensor
             with torch.no_grad():
                 for tensor, before in weights:
                     tensor.data.copy_(before)
 
 
 def changed_by_mode(model: nn.Module) -> list[Tensor]:
-    """List parameters and buffers of modules with a ``train`` of their own, which may change them."""
+    """List what a run may change: all buffers, and parameters of modules with a ``train`` of their own."""
     own = [module for module in model.modules() if type(module).train is not nn.Module.train]
-    tensors = {id(t): t for module in own for t in chain(module.parameters(), module.buffers())}
+    tensors = {id(t): t for t in chain(model.buffers(), *(module.parameters() for module in own))}
     return [tensor for tensor in tensors.values() if not tensor.is_inference()]
 
 

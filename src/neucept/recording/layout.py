@@ -32,6 +32,7 @@ _SAME = ("layer_norm", "rms_norm")  # channels stay where they are; last where n
 _MOVING = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "adjoint")
 _SHAPING = ("flatten", "reshape", "view", "unflatten", "unsqueeze", "squeeze", "view_as", "reshape_as", "expand")
 _PICKING = ("getitem", "select", "unbind", "stack", "narrow", "chunk", "split", "index_select", "repeat", "tile")
+_CASTING = ("clamp", "clip", "rsub", "float", "double", "to", "type_as", "contiguous", "clone")  # 1 - p is one, too
 _REDUCING = ("mean", "sum", "max", "min", "amax", "amin", "nanmean", "median", "logsumexp", "norm")
 _SWAPPED = (Tensor.T.__get__, Tensor.mT.__get__, Tensor.H.__get__, Tensor.mH.__get__)  # type: ignore[attr-defined]
 _UNCLEAR = -1  # two axes could count the channels: a linear layer mixed the tokens of each channel
@@ -81,7 +82,7 @@ def resolve_units(
             if resolved[name].name == "channel":  # an unknown axis is asked for now, not in the middle of the data
                 neurons_of(tensor, resolved[name], module, name)
     given, made_by = output.output if isinstance(output, Readout) else output, ""
-    with suppress(InputError):  # outputs that cannot be found are an error where they are needed
+    with suppress(InputError), tracking:  # outputs that cannot be found are an error where they are needed
         made_by = "" if callable(given) else str(tracking.made_by.get(raw_outputs(returned, given), ""))
     return resolved, made_by
 
@@ -135,12 +136,14 @@ class Tracking(TorchFunctionMode):
         name = "transpose" if func in _SWAPPED else getattr(func, "__name__", "").strip("_")
         if name in ("get", "set"):  # attributes
             return result
-        made_by = name if name not in (*_SHAPING, *_MOVING, *_PICKING) else self.made_by.get(tensors[0], "")
+        keeps = name in (*_SHAPING, *_MOVING, *_PICKING, *_CASTING)
+        made_by = self.made_by.get(tensors[0], "") if keeps and tensors else name
         with suppress(Exception):  # an axis that cannot be followed is not known
             outputs = [output for output in tensors_of(result) if not output.is_nested]
+            for output in outputs:
+                self.made_by[output] = made_by
             states = self._follow(func, name, outputs, args, kwargs, given)
             for output, state in zip(outputs, states, strict=True):
-                self.made_by[output] = made_by
                 if state is not None:
                     self.states[output] = state
                 elif output in self.states:

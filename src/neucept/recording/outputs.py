@@ -83,6 +83,12 @@ def raw_outputs(returned: Any, output: Output = None) -> Tensor:
             f"The logits must be (batch, classes); output={output!r} gave {got}. For detection or segmentation, give"
             " task=Scores(function), a score per class from what the model returns."
         )
+    decided = not outputs.is_floating_point() and (outputs.ndim == 1 or outputs.shape[1] == 1)
+    if outputs.is_complex() or decided:
+        raise InputError(
+            f"The model's outputs have type {str(outputs.dtype).removeprefix('torch.')}; expected logits. Say with"
+            " output= where they are, before the class is decided."
+        )
     outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
     matrix: Tensor = outputs[:, None] if outputs.ndim == 1 else outputs
     return matrix
@@ -151,6 +157,8 @@ def infer_kind(raw: np.ndarray, task: Task, made_by: str = "") -> tuple[str, str
     if made_by in ("sigmoid", "expit", "hardsigmoid") or many:
         what = "outputs lie" if several else "output lies"
         return "sigmoid", f"The model's {what} between 0 and 1: taken for probabilities of yes, not for logits."
+    if not several:
+        return "logits", "The model's output lies between 0 and 1 for these few inputs, and is taken for a logit."
     return "logits", ""
 
 

@@ -23,7 +23,7 @@ from neucept.recording.layout import Tracking, resolve_units, token_mask
 from neucept.recording.outputs import Output, Readout, guessed_among, infer_kind, raw_outputs
 from neucept.recording.reading import call_first, float_type, read_neurons
 from neucept.recording.recording import Recording
-from neucept.recording.task import Regression, Scores, Task, as_task, infer_task
+from neucept.recording.task import Binary, Classes, Regression, Scores, Task, as_task, infer_task
 from neucept.recording.units import Channels, Neurons, Units, output_tensor, units_of
 
 
@@ -101,8 +101,12 @@ def record(
         output = meaning.function
     if inputs.n == 0:
         raise InputError("The data holds no inputs.")
-    if class_names is not None and isinstance(class_names, str):
-        raise InputError(f"class_names={class_names!r}: expected a list of names.")
+    if class_names is not None and (
+        not isinstance(class_names, Sequence | np.ndarray) or isinstance(class_names, str | bytes)
+    ):
+        raise InputError(f"class_names={class_names!r}: expected a list of names, in the order of the outputs.")
+    if class_names is not None and len(set(map(str, class_names))) < len(class_names):
+        raise InputError(f"class_names={list(class_names)}: the same name is given twice.")
     with ExitStack() as stack:
         draft = None
         if store is not None:
@@ -191,6 +195,8 @@ class _Run:
             )
         raw = raw_outputs(returned, self.output)
         outputs = raw.shape[1]
+        if isinstance(self.task, Binary) and outputs > 2:
+            raise InputError(f"task='binary': expected one output or two, but the model has {outputs}.")
         if labels is not None:
             first = read_labels(labels, self.names or self.of_data)
             if self.task is None:
@@ -208,6 +214,8 @@ class _Run:
         arrays = {name: column.array(self.done) for name, column in self.columns.items()}
         labels = read_labels(_joined(self.labels), names) if self.labels else None
         task = self.task or infer_task(arrays["logits"], labels)
+        if labels is not None and isinstance(task, Classes) and labels.ndim == 1:
+            _check_labels(labels, max(arrays["logits"].shape[1], 2))
         kind, notice = infer_kind(arrays["logits"], task, self.made_by)
         if notice:
             warnings.warn(f"{notice} Say task= to settle it.", stacklevel=4)
@@ -338,6 +346,16 @@ def _check_finite(name: str, values: Tensor, done: int) -> None:
         f"The value of {what} is {values[row, column].item()} at input {done + row}. Check that input and the model's"
         " weights (half precision overflows easily: try float32)."
     )
+
+
+def _check_labels(labels: np.ndarray, classes: int) -> None:
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        warnings.warn(
+            f"{outside.sum():,} of {len(labels):,} labels are no class of the model, whose classes are 0 to"
+            f" {classes - 1}: the labels go from {labels.min()} to {labels.max()}. These inputs count as wrong.",
+            stacklevel=5,
+        )
 
 
 def _joined(parts: list[Any]) -> Any:

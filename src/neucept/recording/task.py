@@ -355,6 +355,11 @@ def infer_task(outputs: np.ndarray, labels: np.ndarray | None) -> Task:
             raise InputError(
                 f"The labels have {labels.shape[1]} columns but the model {width} outputs: they do not belong together."
             )
+        if not np.isin(labels, (0, 1)).all():
+            raise InputError(
+                f"The labels have {labels.shape[1]} columns with other values than 0 and 1: say what they mean,"
+                " task='regression' or task='multi-label'."
+            )
         return Classes() if width > 1 and (labels.sum(axis=1) == 1).all() else MultiLabel()
     if width == 1:
         if values:
