@@ -338,6 +338,14 @@ def test_a_method_of_another_model_is_refused(mechanisms: Mechanisms, network: n
         trace_pathways(mechanisms, network, pictures, method=NeuronMCT(copy.deepcopy(network)))
 
 
+@pytest.mark.parametrize("method", [dict, "NeuronMCT"])
+def test_something_else_than_a_method_is_refused(
+    mechanisms: Mechanisms, network: nn.Module, pictures: Tensor, method: Any
+) -> None:
+    with pytest.raises(InputError, match="expected a Method such as NeuronMCT"):
+        trace_pathways(mechanisms, network, pictures, method=method)
+
+
 def test_inputs_by_keyword_have_no_gradient_picture() -> None:
     class Sums(nn.Module):
         def __init__(self) -> None:

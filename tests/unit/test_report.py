@@ -408,11 +408,23 @@ def test_text_of_a_section_is_escaped(page):
     [
         ([Names(), Names()], "Two sections have the anchor 'classes'"),
         ([object()], "holds a object without title, anchor, render"),
+        ([Names], "holds the class Names; expected an object"),
+        (Names(), "is a Names; expected a list of them"),
     ],
 )
-def test_bad_sections(page, sections, message):
+def test_bad_sections(page, monkeypatch, sections, message):
+    monkeypatch.setattr(sys.modules["neucept.reports.document"], "analyse", lambda *a, **k: 1 / 0)  # before any work
     with pytest.raises(InputError, match=message):
         page(sections=sections)
+
+
+def test_names_of_units_are_shown(page, recording):
+    names = [f"<{i}> wheels" for i in range(6)]
+    units = {**recording.units, "first": units_from_facts({"name": "callable", "labels": names})}
+    text = page(recording=replace(recording, units=units))
+    shown = set(re.findall(r">first:(\d+) &lt;(\d+)&gt; wheels</span>", text))  # separating neurons of a mechanism
+    assert shown and all(neuron == name for neuron, name in shown)
+    assert re.search(r"<h3>first:(\d+) <small>&lt;\1&gt; wheels</small></h3>", text)  # panels of separating neurons
 
 
 # Regions that a neuron responds to

@@ -152,6 +152,11 @@ def trace_pathways(
 def _scorer(method: Method | Callable[..., Method], model: nn.Module, output: Output) -> Method:
     """Return a method for the model and the way to its logits."""
     if not isinstance(method, Method):
+        if (isinstance(method, type) and not issubclass(method, Method)) or not callable(method):
+            raise InputError(
+                f"method={getattr(method, '__name__', method)!r}: expected a Method such as NeuronMCT(model), or a"
+                " subclass of neucept.pathways.Method."
+            )
         return method(model, output=output)
     if method.network.model is not model:
         raise InputError(

@@ -178,7 +178,10 @@ def report(
     path = Path(path or ("comparison.html" if isinstance(subject, Comparison) else "report.html"))
     check_installed()
     check_writable(path)
+    if not isinstance(sections, Sequence):
+        raise InputError(f"sections= is a {type(sections).__name__}; expected a list of them, such as [MySection()].")
     if not isinstance(subject, Analysis | Comparison):
+        _check_sections((*SECTIONS, *sections, *CLOSING))
         check_together(subject, critical, mechanisms)
         results: Any = {"recording": subject, "critical": critical, "mechanisms": mechanisms}
         subject = analyse(model, data, **results, **measured)
@@ -207,13 +210,7 @@ def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Sect
     """Put the report together, as text."""
     from plotly.offline import get_plotlyjs
 
-    for part in sections:
-        wanting = [name for name in ("title", "anchor", "render") if not hasattr(part, name)]
-        if wanting:
-            raise InputError(f"sections= holds a {type(part).__name__} without {', '.join(wanting)}; see Section.")
-    anchors = [part.anchor for part in sections]
-    if repeated := [anchor for anchor in anchors if anchors.count(anchor) > 1 or anchor == "summary"]:
-        raise InputError(f"Two sections have the anchor '{repeated[0]}'; give each its own.")
+    _check_sections(sections)
     links, body = [tag("li", tag("a", "Summary", href="#summary"))], [summary]
     for part in sections:
         content = part.render(subject)
@@ -229,6 +226,24 @@ def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Sect
         plotly=get_plotlyjs(),
         script=source.joinpath("report.js").read_text(encoding="utf-8"),
     )
+
+
+def _check_sections(sections: Sequence[Section[Any]]) -> None:
+    """Check that all sections of a report can be rendered and linked."""
+    for part in sections:
+        if isinstance(part, type):
+            raise InputError(
+                f"sections= holds the class {part.__name__}; expected an object, such as {part.__name__}()."
+            )
+        wanting = [name for name in ("title", "anchor", "render") if not hasattr(part, name)]
+        if wanting:
+            raise InputError(
+                f"sections= holds a {type(part).__name__} without {', '.join(wanting)}; a section has a title, an"
+                " anchor and render(analysis), see neucept.reports.Section."
+            )
+    anchors = [part.anchor for part in sections]
+    if repeated := [anchor for anchor in anchors if anchors.count(anchor) > 1 or anchor == "summary"]:
+        raise InputError(f"Two sections have the anchor '{repeated[0]}'; give each its own.")
 
 
 def check_installed() -> None:

@@ -23,6 +23,7 @@ from neucept.reports.phrases import (
     members,
     number,
     selected_count,
+    unit_names,
     why_none,
 )
 
@@ -229,7 +230,8 @@ def _neuron(analysis: Analysis, top: TopInputs, mechanism: dict[int, int]) -> Ht
         said = words + (f", mechanism {label}" if label is not None else "")
         parts = [tag("div", *whole, class_="whole"), cut, caption(row, name, dot)]
         tiles.append(tag("figure", *parts, class_="tile", title=said))
-    remarks = [] if feature.selected else ["not selected"]
+    named = unit_names(analysis.recording, feature)
+    remarks = ([named] if named else []) + ([] if feature.selected else ["not selected"])
     if correlated := _correlated(analysis, feature):
         remarks.append(f"grouped with {group_label(correlated)}")
     small = tag("small", "; ".join(remarks)) if remarks else None

@@ -24,7 +24,7 @@ from neucept.reports.components import (
 )
 from neucept.reports.figures.canvas import MUTED, colour
 from neucept.reports.pathways import pathways_note, pathways_part
-from neucept.reports.phrases import between, feature_label, number, p_value, percent, shorten
+from neucept.reports.phrases import between, feature_label, number, p_value, percent, shorten, unit_names
 
 _SEPARATING = 5  # neurons that a card names
 _AGREEMENT = 0.7  # below it a card warns
@@ -181,6 +181,7 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         return None
     separation = analysis.mechanisms.separation()
     own = separation[mechanism]
+    features = {feature.name: feature for feature in analysis.mechanisms.features}
     limit = max(float(separation.abs().max().max()), 1e-9)
     items = []
     for name in own.abs().sort_values(ascending=False).index[:_SEPARATING]:
@@ -189,7 +190,10 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         left = 50.0 if value > 0 else 50 - width
         fill = tag("i", style=f"left:{left:.1f}%;width:{width:.1f}%", class_="high" if value > 0 else "low")
         level = tag("b", f"{value:+.1f}")
-        items.append(tag("li", tag("span", name, class_="name", title=name), tag("span", fill, class_="bar"), level))
+        named = unit_names(analysis.recording, features[name])
+        words = f"{name} {named}" if named else name
+        label = tag("span", words, class_="name unit" if named else "name", title=words)
+        items.append(tag("li", label, tag("span", fill, class_="bar"), level))
     small = tag("small", "standardized mean difference from the other inputs")
     return tag("div", tag("h4", "Separating neurons ", small), tag("ul", *items, class_="apart"))
 

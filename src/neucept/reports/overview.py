@@ -232,11 +232,12 @@ def separating_neurons(analysis: Analysis) -> Html | None:
         figure = figures.neuron_histogram(everything[:, feature], one, other, (a, b))
         figure.update_layout(showlegend=False, margin={"t": 10})
         name = mechanisms.features[feature].name
+        named = phrases.unit_names(analysis.recording, mechanisms.features[feature])
         both = (tag("span", chip(k), f"mechanism {k}", class_="named") for k in (a, b))
         panels.append(
             tag(
                 "div",
-                tag("h3", name),
+                tag("h3", name, " " if named else None, tag("small", named) if named else None),
                 plot(figure, f"Activation of {name} in mechanisms {a} and {b} and in all inputs"),
                 tag("p", *both, f"standardized mean difference {distance:.1f}", class_="small legend"),
             )

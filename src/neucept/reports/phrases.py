@@ -11,6 +11,7 @@ import pandas as pd
 from neucept.calibration.simulation import NONE
 from neucept.discovery import Selection
 from neucept.mechanisms import Feature
+from neucept.recording import Recording
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
 _FAMILIES = {NONE: "pure noise", "all": "all together"}
@@ -87,6 +88,13 @@ def feature_label(feature: Feature, most: int = 2) -> str:
         return f"component {feature.component + 1}"
     first = "+".join(map(str, feature.neurons[:most]))
     return first if len(feature.neurons) <= most else f"{first}+{len(feature.neurons) - most} more"
+
+
+def unit_names(recording: Recording, feature: Feature, most: int = 2) -> str:
+    """Join the names that a layer's units give to a representative neuron's members; empty for units without names."""
+    labels = recording.units[feature.layer].labels or ()
+    names = [str(labels[neuron]) for neuron in feature.main_neurons if neuron < len(labels)]
+    return " + ".join(names[:most]) + (f" + {len(names) - most} more" if len(names) > most else "")
 
 
 def family_name(family: str) -> str:
