@@ -7,7 +7,6 @@ and from there through permutations, sums and activations. Nothing is inferred f
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -226,33 +225,3 @@ def _passed_on(name: str, output: Tensor, given: Sequence[tuple[tuple[int, ...],
 
 def _pools(name: str, output: Tensor) -> bool:
     return "pool" in name and output.ndim > 2
-
-
-_MASKS = ("attention_mask", "padding_mask", "mask")  # of which True or 1 is a real token
-_HIDES = ("src_key_padding_mask", "key_padding_mask")  # of which True is padding
-
-
-def token_mask(model: nn.Module, batch: Batch) -> Tensor | None:
-    """Find which tokens of a batch are real.
-
-    The inputs called ``attention_mask`` or ``mask`` say it, ``src_key_padding_mask`` says the contrary; without one,
-    the padding number of an embedding does.
-
-    Returns
-    -------
-    Tensor or None
-        (batch, tokens) bool; None where nothing says it.
-    """
-    tree = batch.tree
-    if isinstance(tree, tuple):
-        with suppress(TypeError, ValueError):
-            tree = dict(zip(inspect.signature(model.forward).parameters, tree, strict=False))
-    named = tree if isinstance(tree, Mapping) else {}
-    for names, real in ((_MASKS, True), (_HIDES, False)):
-        for name in names:
-            mask = named.get(name)
-            if isinstance(mask, Tensor) and mask.ndim == 2:
-                return (mask > 0) == real
-    ids = [tensor for tensor in batch.tensors() if tensor.ndim == 2 and tensor.dtype in (torch.int64, torch.int32)]
-    paddings = {m.padding_idx for m in model.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None}
-    return ids[0] != paddings.pop() if len(ids) == 1 and len(paddings) == 1 else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neucept.errors import InputError
 from neucept.inputs import Batch
 from neucept.recording.hooks import calls_of, never_called, split_call
-from neucept.recording.layout import token_mask
+from neucept.recording.padding import token_mask
 from neucept.recording.units import Units, neurons_of
 
 
@@ -40,10 +40,11 @@ def read_neurons(model: nn.Module, batch: Batch, units: Mapping[str, Units]) -> 
         When a layer is never called, or is called more often than when its units were resolved.
     """
     neurons: dict[str, Tensor] = {}
-    mask = token_mask(model, batch)
+    inside = {layer: "decoder" if "decoder" in layer.split(".") else "" for layer in units}
+    masks = {part: token_mask(model, batch, part) for part in set(inside.values())}
 
     def visit(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
-        neurons[layer] = neurons_of(returned, units[layer], module, layer, mask)
+        neurons[layer] = neurons_of(returned, units[layer], module, layer, masks[inside[layer]])
 
     with calls_of(model, list(units), visit) as counts:
         returned = batch.call(model)

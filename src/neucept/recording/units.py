@@ -218,17 +218,19 @@ class Token:
     labels = None
 
     def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
-        """Select the token; see `Units.read`. Negative positions count from the last real token where masked."""
+        """Select the token; see `Units.read`. Positions count from the first or last real token where masked."""
         if output.ndim != 3 or not -output.shape[1 - self.batch] <= self.position < output.shape[1 - self.batch]:
             raise InputError(
                 f"Token({self.position}) needs an output (batch, tokens, channels) with such a token; got"
                 f" {tuple(output.shape)}."
             )
         moved = output.movedim(self.batch, 0)
-        if mask is None or self.position >= 0 or mask.shape != moved.shape[:2]:
+        if mask is None or mask.shape != moved.shape[:2]:
             return moved[:, self.position]
-        last = (mask.long() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
-        return moved[torch.arange(len(moved)), (last + self.position).clamp(min=0)]
+        mask = mask.to(moved.device).long()
+        last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
+        start = mask.argmax(1) if self.position >= 0 else last
+        return moved[torch.arange(len(moved)), (start + self.position).clamp(0, mask.shape[1] - 1)]
 
     def spread(self, values: Tensor, like: Tensor, module: nn.Module | None = None) -> Tensor:
         """Give the token's elements their values, and zero to all other tokens; see `Units.spread`."""
