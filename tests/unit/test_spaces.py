@@ -12,6 +12,7 @@ import torch
 from sklearn.cluster import DBSCAN
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from neucept import CriticalNeurons, InputError, Mechanisms, Recording, discover, learn, record
@@ -438,3 +439,13 @@ def test_a_clusterer_of_ones_own(case: Any) -> None:
     assert adjusted_rand_score(case[1][mechanisms.labels >= 0], mechanisms.labels[mechanisms.labels >= 0]) > 0.9
     assert (mechanisms.labels < 0).any()
     assert mechanisms.explain(case[0])["distant"].str.startswith("hidden:").all()  # by the nearest known input
+
+
+def test_mixtures_of_weighted_spaces_are_regularised(case: Any) -> None:
+    """A tenth of the mean variance, in a direction in which inputs hardly differ too; others as they were."""
+    weighted = learnt("all", case, method="gmm", compactness=8).assigner.arrays()["covariances"]
+    usual = learn(case[0], {"hidden": list(range(8))}, 2, "gmm", target=1).assigner.arrays()["covariances"]
+    assert np.linalg.eigvalsh(weighted).min() > 0.1 > np.linalg.eigvalsh(usual).min()
+    oracle = GaussianMixture(2, n_init=3, max_iter=300, reg_covar=0.1, random_state=0)
+    V = learnt("all", case, method="gmm", compactness=8).scaled
+    assert adjusted_rand_score(oracle.fit_predict(V), learnt("all", case, method="gmm", compactness=8).labels) == 1

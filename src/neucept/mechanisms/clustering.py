@@ -18,6 +18,7 @@ from sklearn.mixture import GaussianMixture
 from neucept.errors import InputError, closest
 
 METHODS = ("kmeans", "gmm", "agglomerative")
+REGULARISATION = 1e-4  # of the covariances of a mixture, for neurons of variance 1
 MOST_FOR_AGGLOMERATION = 20_000  # inputs; its memory grows with their square
 
 
@@ -197,7 +198,9 @@ class OwnPredictions(Neighbours):
 ASSIGNERS: dict[str, type] = {cls.kind: cls for cls in (Centres, Gaussians, Neighbours)}
 
 
-def cluster(V: np.ndarray, n_mechanisms: int, method: Method, seed: int) -> tuple[np.ndarray, Assigner]:
+def cluster(
+    V: np.ndarray, n_mechanisms: int, method: Method, seed: int, regularisation: float = REGULARISATION
+) -> tuple[np.ndarray, Assigner]:
     """Cluster the rows of V.
 
     Parameters
@@ -210,6 +213,8 @@ def cluster(V: np.ndarray, n_mechanisms: int, method: Method, seed: int) -> tupl
         A clusterer is copied, not changed.
     seed : int
         For the three methods with a name; a clusterer of the user's has its own.
+    regularisation : float
+        Added to the variances of a mixture's components.
 
     Returns
     -------
@@ -232,7 +237,7 @@ def cluster(V: np.ndarray, n_mechanisms: int, method: Method, seed: int) -> tupl
             warnings.simplefilter("ignore", ConvergenceWarning)
             kind = "full" if V.shape[1] <= 30 else "diag"
             gmm = GaussianMixture(
-                n_mechanisms, covariance_type=kind, n_init=3, max_iter=300, reg_covar=1e-4, random_state=seed
+                n_mechanisms, covariance_type=kind, n_init=3, max_iter=300, reg_covar=regularisation, random_state=seed
             ).fit(V)
         labels, order = _by_size(gmm.predict(V))  # a component that is nobody's largest posterior is no mechanism
         covariances = gmm.covariances_ if kind == "full" else np.stack([np.diag(c) for c in gmm.covariances_])
@@ -267,7 +272,14 @@ def check_method(method: object) -> None:
         )
 
 
-def cross_fitted_labels(V: np.ndarray, labels: np.ndarray, n_mechanisms: int, method: Method, seed: int) -> np.ndarray:
+def cross_fitted_labels(
+    V: np.ndarray,
+    labels: np.ndarray,
+    n_mechanisms: int,
+    method: Method,
+    seed: int,
+    regularisation: float = REGULARISATION,
+) -> np.ndarray:
     """Assign each input by the clusters of the half that it is not in, numbered as the mechanisms they match best.
 
     Parameters
@@ -276,7 +288,7 @@ def cross_fitted_labels(V: np.ndarray, labels: np.ndarray, n_mechanisms: int, me
         (m, f) what is clustered.
     labels : array
         (m,) mechanisms of all inputs together.
-    n_mechanisms, method, seed
+    n_mechanisms, method, seed, regularisation
         How these were learnt.
 
     Returns
@@ -292,7 +304,7 @@ def cross_fitted_labels(V: np.ndarray, labels: np.ndarray, n_mechanisms: int, me
         if len(fitted) < 2:
             continue
         try:
-            own, assigner = cluster(V[fitted], min(n_mechanisms, len(fitted)), method, seed)
+            own, assigner = cluster(V[fitted], min(n_mechanisms, len(fitted)), method, seed, regularisation)
             predicted = assigner.predict(V[judged])
         except InputError:  # a clusterer of the user's may assign no input of a half
             continue

@@ -15,7 +15,8 @@ from neucept.discovery import CriticalNeurons
 from neucept.discovery.selection import neurons_by_layer
 from neucept.errors import InputError, check_whole, closest, one_of
 from neucept.knockoffs.preprocessing import deviations
-from neucept.mechanisms.clustering import METHODS, Method, check_method, cluster, cross_fitted_labels
+from neucept.mechanisms import spaces
+from neucept.mechanisms.clustering import METHODS, REGULARISATION, Method, check_method, cluster, cross_fitted_labels
 from neucept.mechanisms.features import Feature, reduce_layers, representatives
 from neucept.mechanisms.mechanisms import Mechanisms
 from neucept.mechanisms.metric import layer_metrics
@@ -73,6 +74,7 @@ def learn(
         ``posterior``: all neurons, standardised, each times its probability of being critical (1 - local fdr).
         ``metric``: all neurons, with the distances that the next layer of ``critical`` sees, the outputs for the last
         (needs ``model`` and ``data``). ``all``: all neurons, standardised and unweighted, for comparison.
+        A mixture in a weighted space has a tenth of the mean variance added to the variances of its components.
     compactness : int or mapping
         Representatives per layer (v), one number or {layer: number}; 10 for layers that are not named. Of a weighted
         space: the number of principal components of all layers together.
@@ -130,13 +132,14 @@ def learn(
     scaled, mean, divisor = _standardise(values, features, scale and space is None)
     if space is not None:
         scaled = space.join(scaled)
+    regularisation = REGULARISATION if space is None else spaces.REGULARISATION
     n_clusters = None
     if auto and isinstance(method, str):
         right = None if space is None else _right(recording, number, rows)
         by: Rule = "structure" if space is None else "reliability"
-        n_clusters = choose(scaled, AUTO[by], method, seed, by=by, right=right)
+        n_clusters = choose(scaled, AUTO[by], method, seed, by=by, right=right, regularisation=regularisation)
     K = n_clusters.suggested if n_clusters is not None else K
-    labels, assigner = cluster(scaled, K, method, seed)
+    labels, assigner = cluster(scaled, K, method, seed, regularisation)
     if space is not None:
         space = replace(space, centres=space.mechanism_means(recording, rows, labels))
     mechanisms = Mechanisms(
@@ -144,7 +147,7 @@ def learn(
         target_name=name,
         samples=rows,
         labels=labels,
-        cross_fitted=cross_fitted_labels(scaled, labels, K, method, seed),
+        cross_fitted=cross_fitted_labels(scaled, labels, K, method, seed, regularisation),
         features=features,
         values=values,
         mean=mean,
@@ -218,6 +221,7 @@ def choose_n_mechanisms(
         raise InputError(f"numbers={numbers!r}: expected whole numbers to compare, such as range(1, 11).")
     compared = [check_whole("numbers", K) for K in numbers]
     one_of("by", by, RULES)
+    regularisation = REGULARISATION if mechanisms.space is None else spaces.REGULARISATION
     right = None
     if by == "reliability":
         if not isinstance(recording, Recording) or not mechanisms.learnt_on(recording):
@@ -228,7 +232,9 @@ def choose_n_mechanisms(
                 "by='reliability' judges by labels, but this recording has none that say whether"
                 f" '{mechanisms.target_name}' is true of an input. Use by='structure'."
             )
-    return choose(mechanisms.scaled, compared, method, seed, progress=progress, by=by, right=right)
+    return choose(
+        mechanisms.scaled, compared, method, seed, progress=progress, by=by, right=right, regularisation=regularisation
+    )
 
 
 def _space(

@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
 from neucept.errors import InputError, check_whole
-from neucept.mechanisms.clustering import Method, cluster
+from neucept.mechanisms.clustering import REGULARISATION, Method, cluster
 from neucept.progress import progress as show_progress
 
 ALPHA = 0.05  # level of the test against one single mechanism
@@ -158,6 +158,7 @@ def choose(
     progress: bool = True,
     by: Rule = "structure",
     right: np.ndarray | None = None,
+    regularisation: float = REGULARISATION,
 ) -> NumberOfClusters:
     """Compare numbers of clusters.
 
@@ -179,6 +180,8 @@ def choose(
         The rule of the suggestion, see `NumberOfClusters`.
     right : array, optional
         (n,) bool: which inputs the target is true of, for ``reliability``.
+    regularisation : float
+        Added to the variances of a mixture's components.
 
     Returns
     -------
@@ -195,9 +198,11 @@ def choose(
             agreement = []
             for _ in range(halvings):
                 order = rng.permutation(len(V))
-                parts = [cluster(V[half], K, method, seed)[1].predict(V) for half in np.array_split(order, 2)]
+                parts = [
+                    cluster(V[half], K, method, seed, regularisation)[1].predict(V) for half in np.array_split(order, 2)
+                ]
                 agreement.append(adjusted_rand_score(*parts))
-            labels, _ = cluster(V, K, method, seed)
+            labels, _ = cluster(V, K, method, seed, regularisation)
             rows.append(
                 {
                     "mechanisms": K,
@@ -205,17 +210,21 @@ def choose(
                     "stability_low": float(np.quantile(agreement, 0.05)),
                     "stability_high": float(np.quantile(agreement, 0.95)),
                     "silhouette": float(silhouette_score(V, labels)) if len(np.unique(labels)) > 1 else 0.0,
-                    "bic": _bic(V, K, seed),
+                    "bic": _bic(V, K, seed, regularisation),
                 }
             )
             advance(1)
     columns = ["mechanisms", "stability", "stability_low", "stability_high", "silhouette", "bic"]
     one = {"mechanisms": 1, "stability": 1.0, "stability_low": 1.0, "stability_high": 1.0, "silhouette": np.nan}
-    table = pd.DataFrame([{**one, "bic": _bic(V, 1, seed)}, *rows], columns=columns)
+    table = pd.DataFrame([{**one, "bic": _bic(V, 1, seed, regularisation)}, *rows], columns=columns)
     p = one_mechanism(V, seed)
     if by == "structure":
         return NumberOfClusters(table, p, _by_structure(table, p))
-    corrected = [] if right is None else [_p_reliability(V, right, K, method, seed) * len(numbers) for K in numbers]
+    corrected = (
+        []
+        if right is None
+        else [_p_reliability(V, right, K, method, seed, regularisation) * len(numbers) for K in numbers]
+    )
     table["p_reliability"] = [np.nan, *(corrected or [np.nan] * len(numbers))]
     table["p_reliability"] = table["p_reliability"].clip(upper=1)
     return NumberOfClusters(table, p, _by_reliability(table, p), by)
@@ -242,7 +251,15 @@ def _by_reliability(table: pd.DataFrame, p_one: float) -> int:
     return 1 if p_one > ALPHA or several.empty else 2
 
 
-def _p_reliability(V: np.ndarray, right: np.ndarray, K: int, method: Method, seed: int, draws: int = 9999) -> float:
+def _p_reliability(
+    V: np.ndarray,
+    right: np.ndarray,
+    K: int,
+    method: Method,
+    seed: int,
+    regularisation: float = REGULARISATION,
+    draws: int = 9999,
+) -> float:
     """Test whether K clusters of one half differ in precision on the other half, both ways, corrected for the two.
 
     The chi-squared statistic is compared with that of hits shared out among the clusters by chance.
@@ -251,7 +268,7 @@ def _p_reliability(V: np.ndarray, right: np.ndarray, K: int, method: Method, see
     best = 1.0
     halves = np.array_split(rng.permutation(len(V)), 2)
     for fitted, judged in (halves, halves[::-1]):
-        labels = cluster(V[fitted], K, method, seed)[1].predict(V[judged])
+        labels = cluster(V[fitted], K, method, seed, regularisation)[1].predict(V[judged])
         hits = right[judged][labels >= 0]
         sizes = np.bincount(labels[labels >= 0])
         sizes, total = sizes[sizes > 0], int(hits.sum())
@@ -284,8 +301,10 @@ def _directions(V: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
     return directions
 
 
-def _bic(V: np.ndarray, K: int, seed: int) -> float:
+def _bic(V: np.ndarray, K: int, seed: int, regularisation: float) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         kind = "full" if V.shape[1] <= 30 else "diag"
-        return float(GaussianMixture(K, covariance_type=kind, reg_covar=1e-4, random_state=seed).fit(V).bic(V))
+        return float(
+            GaussianMixture(K, covariance_type=kind, reg_covar=regularisation, random_state=seed).fit(V).bic(V)
+        )

@@ -18,6 +18,7 @@ from neucept.recording import Recording
 
 SpaceName = Literal["contribution", "posterior", "metric", "all"]
 SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
+REGULARISATION = 0.1  # of the covariances of a mixture, for coordinates of mean variance 1
 _EXACT = 1000  # rows or columns up to which principal components are computed by a full decomposition
 
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons, discover
 from neucept.errors import InputError, check_whole, one_of
-from neucept.mechanisms.clustering import METHODS, Method, check_method
+from neucept.mechanisms import spaces
+from neucept.mechanisms.clustering import METHODS, REGULARISATION, Method, check_method
 from neucept.mechanisms.learning import Critical, learn
 from neucept.mechanisms.mechanisms import Mechanisms
 from neucept.mechanisms.n_clusters import STABLE, choose
@@ -128,7 +129,9 @@ def mechanism_stability(
             similarities[draw] = _best_jaccard(mechanisms.labels, found.assign(recording, rows)[0], K)
             advance(1)
     means = similarities.mean(axis=0)
-    splits = [_split(mechanisms.scaled[mechanisms.labels == k], method, seed) for k in range(K)]
+    splits = [
+        _split(mechanisms.scaled[mechanisms.labels == k], method, seed, mechanisms.space is not None) for k in range(K)
+    ]
     return pd.DataFrame(
         {
             "mechanism": range(K),
@@ -186,10 +189,11 @@ def _verdict(mean: float) -> str:
     return "dissolved" if mean <= DISSOLVED else "doubtful" if mean < DOUBTFUL else "stable"
 
 
-def _split(V: np.ndarray, method: Method, seed: int) -> tuple[float, bool]:
+def _split(V: np.ndarray, method: Method, seed: int, weighted: bool) -> tuple[float, bool]:
     """Say how stable a split of a mechanism in two is, and whether it is stable and fits better."""
     if len(V) < _FEWEST or not isinstance(method, str):
         return float("nan"), False
-    table = choose(V, [2], method, seed, progress=False).table.set_index("mechanisms")
+    regularisation = spaces.REGULARISATION if weighted else REGULARISATION
+    table = choose(V, [2], method, seed, progress=False, regularisation=regularisation).table.set_index("mechanisms")
     stability = float(table["stability"][2])
     return stability, bool(stability >= STABLE and table["bic"][2] < table["bic"][1])
