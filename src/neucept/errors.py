@@ -42,6 +42,7 @@ def closest(name: str, options: Iterable[str]) -> str:
     >>> closest("zebra", ["classifier.1"])
     ''
     """
+    name = str(name)
     by_folded = {option.lower(): option for option in options}
     found = difflib.get_close_matches(name.lower(), by_folded, n=1)
     return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
@@ -109,6 +110,20 @@ def check_real(name: str, value: Any, least: float, below: float = math.inf, abo
             f"{name}={value!r}: expected a number {bounds}{f', below {below:g}' if below < math.inf else ''}."
         )
     return float(value)
+
+
+def check_kind(name: str, value: Any, kind: type, example: str) -> None:
+    """Raise an InputError unless a value is of a kind; the example says what gives one.
+
+    Examples
+    --------
+    >>> check_kind("recording", 3, dict, "what record() returns")
+    Traceback (most recent call last):
+    ...
+    neucept.errors.InputError: recording is a int; expected what record() returns.
+    """
+    if not isinstance(value, kind):
+        raise InputError(f"{name} is a {type(value).__name__}; expected {example}.")
 
 
 def check_has(name: str, value: Any, needed: Sequence[str], role: str) -> None:

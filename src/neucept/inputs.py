@@ -309,7 +309,7 @@ def _arguments(model: nn.Module) -> tuple[int, int | None]:
         model = inner
     try:
         parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError):
         return 0, None
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         return 0, None

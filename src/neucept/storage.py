@@ -32,6 +32,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,13 @@ _DAMAGE = (
 )
 
 
+def as_path(path: Any) -> Path:
+    """Return a path, or raise an InputError for what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path={path!r}: expected the path of a folder.")
+    return Path(path)
+
+
 @contextmanager
 def new_folder(path: str | Path, kind: str) -> Iterator[Path]:
     """Fill a folder that appears at ``path`` when the block ends well, and not at all when it fails.
@@ -85,7 +93,7 @@ def new_folder(path: str | Path, kind: str) -> Iterator[Path]:
         Before the block, when something else lies at ``path`` or nothing can be written there; after it, when the
         disk is full.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         if path.is_symlink():
             path = path.resolve()  # what the link names is written, and the link stays
@@ -141,7 +149,7 @@ def save(path: str | Path, kind: str, facts: Mapping[str, Any], arrays: Mapping[
     """
     with new_folder(path, kind) as draft:
         write(draft, kind, facts, arrays)
-    return Path(path)
+    return as_path(path)
 
 
 def write(folder: Path, kind: str, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray | None]) -> None:
@@ -209,7 +217,7 @@ def opened(path: str | Path, kind: str, lazy: bool = False) -> Iterator[tuple[di
     ...     print(facts["name"], arrays["x"])
     a [0 1 2]
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         content = _read_facts(path, kind)
         arrays = {name: _read_array(path, entry, lazy) for name, entry in content["arrays"].items()}

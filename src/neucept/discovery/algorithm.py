@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
@@ -12,7 +12,7 @@ import numpy as np
 from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
 from neucept.discovery.layer import Examiner, forward_order
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
-from neucept.errors import InputError, check_whole, one_of
+from neucept.errors import InputError, check_kind, check_whole, one_of
 from neucept.knockoffs import GramStatistic, LocalFDR, Rule, Sampler, Statistic
 from neucept.knockoffs.aggregation import RuleName, name_of, rule_of
 from neucept.knockoffs.draw import check_parts
@@ -166,6 +166,7 @@ def discover(
     Vu, Nguyen and Thai, "NeuCEPT", Algorithm 1 and equation (9). Candes, Fan, Janson and Lv, "Panning for gold", 2018.
     Ren and Barber, "Derandomised knockoffs: leveraging e-values", 2023.
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
     draws, seed = check_whole("draws", draws), check_whole("seed", seed, 0)
     one_of("objective", objective, OBJECTIVES)
     if calibration not in ("auto", None):
@@ -228,8 +229,8 @@ def discover(
 
 def _activations(recording: Recording, layers: Sequence[str] | None) -> dict[str, np.ndarray]:
     """Look up the neurons of some layers, of all recorded ones by default."""
-    if isinstance(layers, str):
-        raise InputError(f"layers={layers!r}: expected a list of names, such as [{layers!r}].")
+    if isinstance(layers, str) or not isinstance(layers, Iterable | None):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as ['{layers}'].")
     names = list(recording.layers if layers is None else layers)
     if not names or len(set(names)) != len(names):
         raise InputError(f"layers={names}: expected names of recorded layers, each once.")

@@ -20,7 +20,7 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons, Selection
 from neucept.discovery.selection import neurons_by_layer
-from neucept.errors import InputError
+from neucept.errors import InputError, check_kind, check_whole
 from neucept.inputs import Inputs
 from neucept.knockoffs.preprocessing import alive, standardised
 from neucept.progress import progress as show_progress
@@ -117,6 +117,8 @@ def sufficiency(
         ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN without model and data, or
         where neurons cannot be replaced).
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
+    check_whole("top", top)
     given = neurons_by_layer(recording.layers, critical)
     known = critical if isinstance(critical, CriticalNeurons) else None
     response = target if target is not None or known is None else known.target

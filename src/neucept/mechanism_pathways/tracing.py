@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neucept.batches import Batch, tensors_of
 from neucept.discovery import CriticalNeurons
-from neucept.errors import InputError, check_whole
+from neucept.errors import InputError, check_kind, check_whole
 from neucept.inputs import Inputs
 from neucept.mechanism_pathways.result import MechanismPathways, compare_pathways, permutation_test
 from neucept.mechanisms import Mechanisms
@@ -94,6 +94,7 @@ def trace_pathways(
     >>> pathways.overlap.shape, pathways.mean_pathways["1"].shape, pathways.gradients.shape
     ((2, 2), (2, 8), (2, 4))
     """
+    check_kind("mechanisms", mechanisms, Mechanisms, "what neucept.learn returns")
     check_sparsity(sparsity)
     counts = {"most": most, "typical": typical, "batch_size": batch_size, "permutations": permutations}
     counts = {name: check_whole(name, count) for name, count in counts.items()}

@@ -13,7 +13,7 @@ from torch import nn
 
 from neucept.discovery import CriticalNeurons
 from neucept.discovery.selection import neurons_by_layer
-from neucept.errors import InputError, check_whole, closest, one_of
+from neucept.errors import InputError, check_kind, check_whole, closest, one_of
 from neucept.knockoffs.preprocessing import deviations
 from neucept.mechanisms import spaces
 from neucept.mechanisms.clustering import METHODS, REGULARISATION, Method, check_method, cluster, cross_fitted_labels
@@ -110,6 +110,7 @@ def learn(
     >>> learn(recording, {"hidden": [0, 1, 2]}, n_mechanisms=2, samples="all")
     Mechanisms(2 of 'all inputs' by 3 neurons; 50%, 50%)
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
     check_method(method)
     one_of("reduce", reduce, REDUCTIONS)
     auto = isinstance(n_mechanisms, str) and n_mechanisms == "auto"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact, norm
 
-from neucept.errors import InputError
+from neucept.errors import InputError, check_kind
 from neucept.inputs import read_labels
 from neucept.mechanisms.confidence import ErrorDetection, detect_errors, log_odds
 from neucept.mechanisms.mechanisms import Mechanisms
@@ -87,6 +87,7 @@ def reliability(
         Without labels, with labels that are no classes of the model, for a target that is no class, or for mechanisms
         that were learnt on another recording.
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
     right = _right(recording, mechanisms, labels, confidence)
     judged, K = mechanisms.cross_fitted, len(mechanisms)
     rows = []

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from neucept.errors import InputError
+from neucept.errors import InputError, check_kind
 from neucept.rankings.subject import Method, Subject
 from neucept.recording import Recording
 from neucept.recording.recording import Target
@@ -58,6 +58,7 @@ def rank(
     0     a       1  activation    2.5     1
     1     a       0  activation    0.5     2
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
     methods = _checked(methods)
     subject = Subject.of(recording, target, model, data, rows, layers, output)
     tables = []

@@ -161,6 +161,10 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
     """
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     found = next(iter(model.parameters()), next(iter(model.buffers()), torch.empty(0))).device
+    try:
+        target = torch.device(device) if device is not None else found
+    except (RuntimeError, TypeError):
+        raise InputError(f"device={device!r}: expected a device, such as 'cpu' or 'cuda:0'.") from None
     if device is not None and len(devices) > 1:
         raise InputError(
             f"The model lies on several devices ({', '.join(sorted(map(str, devices)))}); leave device=None, or move"
@@ -169,7 +173,6 @@ def left_as_found(model: nn.Module, device: torch.device | str | None = None) ->
     modes = {module: module.training for module in model.modules()}
     weights = [(tensor, tensor.detach().clone()) for tensor in changed_by_mode(model)]
     buffers = [(m._buffers, name, tensor) for m in model.modules() for name, tensor in m._buffers.items()]
-    target = torch.device(device) if device is not None else found
     fused = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(False), _uncompiled(model):
         try:

@@ -273,6 +273,9 @@ def list_layers(model: nn.Module, inputs: Any) -> pd.DataFrame:
     2     2  Flatten      (64,)       64      1
     """
     model = check_model(model)
+    given = Inputs.of(inputs, model)
+    if given.n == 0:
+        raise InputError("The data holds no inputs.")
     rows: dict[str, dict[str, Any]] = {}
     tensors: dict[str, tuple[Tensor, nn.Module | None]] = {}
 
@@ -288,7 +291,7 @@ def list_layers(model: nn.Module, inputs: Any) -> pd.DataFrame:
         tensors[layer] = (tensor, module)
 
     with left_as_found(model) as device, Tracking() as tracking, calls_of(model, list(modules_by_name(model)), visit):
-        call_first(model, Inputs.of(inputs, model)[:].to(device, float_type(model)))
+        call_first(model, given[:].to(device, float_type(model)))
     for layer, (tensor, module) in tensors.items():
         axis = tracking.channels(tensor, module)
         size = tensor[0].numel() if tensor.ndim <= 2 else 0 if axis is None else tensor.shape[axis]

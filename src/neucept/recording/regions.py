@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from neucept.errors import InputError, check_real, check_whole
+from neucept.errors import InputError, check_kind, check_real, check_whole
 from neucept.inputs import Batch
 from neucept.recording.hooks import INPUT, calls_of, check_layers, check_model, left_as_found, modules_by_name
 from neucept.recording.layout import resolve_units
@@ -74,6 +74,7 @@ def activating_regions(
     >>> activating_regions(net, torch.randn(1, 1, 8, 8), "1", 0)
     array([[0, 0, 3, 3]])
     """
+    check_kind("inputs", inputs, Tensor, "images, a tensor (n, C, H, W)")
     if inputs.ndim != 4 or not inputs.is_floating_point():
         raise InputError(
             f"Regions need images (n, C, H, W) of real numbers; got {tuple(inputs.shape)} of {inputs.dtype}."
@@ -82,7 +83,7 @@ def activating_regions(
     check_whole("batch_size", batch_size)
     model, how = check_model(model), as_units(neurons, layer)
     check_layers(model, [layer])
-    members = [int(neuron)] if isinstance(neuron, int | np.integer) else [int(number) for number in neuron]
+    members = [check_whole("neuron", n, 0) for n in (neuron if isinstance(neuron, Sequence | np.ndarray) else [neuron])]
     boxes: list[tuple[int, int, int, int]] = []
     with left_as_found(model, device) as where:
         kind = float_type(model) or inputs.dtype

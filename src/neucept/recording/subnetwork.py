@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from neucept.errors import InputError, closest
-from neucept.recording.hooks import INPUT, changed_by_mode, check_model, modules_by_name, split_call
+from neucept.errors import InputError
+from neucept.recording.hooks import INPUT, changed_by_mode, check_layers, check_model, modules_by_name, split_call
 from neucept.recording.units import first_tensor
 
 _KEEP_ROWS = {  # functions and methods that leave the first axis of their first argument as it is
@@ -56,13 +56,13 @@ def tail(model: nn.Module, layer: str) -> nn.Module:
     >>> torch.equal(tail(net, "0")(net[0](inputs)), net(inputs))
     True
     """
-    copied = twin(check_model(model))
+    model = check_model(model)
+    check_layers(model, [layer])
+    copied = twin(model)
     known = modules_by_name(copied)
     if layer == INPUT and INPUT not in known:
         return copied
     name, call = split_call(layer)
-    if name not in known:
-        raise InputError(f"The model has no module '{name}'.{closest(name, known)}")
     graph = _trace(copied, known[name], layer)
     calls = [n for n in graph.nodes if n.op == "call_module" and copied.get_submodule(str(n.target)) is known[name]]
     times = len(calls)
