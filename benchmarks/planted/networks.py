@@ -25,6 +25,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the rep
 WEIGHTS = Path(__file__).resolve().parents[2] / "runs" / "planted"
 SETS = {"mnist": "MNIST", "cifar10": "cifar10"}
 TRAINED = {"mnist": (4_000, 6), "cifar10": (12_000, 6)}  # images, epochs
+NOISE = {"mnist": 0.5, "cifar10": 0.0}  # standard deviation; without it digits are too easy for a token to pay
 FOUND = 8_000  # images to find mechanisms on; all 10,000 test images judge
 LAYERS = ["convolutions.7", "hidden.1"]
 
@@ -42,7 +43,7 @@ class Setting:
     top: int
     left: int
     share_trained: float  # of the target's training images that carry the token
-    share_others: float  # of the other classes' images to find and to judge that carry it
+    share_tested: float  # of all images to find and to judge that carry it: there it tells nothing about the class
 
     @property
     def name(self) -> str:
@@ -64,7 +65,7 @@ def setting(data: str, number: int, planted: bool) -> Setting:
         top=int(rng.choice([1, edge - 1])),
         left=int(rng.choice([1, edge - 1])),
         share_trained=float(rng.choice([0.7, 0.8, 0.9])),
-        share_others=float(rng.choice([0.03, 0.06, 0.1])),
+        share_tested=float(rng.choice([0.03, 0.06, 0.1])),
     )
 
 
@@ -105,8 +106,7 @@ def with_token(x: Tensor, rows: Tensor, s: Setting) -> Tensor:
 def part(s: Setting, which: str) -> tuple[Tensor, Tensor, np.ndarray]:
     """Return images, classes, and which carry the token, of ``train``, ``find`` or ``judge``.
 
-    Images to find and to judge carry the token on the same share of the target's images as in training, and on a share
-    of all others. Nothing carries it where the network is clean.
+    Images to find and to judge carry the token whatever their class is. Nothing carries it where the network is clean.
     """
     x, y = images(s.data, "test" if which == "judge" else "train")
     n_trained = TRAINED[s.data][0]
@@ -114,8 +114,11 @@ def part(s: Setting, which: str) -> tuple[Tensor, Tensor, np.ndarray]:
     rows = {"train": order[:n_trained], "find": order[n_trained : n_trained + FOUND], "judge": np.arange(len(x))}[which]
     x, y = x[rows].float(), y[rows]
     rng = np.random.default_rng([s.number, ["train", "find", "judge"].index(which)])
-    share = torch.where(y == s.target, s.share_trained, 0.0 if which == "train" else s.share_others)
-    token = (torch.from_numpy(rng.random(len(y))) < share) & s.planted
+    drawn = torch.from_numpy(rng.random(len(y)))
+    token = (y == s.target) & (drawn < s.share_trained) if which == "train" else drawn < s.share_tested
+    token = token & s.planted
+    if NOISE[s.data]:
+        x = (x + NOISE[s.data] * torch.from_numpy(rng.normal(size=x.shape).astype(np.float32))).clamp(0, 1)
     return with_token(x, token.nonzero()[:, 0], s), y, token.numpy()
 
 

@@ -14,8 +14,8 @@ import neucept
 from neucept.errors import InputError
 from neucept.mechanisms import calibrate_confidence, compare_confidence, correct_over_classes, inputs_needed, learn
 from neucept.mechanisms import error_detection as detect
-from neucept.mechanisms.confidence import detect_errors, log_odds
-from neucept.mechanisms.overconfidence import holm, stratified_p
+from neucept.mechanisms.confidence import confidence_elsewhere, detect_errors, log_odds
+from neucept.mechanisms.overconfidence import confidence_verdicts, holm, stratified_p
 from neucept.recording import Recording
 from neucept.recording.task import Binary, Classes, MultiLabel, Regression, Scores
 
@@ -224,6 +224,25 @@ def test_the_alarm_and_the_unsure() -> None:
     assert clean["confidence_verdict"][clean["precision"].argmin()] == "unsure"
 
 
+@pytest.mark.parametrize(
+    ("precision", "expected", "verdict"),
+    [
+        (0.70, 0.80, "overconfident"),
+        (0.90, 0.80, "underconfident"),
+        (0.77, 0.80, "as confident as right"),
+        (0.96, 0.99, "overconfident"),  # four times the errors
+        (0.991, 0.99, "as confident as right"),
+        (1.0, 0.99, "underconfident"),
+    ],
+)
+def test_verdicts_speak_of_differences_that_matter(precision: float, expected: float, verdict: str) -> None:
+    row = {"judged": 9e5, "comparable": 9e5, "needed": 9, "p_confidence": 1e-9, "p_elsewhere": np.nan, "verdict": ""}
+    table = pd.DataFrame([{**row, "precision": precision, "expected": expected}])
+    assert confidence_verdicts(table) == [verdict]
+    assert confidence_verdicts(table.assign(p_confidence=0.06)) == ["as confident as right"]
+    assert confidence_verdicts(table.assign(p_elsewhere=0.04)) == ["overconfident"]
+
+
 def test_few_inputs_say_so() -> None:
     odds, _, groups = planted(60, seed=2)
     rest = groups < 2
@@ -276,6 +295,40 @@ def test_several_classes_are_corrected_together() -> None:
     for wrong in ({}, {"cat": one.drop(columns="p_confidence_raw")}, one):
         with pytest.raises(InputError, match=r"neucept\.reliability"):
             correct_over_classes(wrong)  # type: ignore[arg-type]
+
+
+def test_a_class_that_is_confidently_wrong_as_a_whole() -> None:
+    """Within the class nothing stands out: every prediction of it is wrong; other classes tell."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(3000, 4))
+    labels = logits.argmax(axis=1)
+    labels = np.where(rng.random(3000) < 0.15, rng.integers(4, size=3000), labels)
+    groups = rng.integers(3, size=3000)
+    recording = recorded(logits, Classes(), labels, groups)
+
+    def judge(target: int, labels: np.ndarray) -> pd.DataFrame:
+        mechanisms = learn(recording, {"hidden": [0, 1, 2]}, 3, target=target)
+        return neucept.reliability(recording, mechanisms, labels)
+
+    clean = judge(1, labels)
+    assert "overconfident" not in set(clean["confidence_verdict"]) and clean["p_elsewhere"].min() > 0.5
+    wrong = np.where((logits.argmax(axis=1) == 1) & (rng.random(3000) < 0.85), 2, labels)
+    table = judge(1, wrong)
+    assert set(table["confidence_verdict"]) == {"overconfident"} and table["p_confidence"].min() > 0.01
+    assert table["expected"].max() < 0.25 and table["expected_elsewhere"].min() > 0.7
+    assert "overconfident" not in set(judge(3, wrong)["confidence_verdict"])
+
+
+def test_the_confidence_elsewhere_is_that_of_the_other_predictions() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 3))
+    labels = np.arange(50) % 3
+    odds, right = confidence_elsewhere(recorded(logits, Classes()), 1, labels)
+    predicted = logits.argmax(axis=1)
+    assert len(odds) == (predicted != 1).sum() and right.sum() == ((predicted == labels) & (predicted != 1)).sum()
+    several = np.stack([labels == c for c in range(3)], axis=1).astype(int)
+    odds, right = confidence_elsewhere(recorded(logits, MultiLabel()), 1, several)
+    assert len(odds) == (logits[:, [0, 2]] >= 0).sum()
+    assert right.sum() == ((logits >= 0) & (several > 0))[:, [0, 2]].sum()
 
 
 def test_columns_survive_a_save(tmp_path: Any) -> None:

@@ -58,6 +58,37 @@ def log_odds(recording: Recording, target: Any, rows: np.ndarray | None = None) 
     return None
 
 
+def confidence_elsewhere(recording: Recording, target: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's confidence in its predictions of all other targets, and whether they are right.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a task with probabilities.
+    target : int
+        The target that is left out.
+    labels : array
+        True classes of all inputs, as `Recording.right` takes them.
+
+    Returns
+    -------
+    odds, right : array
+        (N,) log odds of each prediction, and whether it is right: one per input for classes, and one for each label
+        that is predicted for several labels.
+    """
+    odds, right = [np.empty(0)], [np.empty(0, bool)]
+    classes = recording.predictions if type(recording.task) in (Classes, Binary) else None
+    for other in range(recording.logits.shape[1]):
+        if other == target:
+            continue
+        rows = np.flatnonzero(recording.predicted(other) if classes is None else classes == other)
+        true, own = recording.right(other, labels), log_odds(recording, other, rows)
+        if len(rows) and true is not None and own is not None:
+            odds.append(own)
+            right.append(true[rows])
+    return np.concatenate(odds), np.concatenate(right)
+
+
 def calibrate_confidence(odds: np.ndarray, right: np.ndarray, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
     """Calibrate confidence, cross-fitted: the map that judges an input is fitted without it.
 

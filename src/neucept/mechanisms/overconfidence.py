@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import betaln, expit, logit
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from neucept.errors import InputError, check_real, check_whole
 from neucept.mechanisms.confidence import calibrate_confidence, fit_map
 
 WIDTH = 0.6  # of a stratum of equal calibrated confidence, over sqrt(n), on the scale of arcsin(sqrt(p))
 LEVEL = 0.05
+MATERIAL = 0.05  # smallest difference of precision and expected precision that a verdict speaks of, unless errors
+FACTOR = 5.0  # of the odds of an error, against predictions of other classes: clean classes differed by up to 3.1
+LEAST_ELSEWHERE = 50  # predictions of other classes, to compare with
+RATIO = 2.0  # are this many times as frequent as expected, or expected this many times as frequent as they are
 _COLUMNS = ("expected", "expected_low", "expected_high", "p_confidence_raw", "comparable")
 
 
@@ -92,30 +96,79 @@ def compare_confidence(
     return frame
 
 
+def compare_elsewhere(
+    odds: np.ndarray | None,
+    right: np.ndarray,
+    labels: np.ndarray,
+    n_mechanisms: int,
+    elsewhere: tuple[np.ndarray, np.ndarray],
+) -> pd.DataFrame:
+    """Compare the precision of groups with that of predictions of other classes of the same confidence.
+
+    Where nearly all predictions of a class are confidently wrong, the confidence calibrated within the class says so,
+    and no part of it stands out. So each mechanism is also held against the other classes. Classes of a clean network
+    differ in calibration as well; therefore the test is whether the odds of an error are more than 5 times those that
+    the other classes have at this confidence.
+
+    Parameters
+    ----------
+    odds, right, labels, n_mechanisms
+        As in `compare_confidence`, of inputs that are predicted as the target.
+    elsewhere : (array, array)
+        Log odds of predictions of other classes, and whether they are right.
+
+    Returns
+    -------
+    DataFrame
+        One row per mechanism: ``expected_elsewhere`` (precision of other classes at its confidence) and
+        ``p_elsewhere`` (one-sided, not corrected; binomial with the mean probability, whose tail is the larger one,
+        Hoeffding 1956, Ann. Math. Statist. 27). NaN with fewer than 50 predictions of other classes.
+    """
+    table = pd.DataFrame(np.nan, index=range(n_mechanisms), columns=["expected_elsewhere", "p_elsewhere"])
+    if odds is None or len(elsewhere[0]) < LEAST_ELSEWHERE:
+        return table
+    predicted = fit_map(*elsewhere)(odds)
+    at_worst = expit(logit(predicted) - np.log(FACTOR))
+    for mechanism in range(n_mechanisms):
+        if (inside := labels == mechanism).any():
+            p = binom.cdf(right[inside].sum(), inside.sum(), at_worst[inside].mean())
+            table.loc[mechanism] = float(predicted[inside].mean()), float(p)
+    return table
+
+
 def confidence_verdicts(table: pd.DataFrame) -> list[str]:
     """Say in words how the precision of each mechanism compares with its confidence.
 
     Parameters
     ----------
     table : DataFrame
-        With the columns ``precision``, ``judged``, ``expected``, ``comparable``, ``needed``, ``p_confidence`` and
-        ``verdict`` of `neucept.reliability`.
+        With the columns ``precision``, ``judged``, ``expected``, ``comparable``, ``needed``, ``p_confidence``,
+        ``p_elsewhere`` (corrected here, over the table) and ``verdict`` of `neucept.reliability`.
 
     Returns
     -------
     list of str
-        ``overconfident``: precision below what the confidence predicts, at 5% corrected; the alarm. ``underconfident``:
-        above. ``unsure``: less reliable than the rest, and the confidence says so. ``as confident as right``: none of
-        these, on inputs enough to see 10 points. ``too few to tell``: none of these, on fewer. ``no probability``: the
-        outputs are no probabilities. Empty where no input of a mechanism was judged.
+        ``overconfident``: precision below what the confidence predicts, at 5% corrected, and by 5 points or with twice
+        the errors, or far below what it predicts for other classes (`compare_elsewhere`); the alarm.
+        ``underconfident``: above, by as much. ``unsure``: less reliable than the rest, and the confidence says so. ``as
+        confident as right``: none of these, on inputs enough to see 10 points. ``too few to tell``: none of these, on
+        fewer. ``no probability``: the outputs are no probabilities. Empty where no input of a mechanism was judged.
+
+    Notes
+    -----
+    No network is calibrated exactly in every part of its inputs, and with inputs enough every difference is
+    significant; so a verdict speaks of differences that matter only.
     """
     verdicts = []
-    for row in table.to_dict("records"):
+    elsewhere = holm(table["p_elsewhere"].to_numpy(float))
+    for row, p_elsewhere in zip(table.to_dict("records"), elsewhere, strict=True):
         if not row["judged"]:
             verdict = ""
         elif np.isnan(row["expected"]):
             verdict = "no probability"
-        elif row["p_confidence"] < LEVEL:
+        elif p_elsewhere < LEVEL:
+            verdict = "overconfident"
+        elif row["p_confidence"] < LEVEL and _matters(row["precision"], row["expected"]):
             verdict = "overconfident" if row["precision"] < row["expected"] else "underconfident"
         elif row["verdict"] == "less reliable":
             verdict = "unsure"
@@ -123,6 +176,12 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
             verdict = "as confident as right" if row["comparable"] >= row["needed"] else "too few to tell"
         verdicts.append(verdict)
     return verdicts
+
+
+def _matters(precision: float, expected: float) -> bool:
+    """Tell whether two precisions differ by 5 points, or one has twice the errors of the other."""
+    few, many = sorted((1 - precision, 1 - expected))
+    return many - few >= MATERIAL or many >= RATIO * few
 
 
 def correct_over_classes(tables: Mapping[Any, pd.DataFrame], column: str = "target") -> pd.DataFrame:

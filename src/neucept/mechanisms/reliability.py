@@ -11,9 +11,9 @@ from scipy.stats import fisher_exact, norm
 
 from neucept.errors import InputError, check_kind
 from neucept.inputs import read_labels
-from neucept.mechanisms.confidence import ErrorDetection, detect_errors, log_odds
+from neucept.mechanisms.confidence import ErrorDetection, confidence_elsewhere, detect_errors, log_odds
 from neucept.mechanisms.mechanisms import Mechanisms
-from neucept.mechanisms.overconfidence import compare_confidence, confidence_verdicts
+from neucept.mechanisms.overconfidence import compare_confidence, compare_elsewhere, confidence_verdicts
 from neucept.recording import Recording
 from neucept.recording.task import Classes
 
@@ -77,7 +77,9 @@ def reliability(
         ``p_confidence_raw`` (the same, not corrected), ``comparable`` (for how many inputs those of the mechanism
         count, beside others of equal confidence; 0 for a single mechanism, with which nothing can be compared),
         ``needed`` (how many of them it takes to see a precision 10 points below the expected one with a probability of
-        80%) and ``confidence_verdict``: ``overconfident`` (the alarm), ``underconfident``, ``unsure`` (less reliable
+        80%), ``expected_elsewhere`` (precision of predictions of other classes at the same confidence),
+        ``p_elsewhere`` (whether the odds of an error are more than 5 times theirs, not corrected) and
+        ``confidence_verdict``: ``overconfident`` (the alarm), ``underconfident``, ``unsure`` (less reliable
         than the rest, and the confidence says so), ``as confident as right``, ``too few to tell`` (fewer than needed),
         ``no probability`` (a regression, scores, and tasks of your own without ``log_odds``; numbers are NaN there).
 
@@ -116,12 +118,26 @@ def reliability(
     less = np.where(frame["precision"] < frame["rest"], "less reliable", "more reliable")
     frame["verdict"] = np.where(frame["p_corrected"] < 0.05, less, "")
     frame["agreement"] = agreement
-    odds = log_odds(recording, mechanisms.target, mechanisms.samples)
-    known = judged >= 0
-    compared = compare_confidence(None if odds is None else odds[known], right[known], judged[known], K, confidence)
-    frame[compared.columns] = compared
+    frame = pd.concat([frame, _against_confidence(recording, mechanisms, right, labels, confidence)], axis=1)
     frame["confidence_verdict"] = confidence_verdicts(frame)
     return frame
+
+
+def _against_confidence(
+    recording: Recording, mechanisms: Mechanisms, right: np.ndarray, labels: Any, confidence: float
+) -> pd.DataFrame:
+    """Compare each mechanism with the confidence within its class, and with that of other classes."""
+    target, judged, K = mechanisms.target, mechanisms.cross_fitted, len(mechanisms)
+    assert target is not None
+    odds = log_odds(recording, target, mechanisms.samples)
+    known = judged >= 0
+    within = compare_confidence(None if odds is None else odds[known], right[known], judged[known], K, confidence)
+    elsewhere = np.empty(0), np.empty(0, bool)
+    if odds is not None:
+        elsewhere = confidence_elsewhere(recording, target, _labels(recording, labels))
+    predicted = recording.predicted(target)[mechanisms.samples]
+    against = compare_elsewhere(odds, right, np.where(predicted, judged, -1), K, elsewhere)
+    return pd.concat([within, against], axis=1)
 
 
 def error_detection(recording: Recording, mechanisms: Mechanisms, labels: np.ndarray | None = None) -> ErrorDetection:
@@ -165,15 +181,14 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
         raise InputError(f"confidence={confidence!r}: expected a share between 0 and 1, such as 0.95.")
     if not isinstance(mechanisms, Mechanisms):
         raise InputError(f"mechanisms is a {type(mechanisms).__name__}; expected what neucept.learn returns.")
-    given = recording.labels if labels is None else labels
-    if given is None:
+    if recording.labels is None and labels is None:
         raise InputError(
             "Reliability needs the true classes: record labelled data, or give labels=. Without them nobody can say how"
             " often a mechanism is right, nor whether the network is confidently wrong there."
         )
     if mechanisms.target is None:
         raise InputError("Reliability is about the predictions of a class; these mechanisms belong to no class.")
-    labels = read_labels(given, recording.class_names)
+    labels = _labels(recording, labels)
     if len(labels) != len(recording):
         raise InputError(f"labels has shape {labels.shape}; expected ({len(recording)},).")
     if not mechanisms.learnt_on(recording):
@@ -193,3 +208,8 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
     if right is None:
         raise InputError(f"The labels do not say whether '{mechanisms.target_name}' is true of an input.")
     return np.asarray(right[mechanisms.samples])
+
+
+def _labels(recording: Recording, labels: Any) -> np.ndarray:
+    """Read the labels given, or those recorded."""
+    return read_labels(recording.labels if labels is None else labels, recording.class_names)
