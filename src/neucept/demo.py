@@ -36,9 +36,9 @@ REPETITIONS = 20  # of ten random neurons
 CLASSES = ("even", "odd")
 SUMMARY = 5  # the K of the summary
 TASKS = {
-    "prior": "which of ten digits",
-    "PKT": "even or odd, after learning the digits",
-    "normal": "even or odd, from a fresh start",
+    "prior": "ten digits",
+    "PKT": "even or odd, pretrained on the ten digits",
+    "normal": "even or odd, trained from scratch",
 }
 
 
@@ -113,10 +113,10 @@ def _run(out: Path, digits: str | Path | None, seed: int, progress: bool, epochs
     accuracies = {"prior": accuracy(trained.prior, test)}
     accuracies |= {name: accuracy(model, _parity(test)) for name, model in networks.items()}
     for name, what in TASKS.items():
-        console.print(f"  {name}: {accuracies[name]:.1%} right on {what}.")
+        console.print(f"  {name}: test accuracy {accuracies[name]:.1%} ({what}).")
     frames, pages = [], []
     for name, model in networks.items():
-        console.print(f"Looking for what decides in the {name} network.")
+        console.print(f"Analysing the {name} network.")
         page = out / f"{name.lower()}.html"
         frames.append(_examine(model, test, page, seed, progress).assign(network=name))
         pages.append(page)
@@ -125,7 +125,7 @@ def _run(out: Path, digits: str | Path | None, seed: int, progress: bool, epochs
     entropies.to_csv(table, index=False)
     _print_entropies(console, entropies)
     _print_summary(console, entropies, accuracies)
-    console.print("Written (pages open in any browser):")
+    console.print("Written (reports open in any browser):")
     for path in (*pages, table):
         console.print(f"  {path.resolve()}", markup=False, highlight=False, soft_wrap=True)
     return Demo(entropies, accuracies, tuple(pages), table)
@@ -208,8 +208,8 @@ def _print_entropies(console: Console, entropies: pd.DataFrame) -> None:
                 table.add_row(str(number), *(f"{cell:.2f}" for cell in cells))
             console.print(table)
     console.print(
-        f"Lower is nearer to the digits; compare along a row. {NEURONS} neurons each: the most critical, random ones "
-        f"(mean of {REPETITIONS}), and those of the largest variance."
+        f"Lower means that mechanisms separate the digits better; compare along a row. {NEURONS} neurons each: the "
+        f"most critical, random ones (mean of {REPETITIONS}), and those of the largest variance."
     )
 
 

@@ -60,7 +60,7 @@ def demo(
     digits: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Folder with MNIST's IDX files, for all 70,000 digits.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder for the pages.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder for the reports.")] = Path("demo"),
     seed: options.Seed = 0,
 ) -> None:
     """Train the paper's LeNets on real digits and find their mechanisms; takes a few minutes."""
@@ -138,7 +138,7 @@ def run(
     out: options.Out = Path("neucept-report"),
     seed: options.Seed = 0,
 ) -> None:
-    """From a trained network and labelled pictures to a page about its mechanisms."""
+    """Analyse a trained network on labelled images and write a report on its mechanisms."""
     with clear_errors():
         page = page_at(out)
         check(device, precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)

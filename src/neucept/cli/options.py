@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 _NETWORK, _DATA, _QUESTION, _WAYS = "Network", "Data", "Question", "Mechanisms"
-_DATA_HELP = "A folder with one folder a class, MNIST's IDX files, an .npz or a .parquet file."
+_DATA_HELP = "A folder with one folder per class, MNIST's IDX files, an .npz or a .parquet file."
 
 Model = Annotated[
     str,
@@ -52,7 +52,7 @@ Task = Annotated[
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, ...; the CPU by default.", rich_help_panel=_NETWORK)
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Inputs at a time.", rich_help_panel=_NETWORK)]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Inputs per forward pass.", rich_help_panel=_NETWORK)]
 
 Data = Annotated[Path, typer.Option("--data", metavar="PATH", help=_DATA_HELP, rich_help_panel=_DATA)]
 OptionalData = Annotated[Path | None, typer.Option("--data", metavar="PATH", help=_DATA_HELP, rich_help_panel=_DATA)]
@@ -62,7 +62,7 @@ Split = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Take N inputs at random, each class in its share.", rich_help_panel=_DATA),
+    typer.Option(metavar="N", help="Draw N inputs at random, stratified by class.", rich_help_panel=_DATA),
 ]
 Size = Annotated[
     int | None, typer.Option(metavar="PIXELS", help="Height and width to resize to.", rich_help_panel=_DATA)
@@ -75,13 +75,13 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS",
-        help="For normalisation, of pixels in [0, 1]: one number a channel, 0.5,0.5,0.5.",
+        help="For normalisation, of pixels in [0, 1]: one number per channel, such as 0.5,0.5,0.5.",
         rich_help_panel=_DATA,
     ),
 ]
 Std = Annotated[
     str | None,
-    typer.Option(metavar="NUMBERS", help="For normalisation: one number a channel.", rich_help_panel=_DATA),
+    typer.Option(metavar="NUMBERS", help="For normalisation: one number per channel.", rich_help_panel=_DATA),
 ]
 Scale = Annotated[
     str | None,
@@ -128,7 +128,7 @@ Precision = Annotated[
     float,
     typer.Option(
         metavar="P",
-        help="Share of the selected neurons that are to be critical, between 0 and 1.",
+        help="Required share of critical neurons among those selected, between 0 and 1.",
         rich_help_panel=_QUESTION,
     ),
 ]
@@ -143,7 +143,7 @@ Objective = Annotated[
 Response = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="What of the class is explained: logit, margin or log_prob.", rich_help_panel=_QUESTION
+        metavar="NAME", help="Score of the class to explain: logit, margin or log_prob.", rich_help_panel=_QUESTION
     ),
 ]
 NoCalibration = Annotated[
@@ -154,14 +154,14 @@ NoCalibration = Annotated[
         rich_help_panel=_QUESTION,
     ),
 ]
-Draws = Annotated[int, typer.Option(metavar="N", help="Sets of knockoffs.", rich_help_panel=_QUESTION)]
+Draws = Annotated[int, typer.Option(metavar="N", help="Number of knockoff draws.", rich_help_panel=_QUESTION)]
 
 NMechanisms = Annotated[
-    str, typer.Option("--mechanisms", metavar="K", help="How many; or auto.", rich_help_panel=_WAYS)
+    str, typer.Option("--mechanisms", metavar="K", help="Number of mechanisms, or auto.", rich_help_panel=_WAYS)
 ]
 Compactness = Annotated[
     int,
-    typer.Option(metavar="N", help="Most neurons of a layer that mechanisms are learned from.", rich_help_panel=_WAYS),
+    typer.Option(metavar="N", help="Learn mechanisms from at most N neurons per layer.", rich_help_panel=_WAYS),
 ]
 
 Out = Annotated[Path, typer.Option(metavar="PATH", help="Folder to write to, or an .html file.")]

@@ -36,7 +36,8 @@ def clear_errors() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _errors.print(f"Warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    said = str(message).replace(" with .at(precision=...)", "").replace(": critical.at(precision=...)", "")  # Python's
+    _errors.print(f"Warning: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_layers(table: pd.DataFrame) -> None:

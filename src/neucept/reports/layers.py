@@ -112,8 +112,8 @@ def _ranking(selection: Selection) -> Html:
             words += f" No mean probability reaches the level {required}."
         elif chosen:
             words += (
-                f" The selection is the longest head of the order whose mean probability is at least {1 - level:.1%},"
-                f" the level {required}."
+                f" The selection is the longest run from the left whose mean probability is at least"
+                f" {1 - level:.1%}, the level {required}."
             )
         else:
             words += f" No candidate reaches {1 - level:.1%}, the level {required}."

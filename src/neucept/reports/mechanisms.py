@@ -61,9 +61,9 @@ def _how_judged(analysis: Analysis) -> str:
     what = "Precision" if analysis.are_predictions else "The share labelled as the target"
     return (
         f"{what} is cross-fitted: mechanisms are found on one half of the inputs and evaluated on the other, in both"
-        " directions. The bar is Wilson's 95% interval, the tick the share over all inputs. Verdicts use Fisher's exact"
-        " test at 5%, corrected for the number of mechanisms. Agreement is the share of inputs that both ways of"
-        " clustering assign to the same mechanism."
+        " directions. The bar is Wilson's 95% interval, the tick the value over all inputs. Verdicts use Fisher's exact"
+        " test at 5%, corrected for the number of mechanisms. Agreement is the share of inputs that both clusterings"
+        " assign to the same mechanism."
     )
 
 
