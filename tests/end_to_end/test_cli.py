@@ -1,5 +1,6 @@
 """The commands, as a person types them: what they write, what they print, and what they say of bad input."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 from neucept import demo
 from neucept.calibration.simulation import FAMILIES
 from neucept.cli import app
+from neucept.cli.printing import clear_errors
 from neucept.cli.subject import Inputs, _in_order
 from neucept.datasets import load_data, load_digits
 from neucept.errors import InputError
@@ -361,3 +363,9 @@ def test_a_classifier_of_x_rays(shared: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, said(result)
     assert "this network is untrained" in said(result)
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+
+
+def test_warnings_name_no_call_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+    with clear_errors():
+        warnings.warn("Try a lower precision with .at(precision=...), more inputs, or another response.", stacklevel=1)
+    assert " ".join(capsys.readouterr().err.split()).endswith("Try a lower precision, more inputs, or another response.")

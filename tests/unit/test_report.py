@@ -197,7 +197,7 @@ def test_calibrated_page(page, calibrated, images):
         assert selection.promise.claim in text
         assert selection.promise.evidence in text
     shown = without_scripts(text)
-    assert "3 of the 6 groups of neurons (6 of 12 neurons) of second are selected" in shown
+    assert "3 of the 6 groups of neurons (6 of 12 neurons) of layer second are selected" in shown
     assert "On responses simulated on these layers" in shown and "evidence, not a proof" in shown
     assert "6 groups of 12 neurons" in shown
     assert all(f"<li>{pair}</li>" in shown for pair in ("1, 0", "3, 2", "5, 4")) and "<li>7, 6</li>" not in shown
@@ -208,11 +208,21 @@ def test_calibrated_page(page, calibrated, images):
     assert text.count("Required and realised precision on this layer") == 2
 
 
+def test_precision_of_empty_selections_is_not_praised(calibrated):
+    first = calibrated["first"]
+    nothing = replace(first.calibration, evidence=np.zeros_like(first.calibration.evidence))  # tells nothing apart
+    assert tuple(nothing.table(0.9)[["precision", "power"]].iloc[-1]) == (1, 0)
+    said = guarantee_clause({"first": replace(first, rule=LocalFDR(nothing, first.rule.local_fdr))})
+    assert "an empty selection counts as precise" in said
+    assert "empty selection" not in guarantee_clause(calibrated)
+
+
 def test_uncalibrated_page_says_what_was_not_checked(page, critical):
     text = without_scripts(page())
     assert "jointly Gaussian, which was not checked" in text
     assert "Required and realised" not in text and "planted" not in text
     assert "calibration=None" in text
+    assert "representative neurons of layers first and second. The required precision does not cover them" in text
     counted = {layer: replace(selection, rule=Frequency()) for layer, selection in critical.items()}
     assert guarantee_clause(counted) == "On these layers: counting draws guarantees no precision."
 

@@ -107,7 +107,7 @@ def _about_reliability(analysis: Analysis) -> str | None:
 
 def _about_selection(analysis: Analysis) -> str:
     """Say how many neurons were selected where, and what their precision is based on."""
-    parts = [f"{phrases.selected_count(selection)} of {layer}" for layer, selection in analysis.critical.items()]
+    parts = [f"{phrases.selected_count(selection)} of layer {layer}" for layer, selection in analysis.critical.items()]
     levels = dict.fromkeys(f"{selection.precision:g}" for selection in analysis.critical.values())
     chosen = f"At a required precision of {' / '.join(levels)}, {phrases.join(parts)} are selected as critical."
     return f"{chosen} {phrases.guarantee_clause(analysis.critical)}"
@@ -116,16 +116,17 @@ def _about_selection(analysis: Analysis) -> str:
 def _about_features(analysis: Analysis) -> str:
     """Say how many representative neurons were clustered."""
     features, space = analysis.mechanisms.features, analysis.mechanisms.space
+    layers = phrases.layers_named(analysis.mechanisms.layers)
     if space is not None:
         weights = _WEIGHTS.get(str(analysis.mechanisms.settings.get("reduce")), "weighted")
         return (
             f"Mechanisms are clusters of the inputs in {space.weights.shape[1]} principal components of all"
-            f" {len(space.neurons)} varying neurons of {phrases.join(analysis.mechanisms.layers)}, {weights}. The"
-            " required precision does not cover these neurons."
+            f" {len(space.neurons)} varying neurons of {layers}, {weights}. The required precision does not cover these"
+            " neurons."
         )
     beyond = sum(not feature.selected for feature in features)
-    tail = f" The required precision does not cover {beyond} of them, which were not selected." if beyond else ""
-    layers = phrases.join(analysis.mechanisms.layers)
+    some = f"{beyond} of them, which were" if beyond < len(features) else "them: they were"
+    tail = f" The required precision does not cover {some} not selected." if beyond else ""
     return f"Mechanisms are clusters of the activations of {len(features)} representative neurons of {layers}.{tail}"
 
 

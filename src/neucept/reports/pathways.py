@@ -77,7 +77,7 @@ def _critical_words(found: MechanismPathways, mechanism: int) -> str | None:
     if not len(clear):
         return None
     named = [
-        f"{row['site']} {row['neuron']} (kept by {percent(row['kept'], 0)} and {percent(row['others'], 0)})"
+        f"{row['site']}:{row['neuron']} (kept by {percent(row['kept'], 0)} and {percent(row['others'], 0)})"
         for _, row in own.loc[clear].iterrows()
     ]
     return f"Its pathways differ most from the others at {', '.join(named)}."

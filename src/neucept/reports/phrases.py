@@ -106,6 +106,15 @@ def family_name(family: str) -> str:
     return _FAMILIES.get(family, family)
 
 
+def layers_named(layers: Sequence[str]) -> str:
+    """Name layers in a sentence.
+
+    >>> layers_named(["10"]), layers_named(["10", "classifier.1"])
+    ('layer 10', 'layers 10 and classifier.1')
+    """
+    return f"layer{'s' if len(layers) > 1 else ''} {join(layers)}"
+
+
 def is_grouped(selection: Selection) -> bool:
     """Tell whether some neurons share a group, so that precision refers to groups."""
     return int((selection.groups >= 0).sum()) > len(selection.representatives)
@@ -178,9 +187,11 @@ def guarantee_clause(selections: Mapping[str, Selection]) -> str:
         means = join([f"{table['precision'].tolist()[-1]:.2f}" for table in tables])
         families = pd.concat([table.drop(index="all")["precision"] for table in tables])
         lowest, worst = min(zip(families.tolist(), map(str, families.index.tolist()), strict=True))
+        power = max(float(table["power"].tolist()[-1]) for table in tables)
+        empty = " Hardly anything was selected there, and an empty selection counts as precise." if power < 0.05 else ""
         parts.append(
             f"On responses simulated on {where}, the realised precision was {means} on average and {lowest:.2f} for"
-            f" the worst family ({family_name(worst)}). This is evidence, not a proof."
+            f" the worst family ({family_name(worst)}).{empty} This is evidence, not a proof."
         )
     if others:
         for short in dict.fromkeys(s.guarantee.short for s in others):
@@ -192,4 +203,4 @@ def guarantee_clause(selections: Mapping[str, Selection]) -> str:
 def _where(some: Sequence[Selection], total: int) -> str:
     if len(some) == total:
         return "this layer" if total == 1 else "these layers"
-    return join([selection.layer for selection in some])
+    return layers_named([selection.layer for selection in some])
