@@ -368,4 +368,5 @@ def test_a_classifier_of_x_rays(shared: Path, tmp_path: Path) -> None:
 def test_warnings_name_no_call_of_python(capsys: pytest.CaptureFixture[str]) -> None:
     with clear_errors():
         warnings.warn("Try a lower precision with .at(precision=...), more inputs, or another response.", stacklevel=1)
-    assert " ".join(capsys.readouterr().err.split()).endswith("Try a lower precision, more inputs, or another response.")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("Try a lower precision, more inputs, or another response.")
