@@ -262,6 +262,7 @@ def test_one_mechanism_one_layer(page, recording, critical, measured):
     text = well_formed_text(page(mechanisms=one, n_clusters=compared))
     assert 'id="separation"' not in text and 'href="#separation"' not in text
     assert "Borderline" not in text
+    assert "no significant difference" not in text and "verdict</div>" not in text  # there is nothing to differ from
 
 
 def test_inputs_of_no_mechanism(page, mechanisms, images):
@@ -305,6 +306,9 @@ def test_headline_names_the_unreliable_mechanism(page, recording, critical, meas
     known["verdict"] = ""
     text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
     assert "No mechanism is significantly less reliable" in text and 'class="finding bad"' not in text
+    assert "precision ranges from 60.0% to 90.0%." in text
+    known["precision"] = 1.0
+    assert "precision is 100% in each." in page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
 
 
 def test_inputs_that_are_no_predictions_are_not_called_unreliable(page, mechanisms):

@@ -85,12 +85,12 @@ def _list(analysis: Analysis) -> Html:
             bar = interval_bar(*row.interval, analysis.precision[0], start, fill) if row.inputs else None
             cells += [
                 text(bar, tag("span", between(*row.interval) if row.inputs else "–")),
-                _verdict(row, analysis.are_predictions),
+                _verdict(row, analysis.are_predictions) if len(known) > 1 else text(),
             ]
         rows.append(tag("li", *(tag("div", cell) for cell in cells)))
     head = ["", "share of inputs"]
     if known is not None:
-        head += [f"{_measure(analysis)}, {start:.0%} to 100%", "verdict"]
+        head += [f"{_measure(analysis)}, {start:.0%} to 100%", "verdict" if len(known) > 1 else ""]
     top = tag("li", *(tag("div", word) for word in head), class_="head", aria_hidden="true")
     return tag("ul", top, *rows, class_="glance")
 
@@ -106,6 +106,7 @@ def _verdict(row: Reliability, are_predictions: bool) -> Html:
 
 def _card(analysis: Analysis, mechanism: int) -> Html:
     mechanisms = analysis.mechanisms
+    several = len(mechanisms) > 1
     row = analysis.reliability[mechanism] if analysis.reliability is not None else None
     size, share = int(mechanisms.sizes[mechanism]), float(mechanisms.shares[mechanism])
     heading = tag("h3", chip(mechanism), f"Mechanism {mechanism}")
@@ -113,7 +114,7 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
     if row is not None and row.inputs:
         facts += [
             (_measure(analysis), between(*row.interval)),
-            ("other mechanisms", percent(row.rest)),
+            *([("other mechanisms", percent(row.rest))] if several else []),
             ("agreement", percent(row.agreement)),
         ]
     known = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
@@ -122,7 +123,7 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
     left = tag("div", known, _unstable(row), _composition(analysis, mechanism), _separating(analysis, mechanism))
     return tag(
         "article",
-        tag("header", heading, _verdict(row, analysis.are_predictions) if row is not None else None),
+        tag("header", heading, _verdict(row, analysis.are_predictions) if row is not None and several else None),
         tag("div", left, graph, class_="card-body"),
         pathways_part(analysis, mechanism),
         _examples(analysis, mechanism),

@@ -94,8 +94,9 @@ def _about_reliability(analysis: Analysis) -> str | None:
         return None
     if worst is None:
         known = [row.precision for row in rows if row.inputs]
-        span = f"{phrases.percent(min(known), 1)} to {phrases.percent(max(known), 1)}"
-        return f"No mechanism is significantly less reliable than the others: precision ranges from {span}."
+        low, high = phrases.percent(min(known), 1), phrases.percent(max(known), 1)
+        span = f"ranges from {low} to {high}" if low != high else f"is {low} in each"
+        return f"No mechanism is significantly less reliable than the others: precision {span}."
     row = rows[worst]
     share = phrases.percent(float(analysis.mechanisms.shares[worst]))
     rest = phrases.percent(row.rest, 1 if row.high - row.low < 0.04 else None)
