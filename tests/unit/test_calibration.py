@@ -9,9 +9,8 @@ import neucept
 from neucept.calibration import Calibration, exchangeability, layer
 from neucept.calibration import calibration as module
 from neucept.calibration.calibration import calibrate_neurons
+from neucept.calibration.evidence import group_importance, importance, proportions
 from neucept.calibration.grouping import candidates, resolution
-from neucept.calibration.importance import importance
-from neucept.calibration.local_fdr import group_importance, proportions
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, simulate
 from neucept.knockoffs import largest_set
 

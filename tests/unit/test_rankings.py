@@ -242,7 +242,7 @@ def test_the_order_of_the_evidence(lenet: Any, monkeypatch: pytest.MonkeyPatch) 
         rule=LocalFDR(None, np.array([0.9, 0.2, 0.2, 0.0])),
         importance=np.array([0.1, 0.5, 0.7, 0.6, 0.2, 0.0, 0.5]),
     )
-    monkeypatch.setattr("neucept.rankings.critical.discover", lambda *given, **settings: {LINEAR0: selection})
+    monkeypatch.setattr("neucept.rankings.recorded.discover", lambda *given, **settings: {LINEAR0: selection})
     scores = NeuCEPT(order="evidence").scores(Subject.of(lenet[2], 1, layers=[LINEAR0]))[LINEAR0]
     assert scores.tolist() == [2, 4, 6, 5, 7, 1, 4]
 

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 
 import neucept
 from neucept import report
-from neucept.analysis.embedding import embed
-from neucept.analysis.pictures import collect
+from neucept.analysis.pictures import collect, embed
 from neucept.calibration import Calibration
 from neucept.errors import InputError
 from neucept.inputs import Inputs

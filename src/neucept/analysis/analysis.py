@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
-from neucept.analysis.embedding import Embedding
-from neucept.analysis.pictures import Pictures
+from neucept.analysis.pictures import Embedding, Pictures
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
 from neucept.knockoffs import Rule

@@ -12,8 +12,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from neucept.analysis.analysis import Analysis, TopInputs, check_together
-from neucept.analysis.embedding import embed
-from neucept.analysis.pictures import collect
+from neucept.analysis.pictures import collect, embed
 from neucept.discovery import CriticalNeurons, discover
 from neucept.errors import InputError, closest
 from neucept.evaluation.sufficiency import sufficiency as measure_sufficiency

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
+from neucept.calibration.evidence import PASSES, NullModel, features, group_importance, importance, proportions
 from neucept.calibration.grouping import GOOD, resolution
-from neucept.calibration.importance import PASSES, importance
-from neucept.calibration.local_fdr import NullModel, features, group_importance, proportions
 from neucept.calibration.simulation import FAMILIES, NONE, Family, simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, select
 from neucept.knockoffs.preprocessing import standardised

@@ -6,8 +6,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from neucept.calibration.importance import importance
-from neucept.calibration.local_fdr import group_importance
+from neucept.calibration.evidence import group_importance, importance
 from neucept.calibration.simulation import FAMILIES, simulate
 
 CUTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # average linkage on 1 - |correlation|

@@ -19,8 +19,7 @@ from neucept.recording.hooks import INPUT, calls_of, check_model, left_as_found
 from neucept.recording.intervention import put_back
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, pick_logits
-from neucept.recording.padding import token_mask
-from neucept.recording.reading import float_type
+from neucept.recording.reading import float_type, token_mask
 from neucept.recording.units import Units, output_tensor, readable, replaceable
 
 _MOST_INPUTS = 1000  # over which the metric is averaged

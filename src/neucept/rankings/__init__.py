@@ -4,10 +4,8 @@ A method is anything with a ``name`` and ``scores(subject) -> {layer: (k,) score
 """
 
 from neucept.rankings.attributions import DeepLift, GradientShap, IntegratedGradients, Saliency
-from neucept.rankings.critical import NeuCEPT
-from neucept.rankings.ranking import rank
-from neucept.rankings.simple import Activation, Random, Variance
-from neucept.rankings.subject import Method, Subject
+from neucept.rankings.ranking import Method, Subject, rank
+from neucept.rankings.recorded import Activation, NeuCEPT, Random, Variance
 
 __all__ = [
     "Activation",

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar
@@ -20,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError, missing
-from neucept.inputs import Batch
-from neucept.rankings.network import Logits, at_layers, own_random
-from neucept.rankings.subject import Subject
-from neucept.recording.hooks import INPUT, left_as_found, modules_by_name, split_call
+from neucept.inputs import Batch, map_tree
+from neucept.rankings.ranking import Subject
+from neucept.recording.hooks import INPUT, calls_of, left_as_found, modules_by_name, split_call
 from neucept.recording.layout import resolve_units
+from neucept.recording.outputs import pick_logits
 from neucept.recording.reading import float_type
 from neucept.recording.subnetwork import tail, twin
 from neucept.recording.units import Encoder, Units, first_tensor
@@ -339,3 +340,56 @@ def _of_neurons(attributions: Tensor, units: Units) -> Tensor:
     with torch.enable_grad():
         total = (units.spread(values, attributions) * attributions).sum()
     return torch.autograd.grad(total, values)[0]
+
+
+class Logits(nn.Module):
+    """A network that gives logits, (batch, C), with their graph; its in-place modules work on copies from now on.
+
+    Parameters
+    ----------
+    network : Module
+        One of one's own (`neucept.recording.subnetwork`), for it is changed.
+    output : None, str, int or callable
+        As in `Subject`.
+    """
+
+    def __init__(self, network: nn.Module, output: Any = None) -> None:
+        super().__init__()
+        self.network, self._output = network, output
+        for module in network.modules():
+            if getattr(module, "inplace", False):  # Captum's hooks keep values that must not change
+                module.inplace = False  # type: ignore[assignment]
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """Give the logits; a single one, z, becomes (-z/2, z/2), as in a recording."""
+        return pick_logits(self.network(*inputs), self._output)
+
+
+def at_layers(
+    model: nn.Module, batch: Batch, layers: Sequence[str], output: Any = None
+) -> tuple[dict[str, Any], Tensor]:
+    """Run a model and keep what layers return, {layer: ...}, with the logits; in-place modules cannot change it."""
+    kept: dict[str, Any] = {}
+
+    def keep(layer: str, call: int, module: nn.Module | None, returned: Any) -> None:
+        if layer == INPUT and module is None:
+            given, keywords = returned
+            returned = keywords or (given[0] if len(given) == 1 else given)
+        kept[layer] = map_tree(lambda tensor: tensor.clone(), returned)
+
+    with calls_of(model, layers, keep), torch.no_grad():
+        returned = batch.call(model)
+    return kept, pick_logits(returned, output)
+
+
+@contextmanager
+def own_random(seed: int) -> Iterator[None]:
+    """Seed the global random generators, which Captum draws from, and put them back afterwards."""
+    found = np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(found)  # noqa: NPY002

@@ -21,8 +21,7 @@ from neucept.progress import progress as show_progress
 from neucept.recording.hooks import calls_of, check_layers, check_model, left_as_found, modules_by_name
 from neucept.recording.layout import Tracking, resolve_units
 from neucept.recording.outputs import Output, Readout, guessed_among, infer_kind, raw_outputs
-from neucept.recording.padding import token_mask
-from neucept.recording.reading import call_first, float_type, read_neurons
+from neucept.recording.reading import call_first, float_type, read_neurons, token_mask
 from neucept.recording.recording import Recording
 from neucept.recording.task import Binary, Classes, Regression, Scores, Task, as_task, infer_task
 from neucept.recording.units import Channels, Neurons, Units, output_tensor, units_of

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from neucept.analysis import Analysis
-from neucept.analysis.embedding import Embedding
+from neucept.analysis.pictures import Embedding
 from neucept.mechanisms.n_clusters import ALPHA, STABLE
 from neucept.reports import figures, phrases
 from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, text
