@@ -68,7 +68,10 @@ def test_what_was_measured_is_what_the_pages_tell(experiments: None, name: str) 
     telling = importlib.import_module(f"tell.{name}")
     told = telling.tell(results(name))
     assert not re.search(r"\{\w|\bnan\b|\bNone\b", told)
-    pages = "".join((FOLDER.parent / "docs" / f"{page}.md").read_text() for page in ("results", "promise", "remedies"))
+    pages = "".join(
+        (FOLDER.parent / "docs" / f"{page}.md").read_text()
+        for page in ("results", "promise", "remedies", "mechanism-space")
+    )
     pages += (FOLDER / "results" / "validity.md").read_text()
     assert told.strip() in pages
     if hasattr(telling, "claims"):
