@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -358,3 +359,27 @@ def test_what_is_refused(lenet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(InputError, match=r"captum, which is not installed: pip install 'neucept\[rankings\]'"):
         rank(recording, 1, [Saliency()], model, inputs)
+
+
+@pytest.mark.parametrize(
+    ("activation", "method", "said"),
+    [
+        (nn.ReLU, DeepLift(), None),
+        (nn.ReLU6, DeepLift(), r"DeepLIFT at layer '1': .* miss \d+% of it\. Captum's DeepLIFT knows"),
+        (nn.ReLU6, IntegratedGradients(steps=200), None),
+        (nn.ReLU6, IntegratedGradients(steps=1), r"integrated gradients at layer '1': .* Give more steps="),
+    ],
+    ids=["exact", "unknown activation", "many steps", "one step"],
+)
+def test_attributions_that_do_not_add_up_are_said(
+    activation: type[nn.Module], method: Any, said: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    torch.manual_seed(0)
+    parts = (nn.Linear(10, 16), activation(), nn.Linear(16, 16), activation(), nn.Linear(16, 16), activation())
+    model = nn.Sequential(*parts, nn.Linear(16, 3)).eval()
+    inputs = 5 * torch.randn(100, 10)
+    recording = record(model, inputs, ["1"])
+    method.scores(Subject.of(recording, 0, model, inputs, rows="all"))
+    messages = [str(warning.message) for warning in recwarn if "add up" in str(warning.message)]
+    assert len(messages) == (said is not None)
+    assert said is None or re.search(said, messages[0])

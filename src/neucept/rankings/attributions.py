@@ -68,6 +68,7 @@ class Attribution(ABC):
     """
 
     completes: ClassVar[float | None] = None  # share of the logit's change that attributions may miss; None: any
+    remedy: ClassVar[str] = ""  # what to do where they miss more
 
     baseline: str | Tensor = "input"
     absolute: bool = False
@@ -130,11 +131,11 @@ class Attribution(ABC):
                         float(change.abs().sum()),
                     ]
         for layer, (missed, whole) in explained.items():
-            if self.completes is not None and missed > self.completes * whole:
+            # Past a layer that a connection skips, a part of the change goes round it.
+            if self.completes is not None and ways[layer].cut and missed > self.completes * whole:
                 warnings.warn(
                     f"{self.name} at layer '{layer}': attributions should add up to the change of the logit, but miss"
-                    f" {missed / max(whole, 1e-30):.0%} of it. Captum does not know an operation of this network (it"
-                    " needs activations that are modules of known types); use integrated gradients.",
+                    f" {missed / max(whole, 1e-30):.0%} of it. {self.remedy}",
                     stacklevel=2,
                 )
         return totals
@@ -225,6 +226,7 @@ class IntegratedGradients(Attribution):
     """Gradients integrated from the baseline (Sundararajan, Taly, Yan, 2017), by Gauss-Legendre quadrature."""
 
     completes: ClassVar[float | None] = 0.05
+    remedy: ClassVar[str] = "Give more steps=."
 
     steps: int = 50
     name: str = "integrated gradients"
@@ -249,6 +251,9 @@ class DeepLift(Attribution):
     """Differences from the baseline, handed back rule by rule (Shrikumar, Greenside, Kundaje, 2017)."""
 
     completes: ClassVar[float | None] = 0.01
+    remedy: ClassVar[str] = (
+        "Captum's DeepLIFT knows activations that are modules of certain types alone; use IntegratedGradients() here."
+    )
 
     name: str = "DeepLIFT"
 
