@@ -156,8 +156,8 @@ def page(results: dict[str, Any]) -> str:
         f" learnt the token, so that at least {LEARNT:.0%} of other classes' test images with it are called its class;"
         " the token's mechanism is the one with most images that carry it. Shares with Wilson's 95% interval; a"
         " mechanism is called overconfident at 5%, corrected over the mechanisms of its network. Made by"
-        " `benchmarks/planted/measure.py`. The two margins of the verdict (5 points or twice the errors; 5 times the odds"
-        " of an error against other classes) were chosen while looking at the networks 0 to 3 of each data set.",
+        " `benchmarks/planted/measure.py`. The two margins of the verdict (5 points or twice the errors; 5 times the"
+        " odds of an error against other classes) were chosen while looking at the networks 0 to 3 of each data set.",
         "",
         "| mechanisms by | judged | token's mechanism overconfident, token learnt | token weaker |"
         " mechanisms of clean networks overconfident | clean networks with one | mechanisms of a planted network |",
