@@ -45,6 +45,8 @@ def tell(results: dict[str, Any]) -> str:
         vgg=vgg(template, results),
         top_conv3=both_networks(results, "conv3", "kmeans", "top", 0),
         all_conv3=both_networks(results, "conv3", "kmeans", "all", 0),
+        contribution_both=both_networks(results, "both", "kmeans", "contribution", 0),
+        all_both=both_networks(results, "both", "kmeans", "all", 0),
         metric_ce=both_networks(results, "conv3", "kmeans", "metric", 1),
         all_ce=both_networks(results, "conv3", "kmeans", "all", 1),
         **{f"{space}_gap": gap(results, space) for space in ("metric", "all", "top", "variance")},
@@ -69,13 +71,13 @@ def gap(results: dict[str, Any], space: str) -> str:
 
 
 def real(template: Template, results: dict[str, Any]) -> str:
-    if "vgg11 contribution" not in results:
+    if "vgg11 contribution gmm" not in results:
         return ""
-    cells = results["vgg11 contribution"]
+    cells = results["vgg11 contribution gmm"]
     less, below = called_less(cells)
     top = ""
-    if "vgg11 top" in results:
-        others = results["vgg11 top"]
+    if "vgg11 top kmeans" in results:
+        others = results["vgg11 top kmeans"]
         top = f"; with `top`, the default, {more_than_one(others)} of {len(others)} halves have more than one mechanism"
     fields = {"several": more_than_one(cells), "ways": len(cells), "less": less, "below": below, "top": top}
     return template.fill("real", **fields)
@@ -134,16 +136,26 @@ def kept(results: dict[str, Any], layer: str, method: str, space: str) -> list[s
 
 
 def vgg(template: Template, results: dict[str, Any]) -> str:
-    known = {key.split()[1]: cell for key, cell in results.items() if key.startswith("vgg11")}
+    known = {key.partition(" ")[2]: cell for key, cell in results.items() if key.startswith("vgg11")}
     if not known:
         return ""
-    rows = [[f"`{space}`", *of_classes(cell)] for space, cell in known.items()]
-    first = next(iter(known))
-    head = ["space", "K", "more than one", "come back", "of a class", "differ", "called less reliable"]
+    rows = [[f"`{name.split()[0]}`", name.split()[1], *of_classes(cell)] for name, cell in known.items()]
+    first = "contribution gmm"
+    head = [
+        "space",
+        "clusters",
+        "K",
+        "more than one",
+        "stability",
+        "come back",
+        "of a class",
+        "differ",
+        "called less reliable",
+    ]
     return template.fill(
         "vgg",
         table=table(head, rows),
-        first=f"`{first}`",
+        first="`contribution` with a mixture",
         classes=table(
             ["class", "K", "stability", "on its half", "on the other", "p"],
             [
@@ -176,6 +188,7 @@ def of_classes(cell: dict[str, Any]) -> list[str]:
     return [
         f"{min(counts)} to {max(counts)}",
         f"{more_than_one(cell)} of {ways}",
+        f"{np.mean([one['stability'] for one in cell.values()]):.2f}",
         f"{np.mean(error):.3f}",
         f"{np.mean(whole):.3f}",
         f"{differ} of {ways}",
