@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import beta
 
 from neucept.mechanisms import compare_confidence, inputs_needed
+from neucept.mechanisms.overconfidence import compare_elsewhere
 
 pytestmark = pytest.mark.validity
 
@@ -96,3 +97,18 @@ def test_power(difference: float, n: int, power: float) -> None:
         needed.append(inputs_needed(worst["expected"], difference, tests=K))
     assert np.mean(comparable) > 0.9 * np.mean(needed)
     assert interval(seen, DRAWS)[1] >= power, f"seen in {seen} of {DRAWS}"
+
+
+@pytest.mark.parametrize(("factor", "low", "high"), [(3, 0.0, 0.0), (5, 0.0, 0.05), (12, 0.95, 1.0)], ids=str)
+def test_against_other_classes(factor: float, low: float, high: float) -> None:
+    """The alarm is for more than 5 times the odds of an error; at 5 itself it is at the level, of each mechanism."""
+    rng = np.random.default_rng(0)
+    called = 0
+    for _ in range(DRAWS):
+        elsewhere, groups_of = simulate(rng, 2000, 2.5)[0], simulate(rng, 300, 2.5)
+        odds, groups = groups_of
+        right = rng.random(300) < expit(logit(overfitted(odds)) - np.log(factor))
+        reference = elsewhere, rng.random(2000) < overfitted(elsewhere)
+        called += int((compare_elsewhere(odds, right, groups, K, reference)["p_elsewhere"] < 0.05).sum())
+    share = interval(called, DRAWS * K)
+    assert share[0] <= high and share[1] >= low, f"{called / DRAWS / K:.1%} called overconfident"
