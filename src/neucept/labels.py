@@ -92,6 +92,8 @@ def _is_half(values: Any) -> bool:
 
 
 def categories(labels: Any) -> tuple[str, ...] | None:
-    """Names of the categories of a data frame's column; None for other labels."""
+    """Names of the classes that labels of a data frame carry: its columns, or the categories of one; else None."""
+    if isinstance(labels, pd.DataFrame):
+        return tuple(map(str, labels.columns)) if labels.shape[1] > 1 else None
     kind = getattr(labels, "dtype", None)
     return tuple(map(str, kind.categories)) if isinstance(kind, pd.CategoricalDtype) else None

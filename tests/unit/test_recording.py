@@ -10,13 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from neucept import InputError, Recording, record
-from neucept.recording import Channels, list_layers
+from neucept.recording import Channels, Encoder, list_layers
 from neucept.recording.outputs import recorded_output
 
 # ---- the oracle -----------------------------------------------------------------------------------------------------
@@ -823,3 +824,27 @@ def test_list_layers(cnn: nn.Module, images: Tensor) -> None:
     assert list_layers(Reused(), X[:1]).set_index("layer")["calls"].to_dict()["relu"] == 2
     assert "spare" not in list_layers(Unused(), X[:1])["layer"].tolist()
     assert cnn.training and hooks_of(cnn) == 0
+
+
+def test_what_a_task_or_an_encoder_lacks_is_named(mlp: nn.Module) -> None:
+    class Half:
+        name = "half"
+
+        def predicted(self, outputs: Any, target: Any) -> Any:
+            return outputs[:, 0] > 0
+
+    with pytest.raises(InputError, match="has no 'target' and no 'target_name' and no 'response' and no 'right' and"):
+        record(mlp, X, ["1"], task=Half())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Layer '1': 3 names were given for 8 neurons"):
+        record(mlp, X, ["1"], neurons=Encoder(lambda x: x, names=("a", "b", "c")))
+    with pytest.raises(InputError, match=r"does not take an output \(13, 8\): RuntimeError"):
+        record(mlp, X, ["1"], neurons=lambda x: x @ torch.ones(9, 2))
+
+
+def test_columns_of_labels_are_names() -> None:
+    columns = ["rain", "snow", "wind"]
+    labels = pd.DataFrame((X[:, :3] > 0).numpy(), columns=columns)
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    recording = record(model, (X, labels), ["1"])
+    assert recording.class_names == tuple(columns) and recording.task.name == "multi-label"
+    assert repr(recording).startswith("Recording(13 inputs, 3 outputs; ")

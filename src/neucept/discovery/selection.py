@@ -152,10 +152,11 @@ class Selection:
         guarantee, groups = self.guarantee, len(self.representatives)
         if guarantee.required is not None and self.local_fdr is not None:
             best = f"{100 * (1 - float(self.local_fdr.min())):.3g}%"
+            best = f"{'an' if best.startswith(('8', '11', '18')) else 'a'} {best}"
             if guarantee.required >= 1:
-                return f"The strongest candidate has a {best} probability of being critical; no probability is enough."
+                return f"The strongest candidate has {best} probability of being critical; no probability is enough."
             return (
-                f"The strongest candidate has a {best} probability of being critical; this layer's calibration requires"
+                f"The strongest candidate has {best} probability of being critical; this layer's calibration requires"
                 f" {100 * guarantee.required:.3g}%."
             )
         few = f", more than the layer's {groups} groups of neurons" if guarantee.smallest > groups else ""

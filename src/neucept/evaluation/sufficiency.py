@@ -141,7 +141,7 @@ def sufficiency(
     predicted = np.sort(rng.choice(rows, min(len(rows), MOST_PREDICTED), replace=False))
     y = recording.response(response, kind)[rows]
     table = []
-    with show_progress("measuring how far the selected neurons go alone", len(given) * 4, progress) as advance:
+    with show_progress("measuring sufficiency", len(given) * 4, progress) as advance:
         for layer, chosen in given.items():
             Z = np.asarray(recording.activations(layer)[rows])
             sets = _sets(layer, chosen, Z, top, rng)

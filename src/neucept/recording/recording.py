@@ -91,7 +91,8 @@ class Recording:
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer} ({array.shape[1]} neurons)" for layer, array in self.neurons.items())
-        return f"Recording({len(self)} inputs, {len(self.class_names)} classes; {layers})"
+        kind = "classes" if isinstance(self.task, Classes) else "outputs" if len(self.class_names) > 1 else "output"
+        return f"Recording({len(self)} inputs, {len(self.class_names)} {kind}; {layers})"
 
     @property
     def layers(self) -> tuple[str, ...]:

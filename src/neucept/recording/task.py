@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
-from neucept.errors import InputError, check_real, closest, one_of
+from neucept.errors import InputError, check_has, check_real, closest, one_of
 
 RESPONSES = ("logit", "margin", "log_prob")
 
@@ -334,6 +334,10 @@ def as_task(task: Any) -> Task | None:
         return None if name == "auto" else TASKS[name]()
     if isinstance(task, Task) and not isinstance(task, type):
         return task
+    if hasattr(task, "predicted"):
+        check_has(
+            "task", task, ("name", "target", "target_name", "predicted", "response", "right", "describe"), "a task"
+        )
     raise InputError(
         f"task={task!r}: expected one of 'auto', 'classes', 'binary', 'multi-label', 'regression', or a task such as"
         " MultiLabel(threshold=0.3) or Scores(function) from neucept.recording."

@@ -267,12 +267,20 @@ class Encoder:
 
     def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
         """Apply the function; see `Units.read`."""
-        neurons = self.encode(output)
+        try:
+            neurons = self.encode(output)
+        except Exception as error:  # a function of the user's may raise anything
+            raise InputError(
+                f"The function for the neurons does not take an output {tuple(output.shape)}:"
+                f" {type(error).__name__}: {error}."
+            ) from error
         if not isinstance(neurons, Tensor) or neurons.ndim != 2 or len(neurons) != len(output):
             got = f"shape {tuple(neurons.shape)}" if isinstance(neurons, Tensor) else type(neurons).__name__
             raise InputError(
                 f"The function for the neurons must map {tuple(output.shape)} to ({len(output)}, k); it gave {got}."
             )
+        if self.names is not None and len(self.names) != neurons.shape[1]:
+            raise InputError(f"{len(self.names)} names were given for {neurons.shape[1]} neurons.")
         return neurons
 
     def spread(self, values: Tensor, like: Tensor, module: nn.Module | None = None) -> Tensor:
