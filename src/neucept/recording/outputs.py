@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neucept.batches import tensors_of
 from neucept.errors import InputError
 from neucept.recording.task import MultiLabel, Regression, Scores, Task
 from neucept.recording.units import first_tensor
@@ -198,14 +199,6 @@ def guessed_among(returned: Any) -> str | None:
     named = isinstance(returned, Mapping) and "logits" in returned
     if isinstance(returned, Tensor) or named or isinstance(getattr(returned, "logits", None), Tensor):
         return None
-    shapes = [str(tuple(tensor.shape[1:])) for tensor in _tensors(returned)]
+    shapes = [str(tuple(tensor.shape[1:])) for tensor in tensors_of(returned)]
     first = ", ".join(shapes[:4]) + (", ..." if len(shapes) > 4 else "")
     return f"{type(returned).__name__} of tensors of shape {first} for one input" if len(shapes) > 1 else None
-
-
-def _tensors(returned: Any) -> Iterator[Tensor]:
-    if isinstance(returned, Tensor):
-        yield returned
-    elif isinstance(returned, Mapping | tuple | list):
-        for part in returned.values() if isinstance(returned, Mapping) else returned:
-            yield from _tensors(part)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from neucept.batches import tensors_of
 from neucept.errors import InputError
 
 _LOOKED_AT = 32  # inputs by which one data set is told from another
@@ -164,17 +165,9 @@ def _check_parts(state: Any) -> None:
         if not isinstance(loss, float) or not math.isfinite(loss):
             raise ValueError(f"it holds the loss {loss!r}")
     for part in ("model", "optimizer"):
-        for tensor in _tensors(state[part]):
+        for tensor in tensors_of(state[part]):
             if tensor.is_meta or bool((tensor.is_floating_point() or tensor.is_complex()) and tensor.isnan().any()):
                 raise ValueError(f"its part '{part}' holds values that are not a number")
-
-
-def _tensors(content: Any) -> Iterator[Tensor]:
-    if isinstance(content, Tensor):
-        yield content
-    elif isinstance(content, Mapping | list | tuple):
-        for part in content.values() if isinstance(content, Mapping) else content:
-            yield from _tensors(part)
 
 
 def load(path: Path, state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -212,7 +205,7 @@ def _read(dataset: Dataset[tuple[Tensor, int]]) -> list[Tensor]:
     with _seeded():
         for i in np.linspace(0, n - 1, min(n, _LOOKED_AT)).astype(int).tolist():
             inputs, labels = default_collate([dataset[i]])
-            tensors += [*_tensors(inputs), labels]
+            tensors += [*tensors_of(inputs), labels]
     return tensors
 
 
