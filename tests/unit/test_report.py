@@ -1,5 +1,6 @@
 """The page and its parts, on small synthetic recordings."""
 
+import html
 import json
 import re
 import sys
@@ -308,6 +309,35 @@ def test_headline_names_the_unreliable_mechanism(page, recording, critical, meas
     assert "precision ranges from 60.0% to 90.0%." in text
     known["precision"] = 1.0
     assert "precision is 100% in each." in page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+
+
+def test_the_report_leads_with_confident_mistakes(page, recording, critical, measured):
+    logits = np.tile(np.float32([1, 0]), (N, 1))
+    predicted = replace(recording, logits=logits)
+    with pytest.warns(UserWarning, match="beyond"):
+        mechanisms = neucept.learn(predicted, critical, 3, compactness=4)
+    known = mechanisms.reliability.copy()
+    known["judged"], known["precision"], known["low"], known["high"] = 50, [0.9, 0.9, 0.1], 0.05, 0.95
+    known["expected"], known["expected_low"], known["expected_high"] = (
+        [0.9, 0.9, 0.65],
+        [0.85, 0.85, 0.6],
+        [0.95, 0.95, 0.7],
+    )
+    known["expected_elsewhere"] = 0.98
+    known["confidence_verdict"] = ["as confident as right", "unsure", "overconfident"]
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+    alarm = "Mechanism 2 is confidently wrong: 10% of its predictions are correct"
+    assert f"{alarm} where the network's own confidence predicts 65%." in html.unescape(text)
+    assert 'class="finding bad"' in text and ">overconfident<" in text and ">unsure, as its confidence says<" in text
+    assert "65% (60 to 70)" in text and text.count("predicted by its confidence") >= 3
+    known.loc[2, ["expected", "expected_low", "expected_high"]] = 0.1  # a token that took over the whole class
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+    assert f"{alarm}; other classes are right in 98.0% at this confidence." in text
+    without = known.drop(
+        columns=["expected", "expected_low", "expected_high", "expected_elsewhere", "confidence_verdict"]
+    )
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=without))
+    assert "confidently wrong" not in text and ">overconfident<" not in text
 
 
 def test_inputs_that_are_no_predictions_are_not_called_unreliable(page, mechanisms):

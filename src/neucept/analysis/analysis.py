@@ -28,7 +28,10 @@ EXAMPLES = 8  # inputs of each kind that stand for a mechanism
 
 
 class Reliability(NamedTuple):
-    """Reliability of one mechanism: a row of `neucept.reliability`; ``rest`` is the precision of all the others."""
+    """Reliability of one mechanism: a row of `neucept.reliability`; ``rest`` is the precision of all the others.
+
+    The last fields compare it with the network's own confidence; they are empty in results from before they were known.
+    """
 
     inputs: int
     precision: float
@@ -38,6 +41,11 @@ class Reliability(NamedTuple):
     agreement: float
     p_corrected: float
     verdict: str
+    expected: float = float("nan")
+    expected_low: float = float("nan")
+    expected_high: float = float("nan")
+    expected_elsewhere: float = float("nan")
+    confidence_verdict: str = ""
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -173,8 +181,19 @@ class Analysis:
         known = self.mechanisms.reliability
         if known is None:
             return None
-        columns = ("judged", "precision", "rest", "low", "high", "agreement", "p_corrected", "verdict")
+        columns = ["judged", "precision", "rest", "low", "high", "agreement", "p_corrected", "verdict"]
+        later = ["expected", "expected_low", "expected_high", "expected_elsewhere", "confidence_verdict"]
+        columns += later if set(later) <= set(known) else []
         return tuple(map(Reliability, *(known[name].tolist() for name in columns)))
+
+    @cached_property
+    def overconfident(self) -> tuple[int, ...]:
+        """Mechanisms whose precision lies below what the network's own confidence predicts, the worst first."""
+        if not self.are_predictions or self.reliability is None:
+            return ()
+        rows = self.reliability
+        alarms = [k for k, row in enumerate(rows) if row.confidence_verdict == "overconfident"]
+        return tuple(sorted(alarms, key=lambda k: rows[k].precision))
 
     @cached_property
     def least_reliable(self) -> int | None:

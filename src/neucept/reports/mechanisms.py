@@ -104,6 +104,22 @@ def _verdict(row: Reliability, are_predictions: bool) -> Html:
     return tag("span", said, class_=f"verdict {kind}", title=f"corrected {p_value(row.p_corrected)}")
 
 
+def _expectation(analysis: Analysis, row: Reliability) -> list[tuple[str, str]]:
+    """Give the precision that the network's own confidence predicts, where it is known."""
+    if not analysis.are_predictions or not np.isfinite(row.expected):
+        return []
+    return [("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))]
+
+
+def _alarm(row: Reliability | None) -> Html | None:
+    """Mark mechanisms whose precision differs from what the confidence predicts."""
+    kind = {"overconfident": "bad", "underconfident": "plain", "unsure": "plain"}
+    if row is None or row.confidence_verdict not in kind:
+        return None
+    words = "unsure, as its confidence says" if row.confidence_verdict == "unsure" else row.confidence_verdict
+    return tag("span", words, class_=f"verdict {kind[row.confidence_verdict]}")
+
+
 def _card(analysis: Analysis, mechanism: int) -> Html:
     mechanisms = analysis.mechanisms
     several = len(mechanisms) > 1
@@ -114,6 +130,7 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
     if row is not None and row.inputs:
         facts += [
             (_measure(analysis), between(*row.interval)),
+            *_expectation(analysis, row),
             *([("other mechanisms", percent(row.rest))] if several else []),
             ("agreement", percent(row.agreement)),
         ]
@@ -123,7 +140,12 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
     left = tag("div", known, _unstable(row), _composition(analysis, mechanism), _separating(analysis, mechanism))
     return tag(
         "article",
-        tag("header", heading, _verdict(row, analysis.are_predictions) if row is not None and several else None),
+        tag(
+            "header",
+            heading,
+            _verdict(row, analysis.are_predictions) if row is not None and several else None,
+            _alarm(row) if analysis.are_predictions else None,
+        ),
         tag("div", left, graph, class_="card-body"),
         pathways_part(analysis, mechanism),
         _examples(analysis, mechanism),

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from neucept.analysis import Analysis
+from neucept.analysis import Analysis, Reliability
 from neucept.analysis.pictures import Embedding
 from neucept.mechanisms.n_clusters import ALPHA, STABLE
 from neucept.reports import figures, phrases
@@ -25,7 +25,8 @@ _LABELS = 12  # colours of the map by label; the others share one
 def summary(analysis: Analysis, heading: str) -> Html:
     """Write the head of the report: what a reader takes away in twenty seconds."""
     reliability = _about_reliability(analysis)
-    finding = "finding" if analysis.least_reliable is None else "finding bad"
+    alarming = analysis.least_reliable is not None or analysis.overconfident
+    finding = "finding bad" if alarming else "finding"
     notes = (_about_stability(analysis), _about_selection(analysis), _about_features(analysis))
     return tag(
         "header",
@@ -89,9 +90,28 @@ def _about_stability(analysis: Analysis) -> str | None:
 
 def _about_reliability(analysis: Analysis) -> str | None:
     """Say which mechanism is the least reliable, or that none stands out."""
-    rows, worst = analysis.reliability, analysis.least_reliable
-    if rows is None or len(analysis.mechanisms) < 2 or not analysis.are_predictions:
+    rows = analysis.reliability
+    if rows is None or not analysis.are_predictions:
         return None
+    alarms = [_about_confidence(k, rows[k]) for k in analysis.overconfident]
+    told = len(analysis.mechanisms) > 1 and (analysis.least_reliable is not None or not alarms)
+    compared = _about_precisions(analysis) if told else ""
+    return " ".join(filter(None, [*alarms, compared])) or None
+
+
+def _about_confidence(mechanism: int, row: Reliability) -> str:
+    """Say that a network is confidently wrong, and by how much."""
+    share = phrases.percent(row.precision)
+    correct = f"Mechanism {mechanism} is confidently wrong: {share} of its predictions are correct"
+    if row.precision < row.expected_low:
+        return f"{correct} where the network's own confidence predicts {phrases.percent(row.expected)}."
+    return f"{correct}; other classes are right in {phrases.percent(row.expected_elsewhere)} at this confidence."
+
+
+def _about_precisions(analysis: Analysis) -> str:
+    """Compare the precision of mechanisms with each other."""
+    rows, worst = analysis.reliability, analysis.least_reliable
+    assert rows is not None
     if worst is None:
         known = [row.precision for row in rows if row.inputs]
         low, high = phrases.percent(min(known), 1), phrases.percent(max(known), 1)

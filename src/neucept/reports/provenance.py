@@ -35,6 +35,8 @@ _OF_CALIBRATION = {
     "group": "Neurons of a layer that are too strongly correlated to tell which of them is critical.",
 }
 _OF_MECHANISMS = {
+    "predicted by its confidence": "The precision that the network's own probabilities, calibrated on other inputs,"
+    " predict for a mechanism. One that lies below it is overconfident: low confidence does not find its mistakes.",
     "mechanism": "A cluster of inputs with similar activations of the critical neurons; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
     "typicality": "Share of a mechanism's inputs at least as far from its centre: 1 most typical, near 0 an outlier.",
