@@ -27,10 +27,9 @@ from torch.utils.data import (
     Subset,
 )
 
-from neucept.arrays import LABEL_KEYS, collate, is_array, is_tree, to_tensors
+from neucept.arrays import LABEL_KEYS, categories, collate, is_array, is_tree, read_labels, to_tensors
 from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
-from neucept.labels import categories, read_labels
 
 __all__ = ["LABEL_KEYS", "Batch", "Inputs", "map_tree", "read_labels", "tensors_of"]
 

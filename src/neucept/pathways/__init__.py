@@ -6,8 +6,7 @@ Khakzar et al., "Neural Response Interpretation through the Lens of Critical Pat
 from neucept.pathways.gradient import PathwayGradient, explain_func, signed_map
 from neucept.pathways.linearity import LinearBall, linear_ball, local_radius
 from neucept.pathways.methods.base import Method, SiteScores
-from neucept.pathways.methods.intgrad import NeuronIntGrad
-from neucept.pathways.methods.mct import NeuronMCT
+from neucept.pathways.methods.contributions import NeuronIntGrad, NeuronMCT
 from neucept.pathways.methods.pruning import GreedyPruning
 from neucept.pathways.methods.random import RandomPathway
 from neucept.pathways.methods.routing import DistillationGuidedRouting

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neucept.batches import Batch
 from neucept.errors import InputError, check_whole
 from neucept.pathways.methods.base import Method
-from neucept.pathways.methods.mct import NeuronMCT
+from neucept.pathways.methods.contributions import NeuronMCT
 from neucept.pathways.scores import NeuronScores, check_reached
 from neucept.pathways.selection import check_sparsity
 from neucept.pathways.targets import Response, Target, check_target, target_rows

@@ -1,4 +1,4 @@
-"""NeuronIntGrad: integrated gradients of every neuron, site by site."""
+"""Neurons by their contribution: NeuronMCT, to first order, and NeuronIntGrad, integrated site by site."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from neucept.errors import check_whole, one_of
 from neucept.pathways.methods.base import Method, SiteScores
 from neucept.pathways.targets import Response
 from neucept.pathways.tracing.activations import ACTIVATIONS
-from neucept.pathways.tracing.gradients import Trace, at_least_single
-from neucept.pathways.tracing.network import Network
+from neucept.pathways.tracing.gradients import Trace, at_least_single, contribution
+from neucept.pathways.tracing.network import Network, Values
 from neucept.pathways.tracing.replay import Remainder, Replay
 from neucept.recording.outputs import Output
 
@@ -167,3 +167,26 @@ def _whole_network(network: Network, inputs: Batch, site: str) -> Remainder:
         return network.run(inputs, lambda raw, output: given[0].clone() if raw == site else output)
 
     return Remainder(lambda value: [value], tail)
+
+
+class NeuronMCT(Method):
+    """Score a neuron by how much the response loses without it, to first order: ``|a * df/da|``.
+
+    One forward and one backward pass for all sites and all inputs of a batch; parameters get no gradient. Parameters
+    as for `Method`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> scores = NeuronMCT(network).score(torch.randn(5, 3))
+    >>> {site: tuple(score.shape) for site, score in scores.items()}
+    {'1': (5, 4)}
+    >>> scores.select(sparsity=0.5)["1"].sum(1)
+    tensor([2, 2, 2, 2, 2])
+    """
+
+    def neuron_scores(self, trace: Trace) -> Values:
+        """Return ``|a * df/da|`` of every neuron; see `Method.neuron_scores`."""
+        return {raw: contribution(trace.values[raw], gradient) for raw, gradient in trace.gradients().items()}
