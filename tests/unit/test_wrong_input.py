@@ -14,8 +14,9 @@ from torch import nn
 
 import neucept
 from neucept import ablation
+from neucept.pathways import NeuronMCT, PathwayGradient
 from neucept.rankings import Activation, rank
-from neucept.recording import list_layers, tail
+from neucept.recording import agreement, list_layers, tail
 from neucept.recording.regions import activating_regions
 
 torch.manual_seed(0)
@@ -164,3 +165,45 @@ def test_wrong_input_is_refused(
         call(**given)
     assert (state(MODEL), state(MAPS)) == before
     assert not list(tmp_path.iterdir())
+
+
+ANYTHING = ["nonsense", -1, float("nan"), {}, THING, 3.7, np.zeros((2, 2)), torch.zeros(0), {"zz": 1}]
+SCORER = NeuronMCT(MODEL)
+KINDS: list[tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]] = [
+    (
+        neucept.calibrate,
+        {"recording": RECORDING, "layer": "1"},
+        ("recording", "layer", "precision", "target"),
+    ),
+    (neucept.choose_n_mechanisms, {"mechanisms": MECHANISMS}, ("mechanisms",)),
+    (
+        agreement,
+        {"model": MODEL, "data": (X, Y), "recording": RECORDING, "layer": "1", "kept": {"a": [0]}, "rows": [0, 1]},
+        ("model", "data", "recording", "layer", "rows", "batch_size", "seed"),
+    ),
+    (
+        neucept.report,
+        {"recording": RECORDING, "critical": CRITICAL, "mechanisms": MECHANISMS},
+        ("recording", "critical", "mechanisms"),
+    ),
+    (neucept.analyse, {"model": MODEL, "data": (X, Y), "layers": ["1"], "target": TARGET}, ("model", "data", "layers")),
+    (SCORER.score, {"inputs": X[:3]}, ("inputs",)),
+    (PathwayGradient(SCORER, 0.5).attribute, {"inputs": X[:3]}, ("inputs",)),
+    (NeuronMCT, {"model": MODEL}, ("model", "activations", "internal_batch_size")),
+    (PathwayGradient, {"method": SCORER}, ("method", "sparsity")),
+    (SCORER.score(X[:3]).select, {}, ("sparsity",)),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("call", "given", "argument"),
+    [(call, given, argument) for call, given, arguments in KINDS for argument in arguments],
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__qualname__", ""),
+)
+def test_values_of_no_kind_that_a_call_takes(call: Callable[..., Any], given: dict[str, Any], argument: str) -> None:
+    before = state(MODEL)
+    for value in ANYTHING:
+        with pytest.raises(neucept.InputError):
+            call(**{**given, argument: value})
+    assert state(MODEL) == before

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neucept.calibration.calibration import Calibration, calibrate_neurons
-from neucept.errors import InputError, check_precision
+from neucept.errors import InputError, check_kind, check_precision
 from neucept.knockoffs.preprocessing import Prepared, alive, prepare
 from neucept.recording import Recording
 from neucept.recording.recording import Target
@@ -135,6 +135,10 @@ def calibrate(
         layer whose neurons are all constant.
     """
     check_precision(precision)
+    check_kind("recording", recording, Recording, "what neucept.record returns")
+    check_kind("layer", layer, str, "the name of a recorded layer")
+    if isinstance(target, np.ndarray):
+        recording.response(target)  # refuses what is no response of these inputs
     everything = np.zeros(len(recording))
     rows = recording.samples(everything if target is None else target, samples)
     if len(rows) < FEWEST_INPUTS:

@@ -216,7 +216,7 @@ def resample(
     """
     check_whole("batch_size", batch_size)
     tops = _listed("tops", tops)
-    if None in tops:
+    if any(top is None for top in tops):
         raise InputError(f"tops={tops}: expected numbers of neurons that stay; None, all by degrees, is for ablate.")
     activations, _ = _checked(tail, activations, output)
     _check_finite(activations, batch_size)

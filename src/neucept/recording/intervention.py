@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neucept.errors import InputError, check_whole
+from neucept.errors import InputError, check_kind, check_whole
 from neucept.inputs import Inputs
 from neucept.recording.hooks import INPUT, calls_of, check_model, left_as_found
 from neucept.recording.layout import resolve_units
@@ -81,6 +81,11 @@ def agreement(
         When the layer's neurons cannot be replaced, when model or data are not the recorded ones
         (`Recording.verify`), when there are no such neurons or inputs, or no inputs at all.
     """
+    check_kind("recording", recording, Recording, "what neucept.record returns")
+    check_kind("layer", layer, str, "the name of a recorded layer")
+    check_kind("kept", kept, Mapping, "{name: neurons that stay}")
+    check_whole("seed", seed, 0)
+    recording.activations(layer)
     if not can_replace(recording, layer):
         raise InputError(f"The neurons of layer '{layer}' are the input or a callable's: they cannot be replaced.")
     check_whole("batch_size", batch_size)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, overload
 import pandas as pd
 from torch import nn
 
+from neucept import storage
 from neucept.analysis import Analysis, analyse
 from neucept.analysis.analysis import check_together
 from neucept.comparison import Comparison
@@ -127,7 +128,7 @@ def report(
 
 
 def report(
-    subject: Analysis | Comparison | Recording,
+    subject: Analysis | Comparison | Recording | None = None,
     /,
     critical: CriticalNeurons | None = None,
     mechanisms: Mechanisms | None = None,
@@ -175,7 +176,10 @@ def report(
         Before any work: when the path cannot be written, the results do not belong together, the data or the model are
         not those that were recorded, or Plotly and Pillow are not installed (``pip install 'neucept[report]'``).
     """
-    path = Path(path or ("comparison.html" if isinstance(subject, Comparison) else "report.html"))
+    if subject is None:  # by keyword, as in 0.1
+        subject = measured.pop("recording", None)
+    default = "comparison.html" if isinstance(subject, Comparison) else "report.html"
+    path = storage.as_path(default if path is None else path)
     check_installed()
     check_writable(path)
     if not isinstance(sections, Sequence):

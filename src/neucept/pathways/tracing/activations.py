@@ -41,7 +41,7 @@ def check_activations(activations: Collection[str]) -> frozenset[str]:
     >>> sorted(check_activations(["relu", "gelu"]))
     ['gelu', 'relu']
     """
-    if isinstance(activations, str) or not isinstance(activations, Collection) or not activations:
+    if isinstance(activations, str) or not isinstance(activations, Collection) or not len(activations):
         raise InputError(f"activations={activations!r}: expected a set of names, such as {{'relu', 'gelu'}}.")
     for name in activations:
         if not isinstance(name, str) or not any(hasattr(place, _plain(name)) for place in _PLACES):
