@@ -121,3 +121,18 @@ def test_it_is_used_in_weighted_spaces_and_can_be_asked_for(make_recording: Make
         choose_n_mechanisms(usual, by="chance")  # type: ignore[arg-type]
     without = learn(unlabelled, {"hidden": [0]}, "auto", "gmm", reduce="contribution", target=1)
     assert len(without) == 2  # by structure alone
+
+
+def test_where_no_number_can_be_compared_it_says_so() -> None:
+    chosen = choose(cloud(30), range(2, 5), "kmeans", by="reliability", right=np.arange(30) > 5, progress=False)
+    assert chosen.suggested == 1 and "no larger number could be compared" in str(chosen)
+
+
+def test_numbers_given_twice_count_once(make_recording: Make) -> None:
+    V = cloud(200) + 6 * (np.arange(200)[:, None] % 2)
+    mechanisms = learn(make_recording(V), {"hidden": [0, 1, 2]}, 2, samples="all")
+    chosen = choose_n_mechanisms(mechanisms, [2, 2, 3], progress=False)
+    assert chosen.table["mechanisms"].tolist() == [1, 2, 3] and "2 suggested" in str(chosen)
+    for call in (lambda: choose_n_mechanisms(mechanisms, seed=-1), lambda: learn(make_recording(V), [0, 1], seed=-1)):
+        with pytest.raises(InputError, match="seed=-1"):
+            call()

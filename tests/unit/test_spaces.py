@@ -414,6 +414,18 @@ def test_a_response_that_says_nothing(make_recording: Make) -> None:
         learn(recording, {"hidden": [0]}, 2, reduce="contribution", target=1)
 
 
+@pytest.mark.parametrize("name", ["contribution", "all"])
+def test_a_dead_layer_is_left_out(case: Any, make_recording: Make, name: Any) -> None:
+    recording, _, _ = case
+    Z = recording.neurons["hidden"]
+    both = Recording({"dead": np.ones((N, 3)), "hidden": Z}, recording.logits, recording.labels, ("a", "b"))
+    options: dict[str, Any] = {"reduce": name, "target": 1, "samples": "all"}
+    alone = learn(both, {"hidden": range(9)}, 2, **options)
+    assert learn(both, {"dead": range(3), "hidden": range(9)}, 2, **options).labels.tolist() == alone.labels.tolist()
+    with pytest.raises(InputError, match="no neuron of dead has any weight"):
+        learn(both, {"dead": range(3)}, 2, **options)
+
+
 def test_values_that_are_not_finite_are_named(make_recording: Make) -> None:
     Z = np.random.default_rng(0).normal(size=(50, 3))
     Z[7, 2] = np.nan

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, logit, logsumexp
+from scipy.stats import rankdata
 
 from neucept.errors import InputError
 from neucept.recording import Recording
@@ -38,7 +39,12 @@ def log_odds(recording: Recording, target: Any, rows: np.ndarray | None = None) 
         (n,) logarithm of p / (1 - p), p the softmax of the logits (classes, yes or no) or the sigmoid of the label's
         logit (several labels). It is computed from the logits, so it does not saturate where p is 1 in floating point.
         A task of your own may have a method ``log_odds(outputs, target)``. None for a regression and for scores, which
-        are no probabilities, and for other tasks of your own.
+        are no probabilities, for a single class, and for other tasks of your own.
+
+    Raises
+    ------
+    InputError
+        When a task of your own gives anything but (n,) finite numbers.
 
     Examples
     --------
@@ -49,13 +55,30 @@ def log_odds(recording: Recording, target: Any, rows: np.ndarray | None = None) 
     outputs = np.asarray(recording.logits if rows is None else recording.logits[rows], np.float64)
     task, target = recording.task, recording.class_number(target)
     if callable(own := getattr(task, "log_odds", None)):
-        return np.asarray(own(outputs, target), np.float64)
+        return _checked(np.asarray(own(outputs, target)), len(outputs), task.name)
     if type(task) is MultiLabel:
         return outputs[:, int(target)]
     if type(task) in (Classes, Binary):
+        if outputs.shape[1] < 2:
+            return None
         number = int(target)
         return np.asarray(outputs[:, number] - logsumexp(np.delete(outputs, number, axis=1), axis=1))
     return None
+
+
+def _checked(odds: np.ndarray, n: int, task: str) -> np.ndarray:
+    """Raise an InputError unless what a user's task says is one finite number per input."""
+    if odds.shape != (n,) or odds.dtype.kind not in "biuf":
+        raise InputError(
+            f"log_odds of the task '{task}' gave {odds.dtype} of shape {odds.shape}; expected one number per input,"
+            f" ({n},)."
+        )
+    if len(wrong := np.flatnonzero(~np.isfinite(odds))):
+        raise InputError(
+            f"log_odds of the task '{task}' gave {odds[wrong[0]]} at input {wrong[0]}; expected finite numbers. Compute"
+            " them from logits, or keep probabilities away from 0 and 1."
+        )
+    return odds.astype(np.float64)
 
 
 def confidence_elsewhere(recording: Recording, target: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +190,9 @@ def detect_errors(
     """Find errors by confidence alone and by confidence with the group of an input, cross-fitted.
 
     With the group: log odds of the calibrated confidence plus one number per group, fitted on the other folds with a
-    prior that pulls it towards 0. Parameters as in `compare_confidence`; inputs of no group are left out.
+    prior that pulls it towards 0. Inputs are ranked within their fold: a fold with more errors than the others is
+    judged by a map fitted with fewer, so that values of several folds, ranked together, would say less than chance.
+    Parameters as in `compare_confidence`; inputs of no group are left out.
 
     Raises
     ------
@@ -176,6 +201,8 @@ def detect_errors(
     """
     known = labels >= 0
     odds, right, labels = odds[known], right[known], labels[known]
+    if not len(right):
+        raise InputError("No input was judged: a clusterer found no clusters on half of the inputs. Give more of them.")
     if right.all() or not right.any():
         raise InputError(f"All {len(right)} inputs judged are {'right' if right.any() else 'wrong'}: nothing to find.")
     suspicion = np.empty(len(odds))
@@ -186,7 +213,7 @@ def detect_errors(
         for mechanism in range(len(shift)):
             inside = labels[fitted] == mechanism
             shift[mechanism] = _shift(known_odds[inside], right[fitted][inside])
-        suspicion[judged] = -logit(calibrated(odds[judged])) - shift[labels[judged]]
+        suspicion[judged] = rankdata(-logit(calibrated(odds[judged])) - shift[labels[judged]]) / (len(judged) + 1)
     curves = {"confidence": _roc(-odds, ~right), "confidence and mechanism": _roc(suspicion, ~right)}
     auc = {by: float(np.trapezoid(curve["errors_found"], curve["false_alarms"])) for by, curve in curves.items()}
     curve = pd.concat([curve.assign(by=by) for by, curve in curves.items()], ignore_index=True)
@@ -230,7 +257,7 @@ def fit_map(odds: np.ndarray, right: np.ndarray) -> CalibrationMap:
     targets = np.where(right, (hits + 1) / (hits + 2), 1 / (n - hits + 2))  # Platt's
     segments = int(np.clip(n // 25, 1, SEGMENTS))
     knots = np.unique(np.quantile(odds, np.linspace(0, 1, segments + 1)))
-    widths = np.diff(knots) / max(float(odds.std()), 1e-12)
+    widths = np.diff(knots) / _spread(odds)
     parts = np.array_split(np.argsort(odds, kind="stable"), min(n, 256))  # inputs of nearly equal confidence together
     X = _ramps(np.array([odds[part].mean() for part in parts]), knots)
     weight = np.array([len(part) for part in parts], float)
@@ -239,6 +266,11 @@ def fit_map(odds: np.ndarray, right: np.ndarray) -> CalibrationMap:
     penalty = np.zeros((X.shape[1], X.shape[1]))
     penalty[1:, 1:] = differences.T @ differences
 
+    unit = np.append(
+        1.0, np.minimum(widths, 1.0)
+    )  # of a coefficient: narrow segments would be searched in steps too long
+    X, penalty = X * unit, penalty * np.outer(unit, unit)
+
     def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
         u = X @ c
         value = weight @ (np.logaddexp(0, u) - share * u) + c @ penalty @ c / 2
@@ -246,7 +278,14 @@ def fit_map(odds: np.ndarray, right: np.ndarray) -> CalibrationMap:
 
     start = np.concatenate([[logit(np.clip(targets.mean(), 1e-6, 1 - 1e-6))], np.full(len(widths), 1e-3)])
     bounds = [(None, None)] + [(0, None)] * len(widths)
-    return CalibrationMap(knots, minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+    return CalibrationMap(knots, minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x * unit)
+
+
+def _spread(odds: np.ndarray) -> float:
+    """Scale of log odds: the standard deviation, unless a few far ones make it larger than most inputs span."""
+    most = float(np.subtract(*np.quantile(odds, [0.95, 0.05])))
+    spread = float(odds.std())
+    return (min(spread, most) if most > 0 else spread) or 1.0
 
 
 def _shift(odds: np.ndarray, right: np.ndarray) -> float:

@@ -117,6 +117,7 @@ def learn(
     if isinstance(n_mechanisms, str) and not auto:
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a whole number, 1 or more, or 'auto'.")
     K = 1 if auto else check_whole("n_mechanisms", n_mechanisms)
+    check_whole("seed", seed, 0)
     every = neurons_by_layer(recording.layers, critical)
     neurons = _chosen_layers(every, layers)
     number, name = _target(recording, critical, target)
@@ -220,7 +221,8 @@ def choose_n_mechanisms(
     check_method(method)
     if isinstance(numbers, str) or not np.iterable(numbers):
         raise InputError(f"numbers={numbers!r}: expected whole numbers to compare, such as range(1, 11).")
-    compared = [check_whole("numbers", K) for K in numbers]
+    compared = list(dict.fromkeys(check_whole("numbers", K) for K in numbers))
+    check_whole("seed", seed, 0)
     one_of("by", by, RULES)
     regularisation = REGULARISATION if mechanisms.space is None else spaces.REGULARISATION
     right = None

@@ -77,6 +77,11 @@ class NumberOfClusters:
         table = self.table.set_index("mechanisms")
         p_least = table["p_reliability"].min()
         differs = "p < 0.001" if p_least < 1e-3 else f"p = {p_least:.2g}"
+        if len(table) == 1:
+            return (
+                f"One mechanism: no larger number could be compared (a single cloud: p = {self.p_one:.2g}); each needs"
+                " 20 inputs per mechanism."
+            )
         if self.suggested == 1:
             known = "" if np.isnan(p_least) else f", nor does precision differ between clusters ({differs})"
             return f"One mechanism: no number of clusters is stable and fits better than one{known}."

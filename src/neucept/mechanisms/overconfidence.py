@@ -16,9 +16,11 @@ from neucept.mechanisms.confidence import calibrate_confidence, fit_map
 WIDTH = 0.6  # of a stratum of equal calibrated confidence, over sqrt(n), on the scale of arcsin(sqrt(p))
 LEVEL = 0.05
 MATERIAL = 0.05  # smallest difference of precision and expected precision that a verdict speaks of, unless errors
+RATIO = 2.0  # are this many times as frequent as expected, or expected this many times as frequent as they are
 FACTOR = 5.0  # of the odds of an error, against predictions of other classes: clean classes differed by up to 3.1
 LEAST_ELSEWHERE = 50  # predictions of other classes, to compare with
-RATIO = 2.0  # are this many times as frequent as expected, or expected this many times as frequent as they are
+LEAST_BELOW = 10  # of them at most as confident as an input, for it to be compared: below there is nothing to go by
+_EXACT = 2000  # inputs up to which a binomial test is computed exactly
 _COLUMNS = ("expected", "expected_low", "expected_high", "p_confidence_raw", "comparable")
 
 
@@ -122,15 +124,17 @@ def compare_elsewhere(
     DataFrame
         One row per mechanism: ``expected_elsewhere`` (precision of other classes at its confidence) and
         ``p_elsewhere`` (one-sided, not corrected; binomial with the mean probability, whose tail is the larger one,
-        Hoeffding 1956, Ann. Math. Statist. 27). NaN with fewer than 50 predictions of other classes.
+        Hoeffding 1956, Ann. Math. Statist. 27). NaN with fewer than 50 predictions of other classes. An input that
+        fewer than 10 of those are at most as confident as is left out: what they would be right in is not known.
     """
     table = pd.DataFrame(np.nan, index=range(n_mechanisms), columns=["expected_elsewhere", "p_elsewhere"])
     if odds is None or len(elsewhere[0]) < LEAST_ELSEWHERE:
         return table
     predicted = fit_map(*elsewhere)(odds)
     at_worst = expit(logit(predicted) - np.log(FACTOR))
+    known = odds >= np.partition(elsewhere[0], LEAST_BELOW - 1)[LEAST_BELOW - 1]
     for mechanism in range(n_mechanisms):
-        if (inside := labels == mechanism).any():
+        if (inside := known & (labels == mechanism)).any():
             p = binom.cdf(right[inside].sum(), inside.sum(), at_worst[inside].mean())
             table.loc[mechanism] = float(predicted[inside].mean()), float(p)
     return table
@@ -228,7 +232,8 @@ def inputs_needed(
     expected : float
         What the confidence predicts.
     difference : float
-        How far the precision is below that of other inputs of equal confidence; at most to 0.
+        How far the precision is below that of other inputs of equal confidence; above it where it cannot be as far
+        below.
     power : float
         Probability to see it.
     tests : int
@@ -239,23 +244,31 @@ def inputs_needed(
     Returns
     -------
     float
-        A whole number, by the normal approximation; NaN where nothing is expected. Comparable inputs are fewer than
-        inputs: see `compare_confidence`.
+        A whole number, of an exact binomial test (by the normal approximation from 2,000); NaN where nothing is
+        expected. Comparable inputs are fewer than inputs: see `compare_confidence`.
 
     Examples
     --------
     >>> inputs_needed(0.9, tests=5)
-    124.0
+    143.0
     """
     check_real("difference", difference, 0, 1, above=True)
     check_real("power", power, 0, 1, above=True)
     check_whole("tests", tests)
     if np.isnan(expected):
         return float("nan")
-    lower = max(expected - difference, 0.0)
-    spread = norm.isf(level / tests / 2) * np.sqrt(expected * (1 - expected))
-    spread += norm.ppf(power) * np.sqrt(lower * (1 - lower))
-    return float(np.ceil((spread / difference) ** 2))
+    other = expected - difference if expected >= difference else min(expected + difference, 1.0)
+    tail = level / tests / 2
+    spread = norm.isf(tail) * np.sqrt(expected * (1 - expected)) + norm.ppf(power) * np.sqrt(other * (1 - other))
+    approximate = float(np.ceil((spread / abs(other - expected)) ** 2))
+    if approximate > _EXACT:
+        return approximate
+    n = np.arange(1, 3 * int(approximate) + 50)
+    few = binom.ppf(tail, n, expected)
+    few -= binom.cdf(few, n, expected) > tail  # at most so many right ones are too few
+    many = binom.isf(tail, n, expected) + 1  # at least so many are too many
+    enough = binom.cdf(few, n, other) + binom.sf(many - 1, n, other) >= power
+    return float(n[enough.argmax()]) if enough.any() else approximate
 
 
 def holm(p: np.ndarray) -> np.ndarray:

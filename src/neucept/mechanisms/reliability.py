@@ -199,7 +199,13 @@ def _right(recording: Recording, mechanisms: Mechanisms, labels: Any, confidence
     classes = isinstance(recording.task, Classes) and labels.ndim == 1
     if classes and labels.dtype.kind == "f":
         raise InputError(f"labels= are {labels.dtype}; expected class numbers, whole and none missing.")
-    if classes and (labels.min() < 0 or labels.max() >= len(recording.class_names)):
+    if classes and labels.min() < 0:
+        raise InputError(
+            f"The label of input {int(labels.argmin())} is {labels.min()}: expected class numbers, 0 to"
+            f" {len(recording.class_names) - 1}. If some inputs have no label, leave them out before learning:"
+            " recording.subset(rows)."
+        )
+    if classes and labels.max() >= len(recording.class_names):
         raise InputError(
             f"Labels run from {labels.min()} to {labels.max()}, but the model has {len(recording.class_names)} classes."
             " Give labels= in the model's own classes."

@@ -162,6 +162,8 @@ def build_space(
             )
         deviation = deviations(recording.activations(layer)[rows])
         live = np.flatnonzero(deviation > 0)
+        if not len(live):
+            continue
         if name == "metric":
             B = _root(metrics[layer][np.ix_(live, live)] * np.outer(deviation[live], deviation[live]))  # type: ignore[index]
             V = standardised(Z[:, live]) @ B

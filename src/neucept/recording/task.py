@@ -127,8 +127,9 @@ class Classes:
     def right(self, outputs: np.ndarray, labels: np.ndarray, target: int | str) -> np.ndarray | None:
         """Where the class is the label; one column per class, one of them 1, is taken too."""
         if labels.ndim == 2:
-            if (labels.sum(axis=1) != 1).any():
-                raise InputError("Several labels are true of one input. Record with task='multi-label'.")
+            if len(wrong := np.flatnonzero(labels.sum(axis=1) != 1)):
+                true = "Several labels are" if labels[wrong[0]].sum() > 1 else "No label is"
+                raise InputError(f"{true} true of input {wrong[0]}. Record with task='multi-label'.")
             labels = labels.argmax(axis=1)
         return np.asarray(labels == target)
 
