@@ -7,8 +7,9 @@ itself, and has the converse, noise on the important neurons. The published nois
 negative and so shifts the layer; beside it stands noise of both signs, U[-1, 1]. Noise for an input is weighted by the
 scores for its true class, which come from the test inputs predicted as the class (from all test inputs for the
 published NeuCEPT). A curve is summarised by its mean over the levels, its area. NeuCEPT ranks so that no information is
-named twice; "by evidence" ranks each neuron by the evidence on itself, as the other methods do. Random neurons: mean of
-several orders.
+named twice; "by evidence" ranks each neuron by the evidence on itself, as the other methods do; "by robustness", "by
+sufficiency" and "by contribution" are the other orders. "Against the class" is no method: it shows what noise that is
+never negative rewards. Random neurons: mean of several orders.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SIGNS = {"positive": 0.0, "both": -1.0}  # the least base noise
 TOPS = {"lenet": (5, 10, 20, None), "vgg11": (30, 100, None)}
 DRAWN = {"lenet": 10, "vgg11": 30}
 BY_EVIDENCE = "NeuCEPT, by evidence"
+NEW = ("sufficient", "robust", "contribution")  # orders of version 0.2
 MORE = " more"  # the group of methods measured in cells of their own
 RANDOM_ORDERS = 6
 MAGNITUDES = "IG, magnitudes"  # the others sum signed attributions
@@ -53,9 +55,14 @@ def methods(seed: int, group: str) -> list[rankings.Method]:
     """Return the methods compared, in two groups that are measured apart under the same noise."""
     if group == MORE:
         orders = [rankings.Random(seed=100 * seed + i, name=f"random #{i}") for i in range(1, RANDOM_ORDERS)]
-        return [rankings.NeuCEPT(order="evidence", name=BY_EVIDENCE), *orders]
+        return [
+            rankings.NeuCEPT(order="evidence", name=BY_EVIDENCE),
+            *(rankings.NeuCEPT(order=order) for order in NEW),
+            Against(),
+            *orders,
+        ]
     return [
-        rankings.NeuCEPT(),
+        rankings.NeuCEPT(order="information", name="NeuCEPT"),
         rankings.NeuCEPT.published(),
         rankings.Saliency(),
         rankings.IntegratedGradients(),
@@ -66,6 +73,23 @@ def methods(seed: int, group: str) -> list[rankings.Method]:
         rankings.Variance(),
         rankings.Random(seed=seed),
     ]
+
+
+class Against:
+    """Protect the neurons that speak against the class: those with the most negative gradient of its margin."""
+
+    name = "against the class"
+
+    def scores(self, subject: rankings.Subject) -> dict[str, np.ndarray]:
+        """Sum the gradients over the inputs, with their signs."""
+        found, number = {}, subject.recording.class_number(subject.target)
+        inputs = subject.data[subject.rows].tree
+        for layer in subject.layers:
+            Z = outputs(subject.recording.subset(subject.rows), layer, subject.model, inputs).requires_grad_()
+            logits = tail(subject.model, layer)(Z)
+            (gradient,) = torch.autograd.grad((logits[:, number] - logits[:, 1 - number]).sum(), Z)
+            found[layer] = -gradient.flatten(1).double().sum(0).numpy()
+        return found
 
 
 @cache

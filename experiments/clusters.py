@@ -60,7 +60,7 @@ OTHERS = [
     Variance(),
     *(Random(seed, f"random #{seed}") for seed in range(RANDOM_SETS)),
 ]
-OURS = [NeuCEPT()]
+OURS = [NeuCEPT(order="information", name="NeuCEPT")]
 Found = dict[str, dict]
 
 

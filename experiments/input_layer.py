@@ -36,7 +36,7 @@ def patches(images: Tensor) -> Tensor:
 def scored(network: nn.Module, images: Tensor, seed: int) -> dict[str, np.ndarray]:
     """Return {method: (2, 1024) scores of the pixels, one row per class}."""
     by_patch = [
-        rankings.NeuCEPT(),
+        rankings.NeuCEPT(order="information", name="NeuCEPT"),
         rankings.NeuCEPT.published(),
         rankings.Variance(name="variance of patches"),
         rankings.Random(seed, name="random patches"),

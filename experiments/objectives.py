@@ -41,7 +41,7 @@ def measure(task: str, seed: int, kind: str, scale: Scale) -> dict[str, float]:
             options = {"layers": (CONV3, LINEAR0), "objective": objective, "calibration": calibration}
             critical = discovered(task, seed, kind, label, scale, **options)[CONV3]
             way = f"{objective}, {'calibrated' if calibration else 'knockoffs alone'}"
-            results[f"{name} {way}, in order"] = entropy(critical.ranking[:10])
+            results[f"{name} {way}, in order"] = entropy(critical.ranked("information")[:10])
             results[f"{name} {way}, by statistic"] = entropy(np.argsort(-critical.mean_statistic)[:10])
             results[f"{name} {way}, selected"] = len(critical.neurons)
     return results

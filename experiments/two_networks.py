@@ -99,7 +99,7 @@ def cloud(seed: int, name: str, paper: str, layer: str, label: int, scale: Scale
     rows, digits = rows[digits % 2 == label], digits[digits % 2 == label]
     V = np.asarray(recording.activations(layer)[rows], np.float64)
     V = (V - V.mean(axis=0)) / np.maximum(V.std(axis=0), 1e-9)
-    top = V[:, critical[layer].ranking[:10]]
+    top = V[:, critical[layer].ranked("information")[:10]]
     plane = PCA(2, random_state=0).fit_transform(top)
 
     def separation(points: np.ndarray) -> dict[str, float]:

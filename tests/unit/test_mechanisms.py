@@ -493,10 +493,10 @@ def discovered() -> tuple[Recording, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:.*are beyond the selection")
-def test_layers_are_joined_and_the_top_is_that_of_the_ranking(discovered: tuple[Recording, Any]) -> None:
+def test_layers_are_joined_and_the_top_says_nothing_twice(discovered: tuple[Recording, Any]) -> None:
     recording, critical = discovered
     mechanisms = learn(recording, critical, 2, compactness={"a": 4, "b": 2})
-    expected = [("a", n) for n in critical["a"].ranking[:4]] + [("b", n) for n in critical["b"].ranking[:2]]
+    expected = [(layer, n) for layer, v in (("a", 4), ("b", 2)) for n in critical[layer].ranked("information")[:v]]
     assert [(f.layer, f.neurons[0]) for f in mechanisms.features] == expected
     assert mechanisms.layers == ("a", "b") and mechanisms.values.shape == (400, 6)
     for column, (layer, neuron) in zip(mechanisms.values.T, expected, strict=True):

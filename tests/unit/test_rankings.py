@@ -250,8 +250,9 @@ def test_the_order_of_the_evidence(lenet: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_names_of_the_orders() -> None:
     assert [NeuCEPT(order=order).name for order in ("ranking", "evidence")] == ["NeuCEPT", "NeuCEPT, by evidence"]
+    assert [NeuCEPT(order=order).name for order in (None, "robust")] == ["NeuCEPT", "NeuCEPT, by robustness"]
     assert NeuCEPT(name="ours").name == NeuCEPT.published(name="ours").name == "ours"
-    with pytest.raises(InputError, match="order='statistic': expected one of 'ranking', 'evidence'"):
+    with pytest.raises(InputError, match="order='statistic': expected one of 'information', 'evidence'"):
         NeuCEPT(order="statistic")
 
 

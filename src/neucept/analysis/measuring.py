@@ -122,7 +122,9 @@ def analyse(
         if critical is None:
             if target is None:
                 target = most_predicted(recording)
-            options = _options(discover, {"seed": seed, "progress": progress, **(discovery or {})}, "discovery")
+            network = {} if model is None or data is None else {"model": model, "data": data, "output": output}
+            own = {**network, "seed": seed, "progress": progress, **(discovery or {})}
+            options = _options(discover, own, "discovery")
             critical = discover(recording, target, **{"layers": layers, "precision": precision, **options})
         if mechanisms is None and isinstance(critical, CriticalNeurons):
             options = _options(learn, {"seed": seed, **(learning or {})}, "learning")

@@ -1,12 +1,17 @@
 """Critical neurons: Algorithm 1, and equations (3) and (10), on a Recording."""
 
 from neucept.discovery.algorithm import OBJECTIVES, NothingSelectedWarning, discover
+from neucept.discovery.effects import Effects, EffectTest
+from neucept.discovery.orders import ORDERS
 from neucept.discovery.selection import CriticalNeurons, Promise, Selection
 from neucept.knockoffs import Guarantee
 
 __all__ = [
     "OBJECTIVES",
+    "ORDERS",
     "CriticalNeurons",
+    "EffectTest",
+    "Effects",
     "Guarantee",
     "NothingSelectedWarning",
     "Promise",

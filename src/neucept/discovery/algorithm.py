@@ -8,10 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 import numpy as np
+from torch import nn
 
 from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
+from neucept.discovery.effects import EffectTest, check_effect
 from neucept.discovery.layer import Examiner, forward_order
+from neucept.discovery.orders import BY_NETWORK, ORDERS, Aim, OrderName
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
+from neucept.discovery.witness import Witness
 from neucept.errors import InputError, check_kind, check_whole, one_of
 from neucept.knockoffs import GramStatistic, LocalFDR, Rule, Sampler, Statistic
 from neucept.knockoffs.aggregation import RuleName, name_of, rule_of
@@ -21,6 +25,7 @@ from neucept.knockoffs.samplers import SamplerName
 from neucept.knockoffs.statistics import StatisticName
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
+from neucept.recording.outputs import Output
 from neucept.recording.recording import Target
 
 Objective = Literal["pairwise", "sequential", "global"]
@@ -44,6 +49,11 @@ class Options(TypedDict, total=False):
     groups: np.ndarray | Mapping[str, np.ndarray] | None
     calibration: Literal["auto"] | None
     draws: int
+    order: OrderName | None
+    model: nn.Module | None
+    data: Any
+    output: Output
+    effect: float | bool | None
     seed: int
     progress: bool
 
@@ -95,6 +105,11 @@ def discover(
     groups: np.ndarray | Mapping[str, np.ndarray] | None = None,
     calibration: Literal["auto"] | None = "auto",
     draws: int = 50,
+    order: OrderName | None = None,
+    model: nn.Module | None = None,
+    data: Any = None,
+    output: Output = None,
+    effect: float | bool | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> CriticalNeurons | dict[Any, CriticalNeurons]:
@@ -105,9 +120,10 @@ def discover(
     neurons are simulated on the layer's own activations, and show which selections reach a precision.
     With ``calibration=None``, Model-X knockoffs alone decide; their guarantee holds for Gaussian neurons only.
 
-    Selection and ranking are separate. The ranking is greedy: the next neuron is the one that adds most to what those
-    before it explain of the critical neurons of the next of the `layers` (of the layer itself, for the last). The first
-    ten therefore do not repeat the same information.
+    Selection and ranking are separate. The ranking puts those neurons first that carry the decision, as far as that can
+    be known: with the model and the data, those with which the network predicts the same while all others come from
+    another input; from a recording alone, those whose linear contribution to the response is largest. Other orders are
+    one argument away, and none of them has a precision.
 
     Parameters
     ----------
@@ -145,6 +161,23 @@ def discover(
         A calibration is kept with the recording for the same layer and inputs; None skips it.
     draws : int
         Sets of knockoffs; one alone is equation (9) itself.
+    order : {"sufficient", "robust", "contribution", "information", "evidence"}, optional
+        The order of the ranking. ``sufficient``: greedily, the neuron with which the network keeps most of its
+        predictions while the neurons not yet taken are those of another input; it solves objective (2) of the paper
+        for the network itself. ``robust``: by the root mean square gradient of the class's margin, where noise of both
+        signs takes the network. ``contribution``: by the share in the response of a linear fit. ``information``: the
+        next neuron adds most to what those before it explain of the critical neurons of the next of the `layers` (of
+        the layer itself, for the last), so that no information is named twice; as a reference to equation (3).
+        ``evidence``: the surest first. By default ``sufficient`` where the network can be run from the layer on, else
+        ``contribution``. All are scores of use, without precision; see docs/method.md.
+    model, data : Module and data of any kind, optional
+        The recorded ones, for orders and effects by the network, see `neucept.inputs.Inputs.of`.
+    output : None, str, int or callable
+        As in `neucept.record`; that of the recording by default.
+    effect : float, optional
+        Select the neurons (groups) that carry more than this share of the response's variance, tested by running the
+        network with their values from another input; by default effects are measured with model and data, and do not
+        select. False leaves them out.
     seed : int
         The same seed gives the same result, whatever other layers or targets are asked with it.
     progress : bool
@@ -159,7 +192,8 @@ def discover(
     ------
     InputError
         Before any work, for unknown layers or targets, impossible options, fewer than 30 inputs, activations that are
-        not finite, or a layer whose neurons are all constant.
+        not finite, or a layer whose neurons are all constant; for orders by the network or an effect without model and
+        data, for an array response, and where the network cannot be cut at a layer.
 
     References
     ----------
@@ -169,6 +203,9 @@ def discover(
     check_kind("recording", recording, Recording, "what neucept.record returns")
     draws, seed = check_whole("draws", draws), check_whole("seed", seed, 0)
     one_of("objective", objective, OBJECTIVES)
+    size = check_effect(effect)
+    if order is not None:
+        one_of("order", order, ORDERS)
     if calibration not in ("auto", None):
         raise InputError(f"calibration={calibration!r}: expected 'auto' or None.")
     rule = rule_of(aggregate, draws)
@@ -188,6 +225,13 @@ def discover(
     for same in by_rows.values():
         for layer in names:
             check_neurons(layer, activations[layer], same[0].rows, given_groups[layer])
+    needed = f"effect={size:g}" if size is not None else f"order='{order}'" if order in BY_NETWORK else None
+    if needed and any(job.aim(recording, response) is None for job in jobs):
+        raise InputError(
+            f"{needed} runs the network, which does not compute a response that is an array: leave it out, or give a"
+            " class as target."
+        )
+    witness = Witness.of(recording, names, model, data, output, needed)
     if not isinstance(aggregate, str):
         calibration = None
     examiners = {
@@ -216,10 +260,13 @@ def discover(
         "statistic": name_of(statistic),
         "aggregate": name_of(aggregate),
         "objective": objective,
+        "order": order or "default",
+        "not run from": dict(witness.why),
     }
     results = {}
     for number, job in enumerate(jobs):
         job.put_in_order(recording, names, objective)
+        job.ask(witness, order, response, effect is not False, size, seed)
         for layer in names:
             _warn_if_empty(job.selections[layer])
         key = number if isinstance(job.target, np.ndarray) else job.target
@@ -297,6 +344,28 @@ class _Job:
             local_fdr = own.local_fdr if own.local_fdr is not None else own.mean_statistic <= 0
             order = forward_order(Z, Y, weights, local_fdr[own.representatives])
             self.selections[layer] = replace(own, order=own.representatives[order])
+
+    def aim(self, recording: Recording, response: str) -> Aim | None:
+        """Describe what the network says on the target; None for an array."""
+        if isinstance(self.target, np.ndarray):
+            return None
+        return Aim(recording, recording.class_number(self.target), response)
+
+    def ask(
+        self, witness: Witness, order: str | None, response: str, measured: bool, size: float | None, seed: int
+    ) -> None:
+        """Put each layer's neurons in the order asked for, and measure effects where the network can be run."""
+        aim = self.aim(witness.recording, response)
+        y = self.target if aim is None else None
+        for layer, selection in self.selections.items():
+            chosen = order or witness.best_order(layer, aim)
+            selection = replace(witness.order(selection, aim, self.rows, chosen, seed, y), by=chosen)
+            if measured and aim is not None and layer in witness.rests:
+                selection = witness.effects(selection, aim, self.rows, seed)
+            if size is not None and selection.effects is not None:
+                rule = EffectTest(size, selection.effects.p_values(size), selection.rule)
+                selection = replace(selection, rule=rule)
+            self.selections[layer] = selection
 
     def result(
         self, recording: Recording, layers: Sequence[str], response: str, settings: Mapping[str, Any]

@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from neucept import storage
 from neucept.calibration.calibration import Calibration
-from neucept.errors import InputError, check_precision, closest
+from neucept.discovery.effects import Effects, EffectTest
+from neucept.discovery.orders import ORDERS, Aim, OrderName
+from neucept.discovery.witness import Witness
+from neucept.errors import InputError, check_precision, check_real, closest, one_of
 from neucept.knockoffs.aggregation import (
     RULES,
     Guarantee,
@@ -26,6 +30,8 @@ from neucept.knockoffs.aggregation import (
     rule_of,
     stopped_evalues,
 )
+from neucept.recording import Recording
+from neucept.recording.outputs import Output
 
 Promise = Guarantee  # its name in version 0.1
 
@@ -53,6 +59,15 @@ class Selection:
     order : array or None
         Representatives in the order of what each adds to those before it, about the critical neurons of the next layer
         (of this layer, for the last), see `neucept.discovery.layer`. None: the order of the statistic.
+    orders : mapping of str to array
+        Further orders that are known, by name, see `neucept.discover`: (p,) neurons.
+    by : str
+        The order of `ranking`.
+    kept : array or None
+        (p + 1,) share of predictions that stay with the first 0, 1, ..., p neurons of the order ``sufficient``, all
+        others being those of another input; on inputs that the order was not found on.
+    effects : Effects or None
+        What the network does without each neuron, see `neucept.discovery.effects`.
     """
 
     layer: str
@@ -63,6 +78,10 @@ class Selection:
     rule: Rule = field(repr=False)
     importance: np.ndarray | None = None
     order: np.ndarray | None = None
+    orders: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    by: str = "information"
+    kept: np.ndarray | None = field(default=None, repr=False)
+    effects: Effects | None = field(default=None, repr=False)
 
     @property
     def q(self) -> float:
@@ -72,7 +91,8 @@ class Selection:
     @property
     def calibration(self) -> Calibration | None:
         """What simulated responses said about this layer; None where it was not calibrated."""
-        known = self.rule.calibration if isinstance(self.rule, LocalFDR) else None
+        rule = self._evidence
+        known = rule.calibration if isinstance(rule, LocalFDR) else None
         return known if isinstance(known, Calibration) else None
 
     @cached_property
@@ -81,7 +101,8 @@ class Selection:
 
         It is 1 for dead neurons.
         """
-        return self._spread(self.rule.local_fdr, dead=1.0) if isinstance(self.rule, LocalFDR) else None
+        rule = self._evidence
+        return self._spread(rule.local_fdr, dead=1.0) if isinstance(rule, LocalFDR) else None
 
     @cached_property
     def mean_statistic(self) -> np.ndarray:
@@ -90,17 +111,77 @@ class Selection:
 
     @cached_property
     def ranking(self) -> np.ndarray:
-        """All neurons, most important first.
+        """All neurons, most important first, in the order that `by` names; see `ranked`."""
+        return self.ranked(self.by)
 
-        One of each group in their `order`, then those that add nothing to it by the mean statistic, then the other
-        members of groups, then dead neurons.
+    def ranked(self, order: str) -> np.ndarray:
+        """Give all neurons in one of the orders, (k,).
+
+        Parameters
+        ----------
+        order : str
+            ``information``: one of each group, by what each adds to those before it, then those that add nothing by the
+            mean statistic, then the other members of groups. ``evidence``: as `surest`, then the other members.
+            ``contribution``, ``robust``, ``sufficient``: every neuron by itself, where this order is known. Dead
+            neurons are last.
+
+        Raises
+        ------
+        InputError
+            For an order that is not known.
         """
+        one_of("order", order, ORDERS)
+        if order in ("information", "evidence"):
+            first = self.surest if order == "evidence" else self.order
+        elif order in self.orders:
+            first = self.orders[order]
+        else:
+            needs = "recording=" if order == "contribution" else "recording=, model= and data="
+            raise InputError(
+                f"The order '{order}' of layer '{self.layer}' is not known yet; there are"
+                f" {', '.join(self.known_orders)}. Call critical.ordered('{order}', {needs})."
+            )
         place = np.full(len(self.groups), len(self.groups))
-        if self.order is not None:
-            place[self.order] = np.arange(len(self.order))
+        if first is not None:
+            place[first] = np.arange(len(first))
         kind = np.where(self.groups < 0, 2, 1)
         kind[self.representatives] = 0
+        if order in self.orders:
+            return np.lexsort((-self.mean_statistic, kind, place))
         return np.lexsort((-self.mean_statistic, place, kind))
+
+    @property
+    def known_orders(self) -> tuple[str, ...]:
+        """Names of the orders that can be asked for with `ranked`."""
+        return tuple(name for name in ORDERS if name in ("information", "evidence") or name in self.orders)
+
+    @cached_property
+    def is_selected(self) -> np.ndarray:
+        """Whether the group of each neuron is selected, (k,) bool."""
+        return np.isin(self.groups, self.groups[self.neurons])
+
+    def sufficient(self, share: float = 0.9) -> np.ndarray:
+        """Give the first neurons of the order ``sufficient`` that keep a share of the predictions.
+
+        Parameters
+        ----------
+        share : float
+            Of predictions that stay when all other neurons are those of another input.
+
+        Returns
+        -------
+        array
+            Neurons, the one that carries most first; all that vary where even they keep less.
+
+        Raises
+        ------
+        InputError
+            When the order is not known.
+        """
+        order = self.ranked("sufficient")
+        assert self.kept is not None  # it comes with the order
+        enough = np.flatnonzero(self.kept >= check_real("share", share, 0, 1 + 1e-9))
+        return order[: int(enough[0]) if len(enough) else len(self.kept) - 1]
 
     @cached_property
     def surest(self) -> np.ndarray:
@@ -170,11 +251,32 @@ class Selection:
         """
         return replace(self, precision=check_precision(precision))
 
-    def table(self) -> pd.DataFrame:
-        """One row per neuron, most important first: its statistics, group, and whether it is selected."""
+    def table(self, by: str = "neuron") -> pd.DataFrame:
+        """One row per neuron or group, most important first.
+
+        Parameters
+        ----------
+        by : {"neuron", "group"}
+            What a row is. The row of a group holds the statistics of the neuron that stands for it, how many neurons it
+            has (``members``), and the effect of all of them together.
+
+        Returns
+        -------
+        DataFrame
+            ``layer``, ``neuron``, ``local_fdr`` (with a calibration), ``statistic``, ``evalue``, ``frequency``,
+            ``group``, ``selected``, and ``rank_`` with the name of each order that is known, from 1. Only where the
+            network was run (``model`` and ``data``): ``kept``, the share of predictions that stay with this neuron and
+            those before it in the order ``sufficient``; ``sufficiency``, how much of that the neuron adds, as a share
+            of what all add; ``effect``, ``effect_low``, ``effect_high``, ``effect_given``, ``effect_given_low``,
+            ``effect_given_high`` and ``changed``, see `Effects`.
+        """
         order = self.ranking
+        if one_of("by", by, ("neuron", "group")) == "group":
+            order = order[np.isin(order, self.representatives)]
         probability = {} if self.local_fdr is None else {"local_fdr": self.local_fdr[order]}
-        return pd.DataFrame(
+        ranks = {f"rank_{name}": (np.argsort(self.ranked(name)) + 1)[order] for name in self.known_orders}
+        selected = np.isin(order, self.neurons) if by == "neuron" else self.is_selected[order]
+        table = pd.DataFrame(
             {
                 "layer": self.layer,
                 "neuron": order,
@@ -183,9 +285,37 @@ class Selection:
                 "evalue": self.evalues[order],
                 "frequency": self.frequency[order],
                 "group": self.groups[order],
-                "selected": np.isin(order, self.neurons),
+                "selected": selected,
+                **ranks,
             }
         )
+        if by == "group":
+            table["members"] = np.bincount(self.groups[self.groups >= 0])[self.groups[order]]
+        elif self.kept is not None:
+            place = ranks["rank_sufficient"] - 1
+            kept = np.append(self.kept, np.full(len(self.groups), np.nan))
+            gain = np.append(np.diff(self.kept), np.full(len(self.groups), 0.0))
+            table["kept"] = kept[place + 1]
+            table["sufficiency"] = gain[place] / max(self.kept[-1] - self.kept[0], 1e-12)
+        if self.effects is not None:
+            table = table.assign(**self._effect_columns(self.effects, order, by))
+        return table
+
+    def _effect_columns(self, effects: Effects, order: np.ndarray, by: str) -> dict[str, np.ndarray]:
+        names: tuple[str, ...]
+        if by == "group":
+            place, names = self.groups[order], ("group_alone", "group_low", "group_high", "group_given")
+        else:
+            place, names = order, ("alone", "alone_low", "alone_high", "given", "given_low", "given_high")
+        columns = ("effect", "effect_low", "effect_high", "effect_given", "effect_given_low", "effect_given_high")
+        values = {column: getattr(effects, name)[place] for column, name in zip(columns, names, strict=False)}
+        return {**values, "changed": (effects.group_changed if by == "group" else effects.changed)[place]}
+
+    @property
+    def _evidence(self) -> Rule:
+        """The rule that holds the evidence, which an effect may have overruled."""
+        base = self.rule.base if isinstance(self.rule, EffectTest) else self.rule
+        return self.rule if base is None else base
 
     @property
     def _W(self) -> np.ndarray:
@@ -195,9 +325,19 @@ class Selection:
         return np.where(self.groups >= 0, np.append(values, dead)[self.groups], dead)
 
     def __repr__(self) -> str:
+        found = (
+            f"Selection({self.layer}: {len(self.neurons)} of {len(self.groups)} neurons at precision {self.precision:g}"
+        )
+        return f"{found}{self.suffices})"
+
+    @property
+    def suffices(self) -> str:
+        """Say how many neurons keep 90% of the predictions, and how many of these are selected; empty if not known."""
+        if self.kept is None:
+            return ""
+        enough = self.sufficient(0.9)
         return (
-            f"Selection({self.layer}: {len(self.neurons)} of {len(self.groups)} neurons at precision"
-            f" {self.precision:g})"
+            f"; of the {len(enough)} that suffice for 90% of the predictions, {self.is_selected[enough].sum()} selected"
         )
 
 
@@ -247,14 +387,57 @@ class CriticalNeurons(Mapping[str, Selection]):
         levels = precisions(precision, list(self), {layer: s.precision for layer, s in self.items()})
         return replace(self, selections={layer: selection.at(levels[layer]) for layer, selection in self.items()})
 
-    def table(self) -> pd.DataFrame:
-        """All neurons of all layers, see `Selection.table`."""
-        return pd.concat([selection.table() for selection in self.selections.values()], ignore_index=True)
+    def ordered(
+        self,
+        order: OrderName,
+        recording: Recording | None = None,
+        model: nn.Module | None = None,
+        data: Any = None,
+        output: Output = None,
+        seed: int = 0,
+    ) -> CriticalNeurons:
+        """Put the neurons in another order, without discovering anew; the selection stays.
+
+        Parameters
+        ----------
+        order : {"information", "evidence", "contribution", "robust", "sufficient"}
+            See `neucept.discover`.
+        recording : Recording, optional
+            The recorded one, for orders that are not known yet.
+        model, data : Module and data of any kind, optional
+            The recorded ones, for ``robust`` and ``sufficient``.
+        output : None, str, int or callable
+            As in `neucept.record`; that of the recording by default.
+        seed : int
+            Seed for inputs and noise.
+
+        Raises
+        ------
+        InputError
+            When what the order needs is missing, or the network cannot be cut at a layer.
+        """
+        one_of("order", order, ORDERS)
+        selections = dict(self.selections)
+        missing = [layer for layer, selection in self.items() if order not in selection.known_orders]
+        if missing and recording is None:
+            selections[missing[0]].ranked(order)  # says what is missing
+        if missing and recording is not None:
+            witness = Witness.of(recording, missing, model, data, output, order)
+            for layer in missing:
+                aim = None if self.target is None else Aim(recording, self.target, self.response)
+                selections[layer] = witness.order(selections[layer], aim, self.samples, order, seed)
+        return replace(self, selections={layer: replace(s, by=order) for layer, s in selections.items()})
+
+    def table(self, by: str = "neuron") -> pd.DataFrame:
+        """All neurons, or groups, of all layers, see `Selection.table`."""
+        return pd.concat([selection.table(by) for selection in self.selections.values()], ignore_index=True)
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `CriticalNeurons.open` reads it."""
         facts = {
-            "layers": [[layer, s.precision, name_of(s.rule)] for layer, s in self.items()],
+            "layers": [[layer, s.precision, name_of(s._evidence)] for layer, s in self.items()],
+            "by": {layer: s.by for layer, s in self.items()},
+            "effect": {layer: s.rule.size for layer, s in self.items() if isinstance(s.rule, EffectTest)},
             "calibrations": {
                 layer: [c.layer, c.cut, list(c.family), c.power]
                 for layer, s in self.items()
@@ -266,6 +449,9 @@ class CriticalNeurons(Mapping[str, Selection]):
         arrays: dict[str, np.ndarray | None] = {"samples": self.samples}
         for layer, s in self.items():
             arrays |= {f"{name}/{layer}": getattr(s, name) for name in (*_ARRAYS, "local_fdr")}
+            arrays |= {f"order {name}/{layer}": order for name, order in s.orders.items()} | {f"kept/{layer}": s.kept}
+            if s.effects is not None:
+                arrays |= {f"effect {name}/{layer}": array for name, array in s.effects.arrays().items()}
             arrays |= {f"calibration {name}/{layer}": getattr(s.calibration, name, None) for name in Calibration.arrays}
         return storage.save(path, "CriticalNeurons", facts, arrays)
 
@@ -290,6 +476,7 @@ class CriticalNeurons(Mapping[str, Selection]):
                 for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
             }
             selections = {}
+            by, sizes = facts.pop("by", {}), facts.pop("effect", {})
             for layer, precision, name in facts.pop("layers"):
                 parts = {part: arrays.get(f"{part}/{layer}") for part in _ARRAYS}
                 draws = len(arrays[f"statistics/{layer}"])
@@ -306,7 +493,21 @@ class CriticalNeurons(Mapping[str, Selection]):
                         f"{path} was selected by the rule {name!r}: give that object,"
                         f" CriticalNeurons.open({str(path)!r}, rule=...)."
                     )
-                selections[layer] = Selection(layer, precision, rule=decides, **parts)  # type: ignore[arg-type]
+                known = {name: arrays.get(f"order {name}/{layer}") for name in ORDERS}
+                measured = {name: arrays.get(f"effect {name}/{layer}") for name in Effects.names()}
+                effects = None if measured["alone"] is None else Effects(**measured)  # type: ignore[arg-type]
+                if layer in sizes and effects is not None:
+                    decides = EffectTest(sizes[layer], effects.p_values(sizes[layer]), decides)
+                selections[layer] = Selection(
+                    layer,
+                    precision,
+                    rule=decides,
+                    **parts,  # type: ignore[arg-type]
+                    orders={name: order for name, order in known.items() if order is not None},
+                    by=by.get(layer, "information"),
+                    kept=arrays.get(f"kept/{layer}"),
+                    effects=effects,
+                )
             return cls(selections=selections, samples=arrays["samples"], **facts)
 
 

@@ -169,7 +169,7 @@ def _sets(
 ) -> dict[str, np.ndarray]:
     """Choose sets of neurons to measure: the selected ones, the first, random ones, and all that are alive."""
     if isinstance(chosen, Selection):
-        ranked = chosen.ranking[: len(chosen.representatives)]
+        ranked = chosen.ranking[chosen.groups[chosen.ranking] >= 0]
         selected = {"selected": np.flatnonzero(np.isin(chosen.groups, chosen.groups[chosen.neurons]))}
         living = np.flatnonzero(chosen.groups >= 0)
     else:

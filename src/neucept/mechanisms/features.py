@@ -113,7 +113,9 @@ def reduce_layers(
 def _reduce(recording: Recording, given: Any, layer: str, reduce: str, size: int, rows: np.ndarray) -> list[Feature]:
     if isinstance(critical_neurons := getattr(given, "neurons", None), np.ndarray):
         selected = set(critical_neurons.tolist())
-        ordered = given.ranking[: len(given.representatives)] if reduce == "top" else critical_neurons
+        # In the order that names no information twice, whatever the order of the ranking.
+        ordered = given.ranked("information")[: len(given.representatives)]
+        ordered = ordered if reduce == "top" else ordered[np.isin(ordered, critical_neurons)]
     else:
         ordered = by_hand(given, layer, recording.activations(layer).shape[1])
         selected = set(ordered.tolist())

@@ -68,7 +68,8 @@ def learn(
     method : {"kmeans", "gmm", "agglomerative"} or Clusterer
         A clusterer of scikit-learn, or of your own (see `neucept.mechanisms.Clusterer`), decides on the number itself.
     reduce : {"top", "agglomerate", "contribution", "posterior", "metric", "all"}
-        ``top``: the first neurons of the ranking, one per group; a warning counts those beyond the selection.
+        ``top``: the first neurons in the order ``information``, which names nothing twice, one per group; a warning
+        counts those beyond the selection.
         ``agglomerate``: the selected neurons joined into at most v representatives by feature agglomeration.
         ``contribution``: all neurons, each times its ridge coefficient for the response, standardised.
         ``posterior``: all neurons, standardised, each times its probability of being critical (1 - local fdr).

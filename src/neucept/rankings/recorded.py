@@ -10,39 +10,42 @@ from typing import Any
 import numpy as np
 
 from neucept.discovery import NothingSelectedWarning, Selection, discover
-from neucept.errors import InputError
+from neucept.discovery.orders import ORDERS
+from neucept.errors import one_of
 from neucept.knockoffs import Frequency
 from neucept.rankings.ranking import Subject
 
-ORDERS = ("ranking", "evidence")
+_PHRASES = {"robust": "robustness", "sufficient": "sufficiency"}
+OLD = {"ranking": "information"}  # its name in version 0.1
 
 
 class NeuCEPT:
     """Rank neurons by `neucept.discover`.
 
-    Which order to take depends on what the ranking is for. The *ranking* names each piece of information once, so that
-    its first ten neurons say most together: for mechanisms, and to see how far few neurons go. A neuron that says the
-    same as one before it comes late, however important it is. The *evidence* judges each neuron by itself, all that
-    say the same alike: for tests that protect or disturb neurons, where leaving out a twin undoes the protection, and
-    beside attributions, which also judge each by itself.
+    Which order to take depends on what the ranking is for, see `neucept.discover`. *sufficient* and *contribution*
+    put those first that carry the decision. *robust* is for tests that protect or disturb neurons by noise.
+    *information* names each piece of information once, so that its first ten neurons say most together: a neuron that
+    says the same as one before it comes late, however important it is. *evidence* judges each neuron by itself, all
+    that say the same alike.
 
     Parameters
     ----------
-    order : {"ranking", "evidence"}
-        ``ranking``: by ``critical[layer].ranking``. ``evidence``: the least probably null first, then the most
-        important (without calibration: of the largest mean statistic), and dead neurons last; neurons on which the
-        evidence is the same share a place.
+    order : {"sufficient", "robust", "contribution", "information", "evidence"}, optional
+        By default that of `neucept.discover`: ``sufficient`` where the subject holds the model and the data, else
+        ``contribution``. ``evidence``: the least probably null first, then the most important (without calibration: of
+        the largest mean statistic), and dead neurons last; neurons on which the evidence is the same share a place.
     name : str, optional
         What tables and figures call it.
     **settings
         Arguments of `neucept.discover`, its defaults where none is given; ``samples`` is the subject's inputs by
         default. With ``calibration=None`` and ``aggregate="frequency"``, neurons are ranked by how often they are
-        selected, as published, those selected equally often by their mean statistic, unless ``order="evidence"``.
+        selected, as published, those selected equally often by their mean statistic, unless an order is given. Orders
+        that need no selection are found without calibration.
 
     Attributes
     ----------
     name : str
-        As given; by default "NeuCEPT", "NeuCEPT, by evidence", or "NeuCEPT, published" from `published`.
+        As given; by default "NeuCEPT", "NeuCEPT, by evidence" and so on, or "NeuCEPT, published" from `published`.
 
     Raises
     ------
@@ -50,11 +53,12 @@ class NeuCEPT:
         For an unknown order.
     """
 
-    def __init__(self, *, order: str = "ranking", name: str | None = None, **settings: Any) -> None:
-        if order not in ORDERS:
-            raise InputError(f"order={order!r}: expected one of {', '.join(map(repr, ORDERS))}.")
-        self.order = order
-        self.name = name or ("NeuCEPT" if order == "ranking" else "NeuCEPT, by evidence")
+    def __init__(self, *, order: str | None = None, name: str | None = None, **settings: Any) -> None:
+        if order is not None:
+            one_of("order", order, (*ORDERS, *OLD))
+        self.order: Any = OLD.get(str(order), order)
+        phrase = _PHRASES.get(str(order), str(order))
+        self.name = name or ("NeuCEPT" if order is None or order in OLD else f"NeuCEPT, by {phrase}")
         self.settings = settings
 
     @classmethod
@@ -65,14 +69,21 @@ class NeuCEPT:
 
     def scores(self, subject: Subject) -> dict[str, np.ndarray]:
         """Score neurons by their place: k for the first, one less for each neuron before."""
-        settings = {"samples": subject.rows, "progress": False, **self.settings}
+        settings = {"samples": subject.rows, "progress": False, "effect": False, **self.settings}
+        by_frequency = settings.get("calibration", "auto") is None and settings.get("aggregate") == "frequency"
+        by_frequency = (by_frequency or isinstance(settings.get("aggregate"), Frequency)) and self.order is None
+        network = {} if by_frequency else {"model": subject.model, "data": subject.data, "output": subject.output}
+        if self.order not in ("information", "evidence") and not by_frequency:
+            settings = {"calibration": None, "draws": 1, **settings}  # they need no statistics
+        if subject.model is None or subject.data is None or isinstance(subject.target, np.ndarray):
+            network = {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NothingSelectedWarning)  # the order of neurons needs no selection
-            critical = discover(subject.recording, subject.target, list(subject.layers), **settings)
+            critical = discover(
+                subject.recording, subject.target, list(subject.layers), order=self.order, **{**network, **settings}
+            )
         if self.order == "evidence":
             return {layer: _by_evidence(selection) for layer, selection in critical.items()}
-        by_frequency = settings.get("calibration", "auto") is None and settings.get("aggregate") == "frequency"
-        by_frequency |= isinstance(settings.get("aggregate"), Frequency)
         return {layer: _places(selection, by_frequency) for layer, selection in critical.items()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from neucept.errors import InputError, check_kind, check_whole
 from neucept.inputs import Inputs
 from neucept.recording.hooks import INPUT, calls_of, check_model, left_as_found
 from neucept.recording.layout import resolve_units
-from neucept.recording.outputs import Output, logits_of
+from neucept.recording.outputs import Output, logits_of, pick_logits
 from neucept.recording.reading import float_type
 from neucept.recording.recording import Recording
+from neucept.recording.subnetwork import tail
 from neucept.recording.task import Classes, Regression
-from neucept.recording.units import Encoder, Units, first_tensor, replaceable
+from neucept.recording.units import Channels, Elements, Encoder, Token, Units, first_tensor, readable, replaceable
 
-__all__ = ["agreement", "can_replace", "numbers_of", "put_back"]
+__all__ = ["Rest", "agreement", "can_replace", "decisions", "numbers_of", "put_back", "rest_of"]
 _FOR_MEAN = 512  # inputs over which a layer's mean output is taken
 
 
@@ -109,18 +111,18 @@ def agreement(
         for start in range(0, len(rows), batch_size):
             part, resampled = rows[start : start + batch_size], others[start : start + batch_size]
             batch = inputs[np.concatenate([part, resampled])].to(device, kind)
-            expected = _decisions(recording, recording.logits[part], target)
+            expected = decisions(recording, recording.logits[part], target)
             for name, mask in masks.items():
                 for way, source in enumerate((mean, None)):
                     replace = _replacement(units, mask.to(device), len(part), source)
                     with calls_of(model, [layer], replace):
                         logits = logits_of(batch.call(model), output)[: len(part)]
-                    kept_ones = _decisions(recording, logits.cpu().numpy(), target) == expected
+                    kept_ones = decisions(recording, logits.cpu().numpy(), target) == expected
                     hits[name][way] += kept_ones.sum()
     return {name: (float(count[0] / len(rows)), float(count[1] / len(rows))) for name, count in hits.items()}
 
 
-def _decisions(recording: Recording, outputs: np.ndarray, target: int | str | None) -> np.ndarray:
+def decisions(recording: Recording, outputs: np.ndarray, target: int | str | None) -> np.ndarray:
     """Give what must stay: the predicted class, or whether the target is predicted."""
     task = recording.task
     if isinstance(task, Classes):
@@ -131,6 +133,133 @@ def _decisions(recording: Recording, outputs: np.ndarray, target: int | str | No
         low, high = task.bounds(recording.logits, recording.class_number(target))
         return np.asarray((outputs[:, task.output] >= low) & (outputs[:, task.output] <= high))
     return task.predicted(outputs, recording.class_number(target))
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """The network from a layer on; made by `rest_of`.
+
+    Attributes
+    ----------
+    run : callable
+        What the layer returns, (batch, ...), to the outputs, (batch, C), with their graph.
+    values : callable
+        Numbers of recorded inputs, (m,), to what the layer returns for them, (m, ...).
+    units : Units
+        How that becomes neurons, and back.
+    module : Module or None
+        The layer.
+    numel : int
+        Elements of what the layer returns for one input.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    values: Callable[[np.ndarray], Tensor]
+    units: Units
+    module: nn.Module | None
+    numel: int
+
+    def mix(self, own: Tensor, others: Tensor, keep: Tensor) -> Tensor:
+        """Keep each neuron of ``own`` to a degree ``keep`` in [0, 1], (k,) or (batch, k); the rest is of ``others``."""
+        if isinstance(self.units, Encoder):
+            codes, other = self.units.read(own, self.module), self.units.read(others, self.module)
+            return own + self.units.spread(keep * codes + (1 - keep) * other, own) - self.units.spread(codes, own)
+        return own + self.units.spread(1 - keep, own, self.module) * (others - own)
+
+    def move(self, own: Tensor, steps: Tensor) -> Tensor:
+        """Add steps, (batch, k), to the neurons; a neuron that is a mean moves by moving all that it is the mean of."""
+        if isinstance(self.units, Encoder):
+            codes = self.units.read(own, self.module)
+            return own + self.units.spread(codes + steps, own) - self.units.spread(codes, own)
+        still = self.units.spread(torch.zeros_like(steps), own, self.module)
+        return own + (self.units.spread(steps, own, self.module) - still)
+
+
+def rest_of(
+    model: nn.Module,
+    inputs: Inputs,
+    recording: Recording,
+    layer: str,
+    output: Output = None,
+    batch_size: int = 128,
+) -> Rest:
+    """Cut a network at a layer.
+
+    What the layer returns for an input is taken from the recording where each element is one neuron; otherwise the
+    network runs up to the layer.
+
+    Parameters
+    ----------
+    model : Module
+        The recorded one, in evaluation mode (`neucept.recording.hooks.left_as_found`).
+    inputs : Inputs
+        The recorded ones, as `Recording.verify` returns them.
+    recording : Recording
+        Of both.
+    layer : str
+        Whose neurons can be put back into its output, see `can_replace`.
+    output : None, str, int or callable
+        As in `neucept.record`; that of the recording by default.
+    batch_size : int
+        Inputs per batch.
+
+    Raises
+    ------
+    InputError
+        When neurons of the layer cannot be replaced, when the network cannot be cut there, or, later, when the layer's
+        output differs in shape between inputs.
+    """
+    held = recording.units[layer]
+    if not can_replace(recording, layer) or not readable(held):
+        raise InputError(f"The neurons of layer '{layer}' are the input or a function's: they cannot be replaced.")
+    cut, way = tail(model, layer), recording.way(output)
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    kind = float_type(model)
+    found = resolve_units(model, inputs[np.arange(min(len(recording), 3))].to(device, kind), {layer: held}, way)[0]
+    if layer not in found:
+        raise InputError(f"Layer '{layer}' was recorded as one call, and is now called several times.")
+    units = found[layer]
+    axis = getattr(units, "batch", 0)
+    modules: list[nn.Module | None] = [None]
+
+    def returned_for(rows: np.ndarray) -> Tensor:
+        parts: list[Tensor] = []
+
+        def keep(name: str, call: int, module: nn.Module | None, returned: Any) -> None:
+            if not isinstance(returned, Tensor):
+                raise InputError(
+                    f"Layer '{layer}' returns a {type(returned).__name__}, from which the rest of the network cannot"
+                    " be run. Record a module inside it, or the next one."
+                )
+            parts.append(returned.detach().movedim(axis, 0).clone())
+            modules[:] = [module]
+
+        with calls_of(model, [layer], keep):
+            for start in range(0, len(rows), batch_size):
+                inputs[rows[start : start + batch_size]].to(device, kind).call(model)
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise InputError(
+                f"The output of layer '{layer}' differs in shape between inputs, so that neurons of one input cannot"
+                " take the place of another's."
+            )
+        return torch.cat(parts)
+
+    first = returned_for(np.arange(min(len(recording), 2)))
+    width = recording.activations(layer).shape[1]
+    if axis and isinstance(units, Channels | Elements | Token):
+        units = replace(units, batch=0)
+        if isinstance(units, Channels) and units.axis is not None:
+            units = replace(units, axis=units.axis + (units.axis < axis))
+
+    def recorded(rows: np.ndarray) -> Tensor:
+        values = torch.from_numpy(np.array(recording.activations(layer)[rows]))
+        return values.reshape(-1, *first.shape[1:]).to(device, first.dtype)
+
+    def run(values: Tensor) -> Tensor:
+        return pick_logits(cut(values.movedim(0, axis)), way).float()
+
+    plain = isinstance(units, Channels | Elements) and first[0].numel() == width
+    return Rest(run, recorded if plain else returned_for, units, modules[0], first[0].numel())
 
 
 def numbers_of(given: Any, n: int, name: str) -> np.ndarray:

@@ -44,10 +44,13 @@ _CALIBRATED = (
     " network trained on the target, with the knockoff statistic W, which compares the neuron with a random stand-in"
     " that has the same relation to the other neurons but no relation to the target."
 )
-_RANKED = (
-    "Mechanisms use the first neurons of the ranking, which places each neuron by what it adds to those before it. The"
-    " figure below sorts neurons by the evidence for each."
-)
+_ORDERS = {
+    "sufficient": "puts those first that let the network keep its predictions while all others are another input's",
+    "robust": "puts those first to whose change the margin is most sensitive under noise",
+    "contribution": "puts those first whose linear contribution to the response is largest",
+    "information": "places each neuron by what it adds to those before it",
+    "evidence": "puts the surest first",
+}
 
 
 def layer_cards(analysis: Analysis) -> Html:
@@ -89,12 +92,26 @@ def _selected(selection: Selection) -> str:
     first = f"At a required precision of {selection.precision:g}, {selected_count(selection)} are selected{constant}."
     if not len(selection.neurons):
         first += f" {why_none(selection)}"
+    ranked = f"The ranking ({selection.by}) {_ORDERS[selection.by]}; the figure below sorts neurons by the evidence."
+    if selection.kept is not None:
+        ranked = f"{_suffices(selection)} {ranked}"
     draws, stability = len(selection.statistics), selection.stability
     if math.isnan(stability):
-        return f"{first} {_RANKED} With a single draw, the stability of the order by W is unknown."
+        return f"{first} {ranked} With a single draw, the stability of the order by W is unknown."
     return (
-        f"{first} {_RANKED} Orders by W of two of the {draws} draws have a rank correlation of {stability:.2f} on"
+        f"{first} {ranked} Orders by W of two of the {draws} draws have a rank correlation of {stability:.2f} on"
         " average (at best 1)."
+    )
+
+
+def _suffices(selection: Selection) -> str:
+    """Say how many neurons suffice for most predictions, and how many of them are selected."""
+    enough = selection.sufficient(0.9)
+    if selection.kept is None or selection.kept[-1] < 0.9:
+        return "No number of neurons keeps 90% of the predictions while all others are those of another input."
+    return (
+        f"{number(len(enough))} neurons keep {selection.kept[len(enough)]:.0%} of the predictions while all others are"
+        f" those of another input; {number(int(selection.is_selected[enough].sum()))} of these are selected."
     )
 
 
