@@ -926,6 +926,10 @@ def test_reliability_is_that_of_the_inputs_learnt_on(
             reliability(wrong, mechanisms, np.ones(len(wrong), int))
     halved = make_recording(recording.activations("hidden").astype(np.float16), labels=np.ones(300, int))
     assert mechanisms.learnt_on(halved)  # as recorded on another device, or in another precision
+    far = make_recording(recording.activations("hidden") + np.array([0, 0, 0, 0, 0, 1000]), labels=np.ones(300, int))
+    of_far = learn(far, {"hidden": range(6)}, 3, samples="all", target=1)
+    assert of_far.learnt_on(far)  # one neuron is large in all inputs
+    assert not of_far.learnt_on(far.subset(np.random.default_rng(0).permutation(300)))
     missing = np.where(np.arange(300) == 3, np.nan, 1.0)
     for labels in (missing, np.full(300, "zebra")):
         with pytest.raises(InputError, match=r"input 3 is not finite|.zebra. is none of the class names"):

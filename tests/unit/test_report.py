@@ -333,6 +333,9 @@ def test_the_report_leads_with_confident_mistakes(page, recording, critical, mea
     known.loc[2, ["expected", "expected_low", "expected_high"]] = 0.1  # a token that took over the whole class
     text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
     assert f"{alarm}; other classes are right in 98.0% at this confidence." in text
+    known.loc[2, ["expected", "expected_low", "expected_high", "expected_elsewhere"]] = [0.3, 0.05, 0.6, np.nan]
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
+    assert f"{alarm} where the network's own confidence predicts 30%." in html.unescape(text) and "nan%" not in text
     without = known.drop(
         columns=["expected", "expected_low", "expected_high", "expected_elsewhere", "confidence_verdict"]
     )

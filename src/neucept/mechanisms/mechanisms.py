@@ -209,8 +209,9 @@ class Mechanisms:
         """Tell whether a recording holds, in the same rows, the activations that were clustered, but for rounding."""
         if self.samples.max(initial=-1) >= len(recording):
             return False
-        here = self.read(recording, self.samples)
-        return bool(np.abs(here - self.values).max(initial=0.0) <= _ALIKE * np.abs(self.values).max(initial=0.0))
+        difference = np.abs(self.read(recording, self.samples) - self.values).max(axis=0, initial=0.0)
+        spread = np.abs(self.values - self.values.mean(axis=0)).max(initial=0.0)
+        return bool((difference <= _ALIKE * spread + _ROUNDING * np.abs(self.values).max(axis=0, initial=0.0)).all())
 
     def assign(
         self, recording: Recording, samples: Literal["all"] | np.ndarray | Sequence[int] | None = None
@@ -450,7 +451,8 @@ class Mechanisms:
         return result
 
 
-_ALIKE = 0.02  # of the largest value: for other batch sizes, devices and precisions, but not for another input
+_ALIKE = 0.02  # of the farthest value from a mean: for other batch sizes and devices, but not for another input
+_ROUNDING = 0.004  # of the largest value of a feature: for half precision, of which bfloat16 rounds by as much
 _IN_WORDS = 5  # neurons named for one input
 _PRECISION = ("precision", "low", "high")
 _ARRAYS = ("samples", "labels", "cross_fitted", "values", "mean", "scale")

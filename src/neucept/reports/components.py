@@ -209,7 +209,8 @@ def activation_strip(levels: np.ndarray, breaks: Sequence[int], title: str) -> H
 def _node(neuron: str, level: float, x: float, y: float, layer: str) -> Html:
     kind, opacity = _paint(level)
     known = np.isfinite(level)
-    words = f"{layer}, neuron {neuron}: {level:+.1f} deviations" if known else layer
+    unit = neuron if neuron.startswith("component") else f"neuron {neuron}"
+    words = f"{layer}, {unit}: {level:+.1f} deviations" if known else layer
     place: dict[str, str | float] = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
     return tag(
         "g",

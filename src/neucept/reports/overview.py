@@ -103,7 +103,7 @@ def _about_confidence(mechanism: int, row: Reliability) -> str:
     """Say that a network is confidently wrong, and by how much."""
     share = phrases.percent(row.precision)
     correct = f"Mechanism {mechanism} is confidently wrong: {share} of its predictions are correct"
-    if row.precision < row.expected_low:
+    if row.precision < row.expected_low or not row.expected_elsewhere > row.expected:
         return f"{correct} where the network's own confidence predicts {phrases.percent(row.expected)}."
     return f"{correct}; other classes are right in {phrases.percent(row.expected_elsewhere)} at this confidence."
 
