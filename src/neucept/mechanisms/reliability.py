@@ -48,6 +48,7 @@ def reliability(
     its probability of the target, then says so too. The alarm is a mechanism whose precision is *below what that
     confidence predicts*: there the network is confidently wrong. Confidence is calibrated on the same inputs by a map
     that may not fall, fitted without the input judged; precision is compared with it among inputs of equal confidence.
+    Inputs count as independent: keep one of copies, augmented inputs or neighbouring frames.
     See `neucept.mechanisms.compare_confidence` for the method and its sources, and
     `neucept.mechanisms.correct_over_classes` where several classes are looked at.
 
