@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neucept import rankings
-    from neucept.analysis import Analysis, analyse
+    from neucept.analysis import Analysis, Audit, analyse, audit
     from neucept.calibration import Calibration, calibrate
     from neucept.comparison import Comparison, compare
     from neucept.discovery import CriticalNeurons, Guarantee, NothingSelectedWarning, Promise, Selection, discover
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from neucept.training import PriorTraining, train_with_prior
 
 _PUBLIC = {
-    "neucept.analysis": ("Analysis", "analyse"),
+    "neucept.analysis": ("Analysis", "Audit", "analyse", "audit"),
     "neucept.calibration": ("Calibration", "calibrate"),
     "neucept.comparison": ("Comparison", "compare"),
     "neucept.discovery": ("CriticalNeurons", "Guarantee", "NothingSelectedWarning", "Promise", "Selection", "discover"),
@@ -48,6 +48,7 @@ _MODULES = {
 __version__ = _version("neucept")
 __all__ = [
     "Analysis",
+    "Audit",
     "Calibration",
     "Choice",
     "Comparison",
@@ -65,6 +66,7 @@ __all__ = [
     "Selection",
     "ablation",
     "analyse",
+    "audit",
     "calibrate",
     "choose_n_mechanisms",
     "compare",

@@ -1,5 +1,6 @@
 """The commands, as a person types them: what they write, what they print, and what they say of bad input."""
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,7 @@ def test_run_writes_a_page_and_its_tables(workshop: Path, tmp_path: Path) -> Non
         assert str(out / name) in result.stdout
     assert "Layers: 1, 5 (chosen" in text
     assert "Neurons that decide 'bar'" in text
+    assert re.search(r"confidence|judge|other classes", text.split("Neurons that decide")[0])
     critical = pd.read_csv(out / "critical.csv")
     assert critical.groupby("layer").size().to_dict() == {1: 12, 5: 16}
     assert len(pd.read_csv(out / "mechanisms.csv")) == 2
@@ -326,6 +328,43 @@ def test_a_place_that_is_not_writable_is_said_before_any_work(workshop: Path, tm
         assert result.exit_code == 2
         assert "Cannot write to" in said(result)
         assert "--out" in said(result)
+
+
+def test_audit_writes_an_index_and_goes_on(workshop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit"
+    options = ["--out", out, "--draws", 2, "--precision", 0.5, "--layers", "5", "--workers", 1, "--stability", 2]
+    result = run(workshop, *options, "--target", "bar", "--pages", 0, command="audit")
+    assert result.exit_code == 0, said(result)
+    assert "Accuracy: 9" in said(result) and "Mechanisms most worth looking at" in said(result)
+    assert "confidence" in said(result).split("Mechanisms most")[0]
+    assert pd.read_csv(out / "classes.csv")["class"].tolist() == ["bar"]
+    before = (out / "recording" / "facts.json").stat().st_mtime_ns
+    result = run(workshop, *options, command="audit")
+    assert result.exit_code == 0, said(result)
+    assert (out / "recording" / "facts.json").stat().st_mtime_ns == before
+    assert set(pd.read_csv(out / "mechanisms.csv")["class"]) == {"bar", "blob"}
+    assert {path.name for path in (out / "pages").iterdir()} == {"0000-bar.html", "0001-blob.html"}
+    for name in ("index.html", "mechanisms.csv", "classes.csv"):
+        assert str(out / name) in result.stdout
+    result = run(workshop, *options, "--seed", 3, command="audit")
+    assert result.exit_code == 2 and "holds an audit of or with seed=0" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "bar,blib"], "Did you mean 'blob'"),
+        (["--workers", "0"], "--workers 0: expected a number from 1 on"),
+        (["--stability", "1"], "stability=1: one half says nothing"),
+        (["--mechanisms", "many"], "--mechanisms many: expected a number from 1 on, or auto"),
+    ],
+)
+def test_an_audit_refuses_bad_input_before_any_work(
+    workshop: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = run(workshop, "--out", tmp_path / "out", *options, command="audit")
+    assert result.exit_code == 2 and message in said(result), said(result)
+    assert not (tmp_path / "out").exists()
 
 
 def test_demo_runs_from_digits_to_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

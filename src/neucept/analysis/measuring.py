@@ -124,10 +124,10 @@ def analyse(
                 target = most_predicted(recording)
             network = {} if model is None or data is None else {"model": model, "data": data, "output": output}
             own = {**network, "seed": seed, "progress": progress, **(discovery or {})}
-            options = _options(discover, own, "discovery")
+            options = step_options(discover, own, "discovery")
             critical = discover(recording, target, **{"layers": layers, "precision": precision, **options})
         if mechanisms is None and isinstance(critical, CriticalNeurons):
-            options = _options(learn, {"seed": seed, **(learning or {})}, "learning")
+            options = step_options(learn, {"seed": seed, **(learning or {})}, "learning")
             if options.get("reduce") == "metric":
                 options = {"model": model, "data": data, "output": output, **options}
             mechanisms = learn(recording, critical, n_mechanisms, **options)
@@ -194,7 +194,7 @@ def most_predicted(recording: Recording) -> int | str:
     return int(np.argmax([recording.predicted(number).sum() for number in range(len(recording.class_names))]))
 
 
-def _options(function: Any, given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def step_options(function: Any, given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Check further arguments of a step."""
     known = list(signature(function).parameters)
     for option in given:

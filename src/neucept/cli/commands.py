@@ -1,4 +1,4 @@
-"""The commands: demo, layers, run and calibrate."""
+"""The commands: demo, layers, run, audit and calibrate."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ from neucept.cli import options
 from neucept.cli.printing import (
     clear_errors,
     console,
+    print_audit,
     print_calibrations,
     print_layers,
     print_results,
     say_where,
     write_tables,
 )
-from neucept.cli.subject import Inputs, Subject, check, check_one_of, how_many, integers, layers_of, page_at
+from neucept.cli.subject import (
+    Inputs,
+    Subject,
+    Unlabelled,
+    check,
+    check_one_of,
+    how_many,
+    integers,
+    layers_of,
+    page_at,
+    words,
+)
 from neucept.demo import run_demo
 from neucept.discovery import OBJECTIVES
 from neucept.errors import InputError
@@ -30,6 +42,7 @@ from neucept.knockoffs import prepare
 from neucept.models import load_model
 from neucept.recording.task import NAMES, RESPONSES
 from neucept.reports.calibration import calibration_page
+from neucept.reports.document import check_installed
 
 MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
 app = typer.Typer(
@@ -170,6 +183,87 @@ def run(
         neucept.report(analysis, path=page)
         tables = {"critical": analysis.critical.table(), "mechanisms": analysis.mechanisms.table()}
         say_where([page, *write_tables(page, **tables)])
+
+
+@app.command()
+def audit(
+    model: options.Model,
+    data: options.Data,
+    weights: options.Weights = None,
+    n_classes: options.NClasses = None,
+    output: options.Output = None,
+    task: options.Task = "auto",
+    device: options.Device = None,
+    batch_size: options.BatchSize = 256,
+    split: options.Split = None,
+    limit: options.Limit = None,
+    size: options.Size = None,
+    channels: options.Channels = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    transform: options.Transform = None,
+    classes: options.Classes = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    layers: options.Layers = None,
+    target: options.Targets = None,
+    precision: options.Precision = 0.9,
+    objective: options.Objective = "pairwise",
+    response: options.Response = "logit",
+    no_calibration: options.NoCalibration = False,
+    draws: options.Draws = 50,
+    mechanisms: options.NMechanisms = "auto",
+    compactness: options.Compactness = 10,
+    stability: options.Stability = 10,
+    workers: options.Workers = None,
+    overwrite: options.Overwrite = False,
+    pages: options.Pages = 25,
+    out: options.Folder = Path("neucept-audit"),
+    seed: options.Seed = 0,
+) -> None:
+    """Audit every class: where a network is confidently wrong, where unsure, and why; the worst first.
+
+    The same command goes on where it was interrupted.
+    """
+    with clear_errors():
+        check_installed()
+        at_least_one = {"compactness": compactness, "draws": draws, "batch_size": batch_size}
+        check(device, precision, seed, **at_least_one, **({} if workers is None else {"workers": workers}))
+        check_one_of("--task", task, NAMES)
+        check_one_of("--objective", objective, OBJECTIVES)
+        check_one_of("--response", response, RESPONSES)
+        n_mechanisms = how_many(mechanisms)
+        asked = words(target)
+        inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
+        subject = Subject.of(model, weights, n_classes, inputs, layers, asked, device, output, task)
+        result = neucept.audit(
+            subject.network,
+            subject.pictures if subject.has_labels() else Unlabelled(subject.pictures),
+            subject.layers,
+            asked,
+            precision=precision,
+            n_mechanisms=n_mechanisms or "auto",
+            stability=stability,
+            out=out,
+            overwrite=overwrite,
+            workers=workers,
+            output=subject.output,
+            task=task,
+            class_names=subject.class_names,
+            device=device,
+            batch_size=batch_size,
+            discovery={
+                "objective": objective,
+                "response": response,
+                "calibration": None if no_calibration else "auto",
+                "draws": draws,
+            },
+            learning={"compactness": compactness},
+            seed=seed,
+        )
+        print_audit(result)
+        page = result.report(pages=pages, keep_pages=True)
+        say_where([page, *write_tables(page, mechanisms=result.table, classes=result.classes)])
 
 
 @app.command()

@@ -124,6 +124,15 @@ Target = Annotated[
         metavar="CLASS", help="By number or name; by default the class predicted most.", rich_help_panel=_QUESTION
     ),
 ]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="A,B,...",
+        help="Classes to audit, by number or name; all by default.",
+        rich_help_panel=_QUESTION,
+    ),
+]
 Precision = Annotated[
     float,
     typer.Option(
@@ -163,6 +172,28 @@ Compactness = Annotated[
     int,
     typer.Option(metavar="N", help="Learn mechanisms from at most N neurons per layer.", rich_help_panel=_WAYS),
 ]
+
+Stability = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="Find each mechanism again on N halves of its inputs; 0 for none.", rich_help_panel=_WAYS
+    ),
+]
+
+_RUN = "Run"
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Processes, one thread each; by default one per core.", rich_help_panel=_RUN),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Begin anew, and remove the audit in the folder.", rich_help_panel=_RUN),
+]
+Pages = Annotated[
+    int,
+    typer.Option(metavar="N", help="Write pages for the N classes most worth looking at.", rich_help_panel=_RUN),
+]
+Folder = Annotated[Path, typer.Option("--out", metavar="PATH", help="Folder for results and pages.")]
 
 Out = Annotated[Path, typer.Option(metavar="PATH", help="Folder to write to, or an .html file.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same result.")]

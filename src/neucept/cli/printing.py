@@ -17,7 +17,7 @@ from rich.table import Table
 import neucept
 from neucept.errors import InputError
 from neucept.reports.calibration import units
-from neucept.reports.phrases import family_name
+from neucept.reports.phrases import between, confidence_findings, family_name
 
 console = Console()
 _errors = Console(stderr=True)
@@ -79,8 +79,51 @@ def _calibrated(row: Mapping[Any, Any]) -> list[str]:
     return [f"{row['precision']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", power, f"{row['uncalibrated']:.3f}"]
 
 
+def print_audit(audit: neucept.Audit) -> None:
+    """Print the accuracy, where the network is confidently wrong, and the mechanisms most worth looking at."""
+    if audit.accuracy is not None and audit.accuracy_interval is not None:
+        share = between(audit.accuracy, *audit.accuracy_interval)
+        console.print(f"Accuracy: {share} of {len(audit.recording):,} inputs.", highlight=False)
+    table = audit.table
+    if len(table):
+        print_findings(table)
+    judged = len(table) and table["precision"].notna().any()
+    columns = ["class", "mechanism", "inputs", *(["precision", "its confidence says", "verdict"] if judged else [])]
+    grid = Table(*columns, "stability", title="Mechanisms most worth looking at", title_justify="left")
+    for row in table.head(_ROWS).to_dict("records"):
+        cells = [escape(str(row["class"])), str(row["mechanism"]), f"{row['inputs']:,} ({row['share']:.0%})"]
+        if judged:
+            expected = row["expected"], row["expected_low"], row["expected_high"]
+            cells += ["–" if pd.isna(row["precision"]) else between(row["precision"], row["low"], row["high"])]
+            cells += ["–" if pd.isna(expected[0]) else between(*expected), str(row["confidence_verdict"])]
+        stable = "–" if pd.isna(row["stability"]) else f"{row['stability']:.2f} {row['found_again']}"
+        grid.add_row(*cells, stable)
+    if len(table):
+        console.print(grid)
+    if len(table) > _ROWS:
+        console.print(f"The first {_ROWS} of {len(table)}; all are in mechanisms.csv.")
+    for name, reason in audit.errors.itertuples(index=False):
+        console.print(f"'{name}' was not audited: {reason}", markup=False, highlight=False)
+    if len(audit.confusions):
+        often = [f"{n} '{a}' as '{b}'" for a, b, n, _ in audit.confusions.head(3).itertuples(index=False)]
+        console.print(f"Most frequent mistakes: {', '.join(often)}.", markup=False, highlight=False)
+
+
+_ROWS = 15  # of the mechanisms of an audit
+
+
+def print_findings(table: pd.DataFrame) -> None:
+    """Print where a network is confidently wrong or unsure, the alarms in red."""
+    for said in confidence_findings(table):
+        style = "red" if said.endswith("(overconfident).") else None
+        console.print(said, style=style, markup=False, highlight=False)
+
+
 def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechanisms) -> None:
-    """Print the selection, its guarantee, and the mechanisms."""
+    """Print where the network is confidently wrong, the selection, its guarantee, and the mechanisms."""
+    judged = mechanisms.reliability
+    known = pd.DataFrame({"mechanism": range(len(mechanisms))}) if judged is None else judged
+    print_findings(known.assign(**{"class": critical.target_name}))
     columns = ["layer", "neurons", "groups", "critical", "the most important"]
     selected = Table(*columns, title=escape(f"Neurons that decide '{critical.target_name}'"), title_justify="left")
     for layer, selection in critical.items():
@@ -95,15 +138,16 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
     if any(len(s.representatives) < (s.groups >= 0).sum() for s in critical.values()):
         console.print("Neurons that cannot be told apart form a group; 'critical' counts groups and names one of each.")
     _print_guarantee(critical)
-    judged = mechanisms.reliability
-    columns = ["mechanism", "share"] + (["precision", "95% interval", "verdict"] if judged is not None else [])
+    columns = ["mechanism", "share"]
+    columns += ["precision", "95% interval", "its confidence says", "verdict"] if judged is not None else []
     ways = Table(*columns, title="Mechanisms", title_justify="left")
     for number, share in enumerate(mechanisms.shares):
         cells = []
         if judged is not None:
             row = judged.set_index("mechanism").loc[number]
             interval = f"{row['low']:.1%} to {row['high']:.1%}"
-            cells = [f"{row['precision']:.1%}", interval, str(row["verdict"])]
+            says = f"{row['expected']:.1%}" if pd.notna(row["expected"]) else "–"
+            cells = [f"{row['precision']:.1%}", interval, says, str(row["confidence_verdict"])]
         ways.add_row(str(number), f"{share:.1%}", *cells)
     console.print(ways)
     if judged is None:
@@ -133,7 +177,7 @@ def _print_guarantee(critical: neucept.CriticalNeurons) -> None:
 
 def write_tables(page: Path, **tables: pd.DataFrame) -> list[Path]:
     """Write tables beside the report: NAME.csv beside one of the default name, REPORT-NAME.csv beside another."""
-    prefix = "" if page.stem in ("report", "calibration") else f"{page.stem}-"
+    prefix = "" if page.stem in ("report", "calibration", "index") else f"{page.stem}-"
     paths = [page.with_name(f"{prefix}{name}.csv") for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):
         table.to_csv(path, index=False)

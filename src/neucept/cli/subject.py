@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,7 @@ class Subject:
     device: str | None
     output: str | int | None = None
     task: str = "auto"
+    outputs: int = 0
 
     @classmethod
     def of(
@@ -119,7 +121,7 @@ class Subject:
         n_classes: int | None,
         inputs: Inputs,
         layers: str | None,
-        target: str | None,
+        target: str | Sequence[str] | None,
         device: str | None,
         output: str | None = None,
         task: str = "auto",
@@ -137,9 +139,9 @@ class Subject:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
         subject = cls(network, pictures, chosen, words(inputs.classes), device, way, task)
         first = subject._record(pictures.take([0]), 1)
-        if target is not None:
-            first.class_number(target)
-        return subject
+        for one in [] if target is None else [target] if isinstance(target, str) else target:
+            first.class_number(one)
+        return replace(subject, outputs=len(first.class_names))
 
     def record(
         self, batch_size: int, target: str | None, most: int | None = None
@@ -154,13 +156,7 @@ class Subject:
         if most is not None and most > len(self.pictures):
             raise InputError(f"{most} mechanisms were asked of {len(self.pictures)} inputs; ask for fewer.")
         recording = self._record(self.pictures, batch_size)
-        own, outputs = self.pictures.class_names, len(recording.class_names)
-        if len(own) != outputs and own != tuple(map(str, range(len(own)))):
-            warnings.warn(
-                f"The data have {len(own)} classes with names, the model {outputs} outputs: which is which is not "
-                "known, so precision is not either. Name all outputs, in their order, with --classes.",
-                stacklevel=1,
-            )
+        if not self.has_labels():
             recording = replace(recording, labels=None)
         targets: Sequence[int | str] = range(len(recording.class_names))
         if isinstance(recording.task, Regression):
@@ -183,6 +179,18 @@ class Subject:
             raise InputError(f"{most} mechanisms were asked of {found} inputs predicted as '{name}'; ask for fewer.")
         return recording, number
 
+    def has_labels(self) -> bool:
+        """Tell whether the labels of the data are classes of the model, with a warning where they are not."""
+        own = self.pictures.class_names
+        if len(own) == self.outputs or own == tuple(map(str, range(len(own)))):
+            return True
+        warnings.warn(
+            f"The data have {len(own)} classes with names, the model {self.outputs} outputs: which is which is not "
+            "known, so precision is not either. Name all outputs, in their order, with --classes.",
+            stacklevel=1,
+        )
+        return False
+
     def _record(self, pictures: ImageDataset, batch_size: int) -> neucept.Recording:
         return neucept.record(
             self.network,
@@ -194,6 +202,23 @@ class Subject:
             device=self.device,
             batch_size=batch_size,
         )
+
+
+class Unlabelled:
+    """Pictures without their labels, where these are no classes of the model."""
+
+    def __init__(self, pictures: ImageDataset) -> None:
+        self.pictures, self.transform = pictures, pictures.transform
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.pictures[row][0]
+
+    def picture(self, row: int) -> Any:
+        """Input as a person sees it."""
+        return self.pictures.picture(row)
 
 
 def _n_outputs(model: nn.Module, inputs: Tensor, output: str | int | None) -> int:

@@ -186,6 +186,16 @@ class Mechanisms:
             columns[mechanism] = (self.values[inside].mean(axis=0) - outside) / deviation
         return pd.DataFrame(columns, index=[feature.name for feature in self.features])
 
+    def deciding_neurons(self) -> tuple[list[str], np.ndarray]:
+        """Names of the f neurons, and how far each sets each mechanism apart, (K, f), as `explain` orders them.
+
+        Standardized mean differences, not signed; in a weighted space each neuron's part of the squared distance of the
+        mechanism's centre from that of all inputs.
+        """
+        if self.space is None:
+            return [feature.name for feature in self.features], self.separation().abs().to_numpy().T
+        return self.space.names, self.space.split_distance(self.space.centres - self.space.mean)
+
     def table(self) -> pd.DataFrame:
         """One row per mechanism: inputs, share, the neurons that set it apart, its reliability if known."""
         apart = self.separation()
@@ -406,16 +416,15 @@ class Mechanisms:
 
     def _in_words(self, recording: Recording, labels: np.ndarray) -> tuple[list[str], list[str]]:
         """Name, for each input, the neurons that set its mechanism apart, and those that take it from the centre."""
+        names, apart = self.deciding_neurons()
         if self.space is None:
-            Z, names = self.read(recording), [feature.name for feature in self.features]
+            Z = self.read(recording)
             mean, deviation = self.values.mean(axis=0), self._deviation
             known = range(len(self))
             centres = np.stack([self.values[self.labels == k].mean(axis=0) for k in known])
-            apart = self.separation().abs().to_numpy().T
         else:
-            Z, names = self.space.activations(recording, np.arange(len(recording))), self.space.names
+            Z = self.space.activations(recording, np.arange(len(recording)))
             mean, deviation, centres = self.space.mean, self.space.deviation, self.space.centres
-            apart = self.space.split_distance(centres - mean)
         deciding, distant = [], []
         for z, label in zip(Z, labels, strict=True):
             strongest = apart[label].argsort()[::-1][:_IN_WORDS] if label >= 0 else ()

@@ -114,15 +114,17 @@ def _pillow() -> Any:
 # Bars
 
 
-def interval_bar(value: float, low: float, high: float, reference: float, start: float, fill: str) -> Html:
-    """Draw a share with its interval on a line from ``start`` to 1; a tick marks the reference, the share of all."""
+def interval_bar(
+    value: float, low: float, high: float, reference: float, start: float, fill: str, of: str = "all together"
+) -> Html:
+    """Draw a share with its interval on a line from ``start`` to 1; a tick marks the reference, and ``of`` names it."""
 
     def at(share: float) -> float:
         return round(4 + 152 * (max(share, start) - start) / (1 - start), 1)
 
     return tag(
         "svg",
-        tag("title", f"{value:.1%}, interval {low:.1%} to {high:.1%}; all together {reference:.1%}"),
+        tag("title", f"{value:.1%}, interval {low:.1%} to {high:.1%}; {of} {reference:.1%}"),
         tag("line", x1=4, x2=156, y1=10, y2=10, class_="axis"),
         tag("line", x1=at(reference), x2=at(reference), y1=2, y2=18, class_="reference"),
         tag("line", x1=at(low), x2=at(high), y1=10, y2=10, stroke=fill, class_="interval"),

@@ -14,15 +14,18 @@ import pandas as pd
 from torch import nn
 
 from neucept import storage
-from neucept.analysis import Analysis, analyse
+from neucept.analysis import Analysis, Audit, analyse
 from neucept.analysis.analysis import check_together
 from neucept.comparison import Comparison
 from neucept.discovery import CriticalNeurons
-from neucept.errors import InputError, missing
+from neucept.errors import InputError, check_whole, missing
+from neucept.inputs import Inputs
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters
+from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
+from neucept.reports import audit as all_classes
 from neucept.reports import comparison as two_networks
 from neucept.reports import overview
 from neucept.reports.components import Html, definitions, tag, text
@@ -109,6 +112,23 @@ def report(
 
 @overload
 def report(
+    subject: Audit,
+    /,
+    *,
+    data: Any = None,
+    path: str | Path | None = None,
+    model: nn.Module | None = None,
+    title: str | None = None,
+    sections: Sequence[Section[all_classes.Index]] = (),
+    pages: int = ...,
+    pathways: bool = ...,
+    keep_pages: bool = ...,
+    progress: bool = ...,
+) -> Path: ...
+
+
+@overload
+def report(
     subject: Recording,
     /,
     critical: CriticalNeurons,
@@ -128,7 +148,7 @@ def report(
 
 
 def report(
-    subject: Analysis | Comparison | Recording | None = None,
+    subject: Analysis | Comparison | Audit | Recording | None = None,
     /,
     critical: CriticalNeurons | None = None,
     mechanisms: Mechanisms | None = None,
@@ -140,30 +160,33 @@ def report(
     sections: Sequence[Section[Any]] = (),
     **measured: Any,
 ) -> Path:
-    """Draw one self-contained HTML report; nothing is run for an `Analysis` or a `Comparison`.
+    """Draw a self-contained HTML report; nothing is run for an `Analysis` or a `Comparison`.
 
     It opens without a network, in light and dark, on a laptop and on a phone, and prints.
 
     Parameters
     ----------
-    subject : Analysis, Comparison or Recording
-        Of `neucept.analyse` or `neucept.compare`. With a recording, and `critical` and `mechanisms` of
+    subject : Analysis, Comparison, Audit or Recording
+        Of `neucept.analyse`, `neucept.compare` or `neucept.audit`. An audit gets an index and, in the folder ``pages``
+        beside it, a page for each class. With a recording, and `critical` and `mechanisms` of
         `neucept.discover` and `neucept.learn`, what is missing is measured by `neucept.analyse`.
     critical, mechanisms : CriticalNeurons, Mechanisms
         With a recording.
     data : ImageDataset, Dataset, tensor or (inputs, labels), optional
         The recorded inputs, in their order, for the pictures; with a comparison or a recording.
     path : path, optional
-        The file, written whole or not at all; ``report.html`` or ``comparison.html`` by default.
+        The file, written whole or not at all; ``report.html``, ``comparison.html`` or ``index.html`` by default.
     model : Module, optional
-        With a recording: the recorded model, as in `neucept.analyse`.
+        With a recording or an audit: the recorded model, as in `neucept.analyse`.
     title : str, optional
         Heading of the report.
     sections : sequence of Section
         Additional sections.
     **measured
         With a recording: ``n_clusters``, ``sufficiency``, ``pathways``, ``output`` and ``progress``, as in
-        `neucept.analyse`.
+        `neucept.analyse`. With an audit: ``pages``, the largest number of classes that get a page (25), in the order of
+        its table; ``pathways`` (False); ``keep_pages``, which does not draw again what is newer than the results
+        (False); ``progress``.
 
     Returns
     -------
@@ -178,12 +201,14 @@ def report(
     """
     if subject is None:  # by keyword, as in 0.1
         subject = measured.pop("recording", None)
-    default = "comparison.html" if isinstance(subject, Comparison) else "report.html"
+    default = {Comparison: "comparison.html", Audit: "index.html"}.get(type(subject), "report.html")
     path = storage.as_path(default if path is None else path)
     check_installed()
     check_writable(path)
     if not isinstance(sections, Sequence):
         raise InputError(f"sections= is a {type(sections).__name__}; expected a list of them, such as [MySection()].")
+    if isinstance(subject, Audit):
+        return _audit(subject, path, data, model, title, sections, **measured)
     if not isinstance(subject, Analysis | Comparison):
         _check_sections((*SECTIONS, *sections, *CLOSING))
         check_together(subject, critical, mechanisms)
@@ -210,7 +235,50 @@ def report(
     return write_text(path, _document(subject, heading, top, parts))
 
 
-def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Section[Any]]) -> str:
+def _audit(
+    audit: Audit,
+    path: Path,
+    data: Any,
+    model: nn.Module | None,
+    title: str | None,
+    sections: Sequence[Section[Any]],
+    pages: int = 25,
+    pathways: bool = False,
+    keep_pages: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Draw the pages of the classes most worth looking at, and the index of them all."""
+    check_whole("pages", pages, 0)
+    order = dict.fromkeys([*audit.table["class"], *audit.mechanisms])
+    drawn: dict[str, str] = {}
+    with show_progress("drawing the pages of classes", min(pages, len(order)), progress) as advance:
+        for name in list(order)[:pages]:
+            outcome = audit.outcome(name)
+            page = path.parent / "pages" / f"{outcome.folder}.html"
+            held = audit.place(outcome)
+            if not (keep_pages and page.exists() and page.stat().st_mtime > held.stat().st_mtime):
+                analysis = audit.analysis(name, model, data, pathways=pathways, progress=False)
+                back = Part("All classes", "audit", lambda _: tag("p", tag("a", "All classes", href=f"../{path.name}")))
+                report(analysis, path=page, sections=[back])
+            drawn[name] = f"pages/{page.name}"
+            advance(1)
+    given = audit.network[1] if data is None else data
+    index = all_classes.Index(audit, drawn, None if given is None else Inputs.of(given))
+    heading = title or f"Where {audit.model_name} can be trusted"
+    parts = (
+        Part("What is most worth looking at", "mechanisms", all_classes.mechanism_table),
+        Part("Mistakes", "mistakes", all_classes.mistakes),
+        Part("Not audited", "failed", all_classes.failed),
+        Part("Classes", "classes", all_classes.class_table),
+        Part("Confusions", "confusions", all_classes.confusions),
+        *sections,
+        Part("Settings", "provenance", all_classes.settings),
+        Part("How to read this page", "glossary", all_classes.glossary),
+    )
+    return write_text(path, _document(index, heading, all_classes.audit_summary(audit, heading), parts, figures=False))
+
+
+def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Section[Any]], figures: bool = True) -> str:
     """Put the report together, as text."""
     from plotly.offline import get_plotlyjs
 
@@ -227,7 +295,7 @@ def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Sect
         style=source.joinpath("report.css").read_text(encoding="utf-8"),
         contents=tag("ul", *links),
         body=text(*body),
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs() if figures else "",
         script=source.joinpath("report.js").read_text(encoding="utf-8"),
     )
 

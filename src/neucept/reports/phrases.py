@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from neucept.calibration.simulation import NONE
 from neucept.discovery import Selection
-from neucept.mechanisms import Feature
+from neucept.mechanisms import Feature, inputs_needed
 from neucept.recording import Recording
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
@@ -204,3 +206,91 @@ def _where(some: Sequence[Selection], total: int) -> str:
     if len(some) == total:
         return "this layer" if total == 1 else "these layers"
     return layers_named([selection.layer for selection in some])
+
+
+# How precision compares with confidence, for a report, an audit and the terminal
+
+
+def about_mechanism(row: Any) -> str:
+    """Say how the precision of a mechanism compares with what its confidence says; empty where nothing stands out.
+
+    Parameters
+    ----------
+    row : object
+        With ``mechanism``, ``class_name``, and the columns of `neucept.reliability` that compare with confidence.
+    """
+    which = f"Mechanism {row.mechanism} of class '{row.class_name}'"
+    right = f"is right in {between(row.precision, row.low, row.high)}"
+    if row.confidence_verdict == "overconfident":
+        if row.precision < row.expected_low:
+            return f"{which} {right} where its confidence says {percent(row.expected)} (overconfident)."
+        others = f"where other classes are right in {percent(row.expected_elsewhere)} at this confidence"
+        return f"{which} {right} {others} (overconfident)."
+    if row.confidence_verdict == "unsure":
+        says = f"and its confidence says so ({percent(row.expected)})"
+        return f"{which} {right}, the rest of the class in {percent(row.rest)}, {says} (unsure)."
+    return ""
+
+
+def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
+    """Say where a network is confidently wrong or unsure, and what cannot be said.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per mechanism: ``class``, ``mechanism`` and, with labels, the columns of `neucept.reliability`.
+    most : int
+        Number of mechanisms named of each kind.
+
+    Returns
+    -------
+    list of str
+        The alarm first; never empty.
+    """
+    if "confidence_verdict" not in table or not (table["confidence_verdict"] != "").any():
+        needed = inputs_needed(0.9, tests=max(len(table), 1))
+        return [
+            "Without labels nobody can say how often a mechanism is right, nor whether the network is confidently wrong"
+            f" there. Labels of at least {number(needed)} inputs of a mechanism, and of as many others of its class,"
+            " show a precision that is 10 points below a confidence of 90%."
+        ]
+    rows: list[Any] = [
+        SimpleNamespace(**{"class_name": row["class"], **{str(key): value for key, value in row.items()}})
+        for row in table.to_dict("records")
+    ]
+    alarms = [row for row in rows if row.confidence_verdict == "overconfident"]
+    unsure = [row for row in rows if row.confidence_verdict == "unsure"]
+    told = [row for row in rows if row.confidence_verdict in _TOLD]
+    few = [row for row in rows if row.confidence_verdict == "too few to tell"]
+    said = _named(alarms, most)
+    if told and not alarms:
+        which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
+        said.append(f"{which} is less reliable than the network's own confidence says.")
+    said += _named(unsure, most)
+    if alone := [row for row in few if not row.comparable >= 1]:
+        first = f"Mechanism {alone[0].mechanism} of class '{alone[0].class_name}'"
+        which = f"{first} is" if len(alone) == 1 else f"{len(alone)} mechanisms are"
+        said.append(
+            f"{which} as good as alone at {'its' if len(alone) == 1 else 'their'} confidence, so only other classes can"
+            " be compared: there is no alarm from these."
+        )
+    if short := [row for row in few if row.comparable >= 1]:
+        best = max(short, key=lambda row: row.comparable / row.needed)
+        one = f"mechanism {best.mechanism} of class '{best.class_name}'"
+        which = one if len(short) == 1 else f"{len(short)} mechanisms, of which {one} is nearest to enough"
+        said.append(
+            f"There are too few inputs to judge {which}: {number(best.comparable)} can be compared with others of equal"
+            f" confidence, and {number(best.needed)} are needed to see a precision that is 10 points too low."
+        )
+    if any(row.confidence_verdict == "no probability" for row in rows):
+        said.append("The outputs are no probabilities, so that precision cannot be compared with a confidence.")
+    return said
+
+
+def _named(rows: Sequence[Any], most: int) -> list[str]:
+    """Describe the first mechanisms of a kind, and count the others."""
+    more = f"{len(rows) - most} more mechanisms are {rows[0].confidence_verdict}." if len(rows) > most else ""
+    return [*map(about_mechanism, rows[:most]), *([more] if more else [])]
+
+
+_TOLD = ("overconfident", "underconfident", "unsure", "as confident as right")

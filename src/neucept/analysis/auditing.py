@@ -1,0 +1,608 @@
+"""Audit every class of a network: one recording, then discovery and mechanisms of each class in parallel processes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
+from pickle import PicklingError
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from neucept import storage
+from neucept.analysis.every_class import KIND, KIND_OF_CLASS, Audit, Outcome, implausible, targets_of
+from neucept.analysis.measuring import step_options
+from neucept.calibration import calibrate
+from neucept.discovery import CriticalNeurons, discover
+from neucept.discovery.orders import BY_NETWORK
+from neucept.errors import InputError, check_kind, check_precision, check_whole
+from neucept.inputs import Inputs
+from neucept.knockoffs.preprocessing import alive
+from neucept.mechanisms import Mechanisms, learn, mechanism_stability
+from neucept.models import default_layers
+from neucept.progress import progress as show_progress
+from neucept.recording import Recording, list_layers, record
+from neucept.recording.hooks import left_as_found
+from neucept.recording.outputs import Output, logits_of
+from neucept.recording.reading import call_first, float_type
+from neucept.recording.task import Task
+from neucept.recording.units import Neurons
+
+_SAMPLED = 64  # inputs by which data are known again
+_NAMED = 3  # neurons of a layer that a table names
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What is done for each class."""
+
+    precision: float | Mapping[str, float]
+    n_mechanisms: int | Literal["auto"]
+    stability: int
+    seed: int
+    discovery: Mapping[str, Any]
+    learning: Mapping[str, Any]
+
+
+def audit(
+    model: nn.Module | None = None,
+    data: Any = None,
+    layers: Sequence[str] | None = None,
+    classes: Sequence[int | str] | None = None,
+    *,
+    recording: Recording | None = None,
+    precision: float | Mapping[str, float] = 0.9,
+    n_mechanisms: int | Literal["auto"] = "auto",
+    stability: int = 10,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    neurons: Neurons | Mapping[str, Neurons] = "auto",
+    output: Output = None,
+    task: str | Task = "auto",
+    class_names: Sequence[str] | None = None,
+    device: torch.device | str | None = None,
+    batch_size: int = 256,
+    discovery: Mapping[str, Any] | None = None,
+    learning: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Audit:
+    """Audit every class: say where a network is confidently wrong, where it is unsure, and in which ways it decides.
+
+    Everything is recorded once. Critical neurons and mechanisms of each class are then found in parallel processes of
+    one thread each, which read the recording from disk; their number does not change any result. What goes wrong with
+    one class (too few inputs, layers that are constant on them, an error) does not stop the others: it is the
+    ``reason`` in `Audit.classes`.
+
+    With ``out``, the recording and each class are kept in a folder as soon as they are finished. A second call with the
+    same settings, model and data goes on where the first one ended; further classes may be asked for. Classes with a
+    reason are tried again.
+
+    Parameters
+    ----------
+    model : Module, optional
+        Any classifier; left as it was found. Needed for a recording.
+    data : data of any kind, optional
+        The inputs with their labels, see `neucept.inputs.Inputs.of`. Without labels nobody can say how often a
+        mechanism is right.
+    layers : sequence of str, optional
+        As in `neucept.record`; by default the last map and the last hidden vector.
+    classes : sequence of int or str, optional
+        Names or numbers; by default all classes. Of a regression by default ``"highest tenth"`` and
+        ``"lowest tenth"``.
+    recording : Recording, optional
+        Result of `neucept.record`; nothing is recorded then.
+    precision : float or mapping
+        As in `neucept.discover`.
+    n_mechanisms : int or "auto"
+        As in `neucept.learn`.
+    stability : int
+        Number of halves on which each mechanism is found again (`neucept.mechanisms.mechanism_stability`, the selected
+        neurons kept); 0 leaves it out.
+    out : path, optional
+        Folder for the results.
+    overwrite : bool
+        Begin anew where ``out`` holds an audit, whatever it is of; it is removed.
+    workers : int, optional
+        Number of processes; by default as many as there are cores, or classes. 1 runs everything in this process.
+    neurons, output, task, class_names, device, batch_size
+        As in `neucept.record`.
+    discovery, learning : mapping, optional
+        Further arguments of `neucept.discover` and `neucept.learn`, such as ``{"calibration": None}``. Orders and
+        effects by the network are measured where they are asked for (``{"order": "sufficient"}``); they take longer.
+    seed : int
+        Seed for every step.
+    progress : bool
+        Show progress with the time left.
+
+    Returns
+    -------
+    Audit
+        `Audit.table` has a row per mechanism of every class, those most worth looking at first.
+
+    Raises
+    ------
+    InputError
+        Before any work, when something is missing or impossible, or ``out`` holds an audit with other settings, of
+        another network or of other data.
+
+    Warns
+    -----
+    UserWarning
+        Before the classes are audited, when the accuracy is no better than chance or the shares of the classes allow.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Z = rng.normal(size=(400, 6)).astype(np.float32)
+    >>> logits = Z[:, :2] + 3 * Z[:, 2:4]
+    >>> recording = Recording({"hidden": Z}, logits, logits.argmax(axis=1), ("cat", "dog"))
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     result = audit(recording=recording, discovery={"calibration": None}, workers=1, progress=False)
+    >>> result.accuracy, list(result.mechanisms), result.table.columns[:4].tolist()
+    (1.0, ['cat', 'dog'], ['class', 'mechanism', 'inputs', 'share'])
+    """
+    steps = _steps(precision, n_mechanisms, stability, seed, discovery, learning)
+    workers = joblib.cpu_count() if workers is None else check_whole("workers", workers)
+    if recording is None and (model is None or data is None):
+        missing = " and ".join(name for name, given in {"model": model, "data": data}.items() if given is None)
+        raise InputError(f"Nothing is recorded, without {missing}: call audit(model, data), or give recording=.")
+    inputs = None if data is None else Inputs.of(data, model)
+    if recording is not None:
+        check_kind("recording", recording, Recording, "what neucept.record returns")
+        if model is not None and inputs is not None:
+            recording.verify(model, inputs, output)
+        chosen = list(recording.layers if layers is None else layers)
+        for layer in chosen:
+            recording.activations(layer)
+    else:
+        assert model is not None and inputs is not None
+        chosen = _layers(model, inputs, layers, output)
+    settings = {
+        "layers": chosen,
+        **{name: _plain(getattr(steps, name)) for name in ("precision", "n_mechanisms", "stability", "seed")},
+        **{name: _plain(getattr(steps, name)) for name in ("discovery", "learning")},
+        "neurons": _plain(neurons),
+        "output": _plain(output),
+        "task": _plain(task),
+        "class_names": None if class_names is None else list(map(str, class_names)),
+    }
+    content = {
+        "version": version("neucept"),
+        "network": "" if model is None else hash_weights(model),
+        "data": "" if inputs is None else _hash_data(inputs),
+        "recording": "" if recording is None else _hash_recording(recording),
+    }
+    asked = [] if classes is None else _asked(classes)
+    if recording is not None:
+        targets_of(recording, asked)
+    temporary = None
+    if out is None:
+        temporary = tempfile.TemporaryDirectory(prefix="neucept-audit-", ignore_cleanup_errors=True)
+        folder = Path(temporary.name) / "audit"
+    else:
+        folder = storage.as_path(out)
+    if model is not None:
+        name = type(model).__name__
+    else:
+        name = str(recording.facts.get("model", "network")) if recording is not None else "network"
+    _prepare(folder, {"settings": settings, "content": content, "model_name": name, "classes": asked}, overwrite)
+    meaning = recording.task if recording is not None else task if not isinstance(task, str) else None
+    with _alone(folder):
+        place = folder / "recording"
+        if not place.exists():
+            if recording is None:
+                assert model is not None and inputs is not None
+                options: dict[str, Any] = {"neurons": neurons, "output": output, "task": task, "device": device}
+                options |= {"class_names": class_names, "batch_size": batch_size, "progress": progress}
+                stored = record(model, inputs, chosen, store=None if inputs.n is None else place, **options)
+                if inputs.n is None:
+                    stored.save(place)
+            else:
+                recording.save(place)
+        elif recording is None and model is not None and inputs is not None and _by_number(inputs):
+            Recording.open(place, meaning).verify(model, inputs, output)
+        known = Recording.open(place, meaning)
+        targets = targets_of(known, asked)
+        if doubt := implausible(known):
+            warnings.warn(doubt, stacklevel=2)
+        job = _Job(place, meaning, folder / "classes", tuple(chosen), steps)
+        _run(job, targets, workers, (model, inputs, output), progress)
+    rule = steps.discovery.get("aggregate")
+    opened = Audit.open(folder, meaning, None if isinstance(rule, str) else rule)
+    return replace(
+        opened,
+        outcomes=tuple(outcome for outcome in opened.outcomes if outcome.target in targets),
+        network=(model, inputs, output),
+        _kept=temporary,
+    )
+
+
+def _steps(precision: Any, n_mechanisms: Any, stability: Any, seed: Any, discovery: Any, learning: Any) -> _Steps:
+    """Check the settings of the steps before any work."""
+    for level in precision.values() if isinstance(precision, Mapping) else [precision]:
+        check_precision(level)
+    if n_mechanisms != "auto":
+        check_whole("n_mechanisms", n_mechanisms)
+    if check_whole("stability", stability, 0) == 1:
+        raise InputError("stability=1: one half says nothing; expected 0 (none), or 2 halves or more.")
+    for function, given, name in ((discover, discovery, "discovery"), (learn, learning, "learning")):
+        if not isinstance(given or {}, Mapping):
+            raise InputError(f"{name}={given!r}: expected a mapping, such as {{'seed': 1}}.")
+        for option in step_options(function, given or {}, name):
+            if option in _OWN:
+                raise InputError(f"{name}= names '{option}', which audit() decides for all classes; {_OWN[option]}.")
+    seed = check_whole("seed", seed, 0)
+    return _Steps(precision, n_mechanisms, int(stability), seed, dict(discovery or {}), dict(learning or {}))
+
+
+_OWN = dict.fromkeys(("layers", "precision", "n_mechanisms", "seed", "progress"), "give it to audit() itself")
+_OWN |= dict.fromkeys(("model", "data", "output"), "it hands on its own")
+_OWN |= {"recording": "give recording= to audit() itself", "target": "give classes=", "critical": "it finds them"}
+
+
+def _layers(model: nn.Module, inputs: Inputs, layers: Sequence[str] | None, output: Output) -> list[str]:
+    """Name the layers to record: by default the last map and the last hidden vector."""
+    if layers is not None:
+        if isinstance(layers, str):
+            raise InputError(f"layers={layers!r}: expected a list of names, such as ['{layers}'].")
+        return list(layers)
+    if inputs.n == 0:
+        raise InputError("The data holds no inputs.")
+    batch = inputs[[0]] if _by_number(inputs) else next(inputs.batches(1))[0].part(slice(0, 1))
+    table = list_layers(model, Inputs(batch.tree, batch.n))
+    with left_as_found(model) as device, torch.no_grad():
+        outputs = logits_of(call_first(model, batch.to(device, float_type(model))), output)
+    return default_layers(table, outputs.shape[1])
+
+
+def _by_number(inputs: Inputs) -> bool:
+    """Tell whether inputs can be found again by their number: not those of a stream, or of a loader that shuffles."""
+    try:
+        return inputs.dataset is not None and inputs.n is not None
+    except InputError:
+        return False
+
+
+def _asked(classes: Any) -> list[int | str]:
+    """Read the classes asked for."""
+    if isinstance(classes, str | int) or not isinstance(classes, Sequence | np.ndarray) or not len(classes):
+        shown = [classes] if isinstance(classes, str | int) else ["cat", 3]
+        raise InputError(f"classes={classes!r}: expected a list of names or numbers, such as {shown}.")
+    return [one if isinstance(one, str) else check_whole("classes", one, 0) for one in classes]
+
+
+# What the results of a folder are of
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Hash a network's type and all its parameters and buffers.
+
+    >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> hash_weights(a) == hash_weights(a), hash_weights(a) == hash_weights(b)
+    (True, False)
+    """
+    sha = hashlib.sha256(type(model).__name__.encode())
+    for name, value in model.state_dict().items():
+        sha.update(name.encode())
+        _add(sha, value)
+    return sha.hexdigest()[:24]
+
+
+def _add(sha: Any, value: Any) -> None:
+    if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        sha.update(f"{value.dtype} {tuple(value.shape)}".encode())
+        sha.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    else:
+        sha.update(_plain_text(value).encode())
+
+
+def _hash_data(inputs: Inputs) -> str:
+    """Hash the number of inputs, the labels that are known, and some inputs spread over all."""
+    sha = hashlib.sha256(str(inputs.n).encode())
+    if inputs.labels is not None:
+        sha.update(np.ascontiguousarray(inputs.labels).tobytes())
+    if _by_number(inputs):
+        for row in np.unique(np.linspace(0, len(inputs) - 1, _SAMPLED).astype(int)).tolist():
+            for tensor in inputs[[row]].tensors():
+                _add(sha, tensor)
+    return sha.hexdigest()[:24]
+
+
+def _hash_recording(recording: Recording) -> str:
+    """Hash all that a recording holds."""
+    sha = hashlib.sha256(" ".join(recording.class_names).encode())
+    for name, array in {**recording.neurons, " logits": recording.logits, " labels": recording.labels}.items():
+        if array is not None:
+            sha.update(f"{name} {array.dtype} {array.shape}".encode())
+            for start in range(0, len(array), 4096):
+                sha.update(np.ascontiguousarray(array[start : start + 4096]).tobytes())
+    return sha.hexdigest()[:24]
+
+
+def _plain(value: Any) -> Any:
+    """Write a setting as JSON can hold it; an object by what it says of itself."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return f"array {hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:24]}"
+    if isinstance(value, list | tuple | range):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
+    """Describe an object without its address in memory, which differs from run to run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _prepare(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
+    """Make the folder of an audit, or check that the one there is of the same network, data and settings."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    if folder.exists() and (folder / _LOCK).exists():
+        with _alone(folder):
+            pass
+    if overwrite or not folder.exists():
+        with storage.new_folder(folder, KIND) as draft:
+            (draft / "classes").mkdir()
+            storage.write(draft, KIND, facts, {})
+        return
+    with storage.opened(folder, KIND) as (held, _):
+        before, now = held["content"], facts["content"]
+        differ = [f"another {name}" for name in ("network", "recording") if before[name] != now[name]]
+        differ += ["other data"] if before["data"] != now["data"] else []
+        differ += [f"neucept {before['version']}"] if before["version"] != now["version"] else []
+        own, other = held["settings"], facts["settings"]
+        differ += [f"{name}={own.get(name)!r}" for name in other if own.get(name) != other[name]]
+    if differ:
+        raise InputError(
+            f"{folder} holds an audit of or with {', '.join(differ)}. To go on with it, ask for the same; for another"
+            " audit choose another folder (out=, --out), or begin anew with overwrite=True (--overwrite), which removes"
+            " it."
+        )
+
+
+_LOCK = ".neucept-lock"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder of results; what a killed one left half-written is removed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"Another process is auditing into {folder}; wait for it, or choose another folder (out=, --out)."
+            ) from None
+        for draft in (*folder.glob(".neucept-*"), *folder.glob("classes/.neucept-*")):
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+        yield
+
+
+# The classes, one after the other or in parallel
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs to audit a class: paths and settings, no arrays."""
+
+    recording: Path
+    task: Task | None
+    folder: Path
+    layers: tuple[str, ...]
+    steps: _Steps
+
+
+_Network = tuple[nn.Module | None, Any, Output]
+
+
+def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Network, progress: bool) -> None:
+    """Audit the classes that are not finished yet, those with most inputs first."""
+    recording = Recording.open(job.recording, job.task)
+    waiting = [target for target in targets if not _is_done(job.folder, recording, target)]
+    sizes = {target: len(recording.samples(target)) for target in waiting}
+    waiting.sort(key=lambda target: -sizes[target])
+    if not _runs_network(job.steps):
+        network = None, None, None
+    workers = min(workers, len(waiting))
+    _calibrate_once(recording, job, targets)
+    with show_progress("auditing classes", len(waiting), progress) as advance:
+        alone = False
+        while waiting:
+            first = waiting[0]
+            try:
+                for target in _each(job, recording, network, [first] if alone else list(waiting), workers):
+                    waiting.remove(target)
+                    advance(1)
+            except PicklingError as error:
+                warnings.warn(
+                    f"The model, the data or an object among the settings cannot be sent to other processes ({error});"
+                    " classes are audited one after the other in this one.",
+                    stacklevel=3,
+                )
+                workers = 1
+            except BrokenProcessPool:  # a process was killed, most often because memory ran out
+                waiting = [target for target in waiting if not _is_done(job.folder, recording, target)]
+                if alone and first in waiting:
+                    waiting.remove(first)
+                    why = "The process that audited it was killed, perhaps because memory ran out."
+                    _keep(job, Outcome(first, recording.target_name(first), why))
+                    advance(1)
+                alone = True
+
+
+def _each(
+    job: _Job, recording: Recording, network: _Network, targets: Sequence[int | str], workers: int
+) -> Iterator[int | str]:
+    """Audit classes in this process or in others of one thread each, and give each that is finished.
+
+    The processes begin from nothing (no fork, which may deadlock beside the threads of PyTorch) and do not import the
+    user's script again, so that it needs no ``if __name__ == "__main__"``. They end when this stops.
+    """
+    if workers <= 1:
+        for target in targets:
+            yield _audit_class(job, recording, network, target)
+        return
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        yield from pool(joblib.delayed(_audit_class)(job, None, network, target) for target in targets)
+
+
+def _runs_network(steps: _Steps) -> bool:
+    """Tell whether a step runs the network."""
+    reduce = steps.learning.get("reduce", signature(learn).parameters["reduce"].default)
+    return bool(reduce == "metric") or _discovers_with_network(steps)
+
+
+def _discovers_with_network(steps: _Steps) -> bool:
+    """Tell whether orders or effects by the network were asked for, which take their time."""
+    effect = steps.discovery.get("effect")
+    return steps.discovery.get("order") in BY_NETWORK or (effect is not None and effect is not False)
+
+
+def _calibrate_once(recording: Recording, job: _Job, targets: Sequence[int | str]) -> None:
+    """Calibrate layers before the classes, where all classes look at the same inputs; kept beside the recording."""
+    options = job.steps.discovery
+    samples, rule = options.get("samples"), options.get("aggregate", "evalue")
+    if samples is None or (isinstance(samples, str) and samples == "predicted"):
+        return
+    if options.get("calibration", "auto") is None or not isinstance(rule, str):
+        return
+    groups = options.get("groups")
+    for layer in job.layers:
+        own = groups.get(layer) if isinstance(groups, Mapping) else groups
+        with suppress(InputError), _one_thread():  # said for each class
+            calibrate(recording, layer, target=targets[0], samples=samples, groups=own)
+
+
+def _is_done(folder: Path, recording: Recording, target: int | str) -> bool:
+    """Tell whether a class is finished."""
+    place = folder / Outcome(target, recording.target_name(target)).folder
+    return place.exists() and not Outcome.open(place).reason
+
+
+def _audit_class(job: _Job, recording: Recording | None, network: _Network, target: int | str) -> int | str:
+    """Audit one class and keep what became of it; no error of the class goes further.
+
+    In another process the recording is opened; its arrays stay on disk until they are used.
+    """
+    recording = Recording.open(job.recording, job.task) if recording is None else recording
+    name, started = recording.target_name(target), time.monotonic()
+    critical = mechanisms = None
+    with _one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty selection is a number in the table
+        try:
+            outcome, critical, mechanisms = _examine(job, recording, network, target)
+        except InputError as error:
+            outcome = Outcome(target, name, str(error))
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            outcome = Outcome(target, name, f"{said} ({Path(where.filename).name}, line {where.lineno})")
+    _keep(job, replace(outcome, seconds=round(time.monotonic() - started, 3)), critical, mechanisms)
+    return target
+
+
+def _examine(
+    job: _Job, recording: Recording, network: _Network, target: int | str
+) -> tuple[Outcome, CriticalNeurons, Mechanisms]:
+    """Find the critical neurons and mechanisms of a class, and judge them."""
+    steps, model, data, output = job.steps, *network
+    rows = recording.samples(target, steps.discovery.get("samples"))
+    varying = [layer for layer in job.layers if alive(np.asarray(recording.activations(layer)[rows])).any()]
+    dead = [layer for layer in job.layers if layer not in varying] if varying else []
+    layers = varying or list(job.layers)
+    precision = steps.precision
+    if isinstance(precision, Mapping):
+        precision = {layer: level for layer, level in precision.items() if layer not in dead}
+    options: dict[str, Any] = {**steps.discovery, "seed": steps.seed, "progress": False}
+    if _discovers_with_network(steps):
+        options |= {"model": model, "data": data, "output": output}
+    critical = discover(recording, target, layers, precision, **options)
+    learning: dict[str, Any] = {**steps.learning, "seed": steps.seed, "model": model, "data": data, "output": output}
+    mechanisms = learn(recording, critical, steps.n_mechanisms, **learning)
+    again = None
+    if steps.stability:
+        again = mechanism_stability(
+            recording,
+            critical,
+            mechanisms,
+            steps.stability,
+            "fixed",
+            learning.get("method"),
+            model,
+            data,
+            output,
+            steps.seed,
+            progress=False,
+        )
+        mechanisms = mechanisms.with_stability(again)
+    notes = [f"Layer '{layer}' is constant on these inputs and was left out." for layer in dead]
+    selected = {layer: len(selection.neurons) for layer, selection in critical.items()}
+    name = recording.target_name(target)
+    return Outcome(target, name, "", tuple(notes), _rows(mechanisms, again), selected), critical, mechanisms
+
+
+def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
+    """One row per mechanism: its size, reliability, stability, and the neurons that set it apart."""
+    rows = pd.DataFrame({"mechanism": range(len(mechanisms)), "inputs": mechanisms.sizes, "share": mechanisms.shares})
+    if mechanisms.reliability is not None:
+        rows = rows.merge(mechanisms.reliability.drop(columns=["share"]), on="mechanism", how="left")
+    if again is not None:
+        rows = rows.assign(stability=again["jaccard"].to_numpy(), found_again=again["found_again"].to_numpy())
+    names, apart = mechanisms.deciding_neurons()
+    rows["neurons"] = [", ".join(names[j] for j in np.argsort(-own, kind="stable")[:_NAMED]) for own in apart]
+    return rows
+
+
+def _keep(
+    job: _Job, outcome: Outcome, critical: CriticalNeurons | None = None, mechanisms: Mechanisms | None = None
+) -> None:
+    """Write what became of a class, whole or not at all."""
+    with storage.new_folder(job.folder / outcome.folder, KIND_OF_CLASS) as draft, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a clusterer of the user's is not saved
+        if critical is not None and mechanisms is not None:
+            critical.save(draft / "critical")
+            mechanisms.save(draft / "mechanisms")
+        storage.write(draft, KIND_OF_CLASS, outcome.facts(), {})
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread, as every process does, so that their number changes no result."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,475 @@
+"""The audit of every class: what it finds, that it goes on where it stopped, and that no class stops the others."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from neucept import Audit, InputError, Recording, audit
+from neucept.analysis.every_class import NOT_DONE, implausible
+from neucept.mechanisms import correct_over_classes
+from neucept.reports.phrases import confidence_findings
+
+FAST: dict[str, Any] = {
+    "discovery": {"calibration": None, "draws": 3},
+    "learning": {"reduce": "contribution"},
+    "stability": 2,
+    "workers": 1,
+    "progress": False,
+}
+NAMES = ("cat", "dog", "bird")
+
+
+def tokens(n: int = 900, seed: int = 0, labelled: bool = True) -> Recording:
+    """Three classes that a network tells apart, but for a token that makes it sure of "cat", mostly wrongly."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    Z = rng.normal(size=(n, 12))
+    Z[:, :3] += 4 * np.eye(3)[labels]
+    token = rng.random(n) < 0.12
+    Z[token, 8] += 7
+    logits = 2 * Z[:, :3]
+    logits[token] = [18, 0, 0]
+    Z, logits = Z.astype(np.float32), logits.astype(np.float32)
+    return Recording({"hidden": Z}, logits, labels if labelled else None, NAMES)
+
+
+@pytest.fixture(scope="module")
+def audited() -> Audit:
+    return audit(recording=tokens(), **FAST)
+
+
+def same(a: Audit, b: Audit) -> None:
+    pd.testing.assert_frame_equal(a.table, b.table, check_exact=True)
+    pd.testing.assert_frame_equal(a.classes.drop(columns="seconds"), b.classes.drop(columns="seconds"))
+
+
+def test_the_token_is_the_first_row_and_the_alarm(audited: Audit) -> None:
+    first = audited.table.iloc[0]
+    assert (first["class"], first["confidence_verdict"]) == ("cat", "overconfident")
+    assert first["precision"] < 0.5 < first["expected"]
+    lacking = first["judged"] * (first["expected"] - first["precision"])
+    assert first["confident_mistakes"] == pytest.approx(lacking)
+    assert "hidden:8" in first["neurons"]
+    assert set(audited.table["confidence_verdict"].iloc[1:]) & {"overconfident"} == set()
+    assert audited.classes.set_index("class").loc["cat", "overconfident"] == 1
+    assert "1 overconfident" in repr(audited)
+
+
+def test_tests_are_corrected_over_all_classes(audited: Audit) -> None:
+    tables = {name: audited.mechanisms[name].reliability for name in NAMES}
+    joined = correct_over_classes({name: table for name, table in tables.items() if table is not None})
+    own = audited.table.set_index(["class", "mechanism"])["p_confidence"]
+    for row in joined.to_dict("records"):
+        assert own[row["target"], row["mechanism"]] == row["p_confidence"]
+    alone = [table["p_confidence"].max() for table in tables.values() if table is not None]
+    assert audited.table["p_confidence"].max() >= max(alone)
+
+
+def test_rows_are_ordered_by_what_is_worth_looking_at() -> None:
+    from neucept.analysis.every_class import _most_worth_first
+
+    table = pd.DataFrame(
+        {
+            "name": list("abcdefg"),
+            "confidence_verdict": [
+                *["as confident as right", "unsure", "overconfident", "overconfident", "unsure"],
+                *["as confident as right", "too few to tell"],
+            ],
+            "found_again": ["stable", "stable", "stable", "dissolved", "stable", "doubtful", "stable"],
+            "judged": 100,
+            "precision": [0.9, 0.7, 0.5, 0.2, 0.5, 0.9, 0.8],
+            "rest": 0.9,
+            "confident_mistakes": [1.0, 90.0, 20.0, 40.0, 0.0, 0.0, 0.0],
+        }
+    )
+    assert "".join(_most_worth_first(table)["name"]) == "dcebfga"
+
+
+def test_processes_change_no_digit(audited: Audit, tmp_path: Path) -> None:
+    """In two processes, from a script without a guard, which would otherwise run again in each of them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nprint('begun', flush=True)\n"
+        f"from test_audit import FAST, audit, tokens\nresult = audit(recording=tokens(), out={str(tmp_path / 'out')!r},"
+        " **{**FAST, 'workers': 2})\nprint(result)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.count("begun") == 1 and "Audit(3 of 3 classes" in done.stdout, done.stderr
+    other = Audit.open(tmp_path / "out")
+    same(audited, other)
+    for name in NAMES:
+        one, two = audited.critical[name]["hidden"], other.critical[name]["hidden"]
+        assert np.array_equal(one.statistics, two.statistics) and np.array_equal(one.ranking, two.ranking)
+        assert np.array_equal(audited.mechanisms[name].labels, other.mechanisms[name].labels)
+
+
+def test_goes_on_after_a_kill(audited: Audit, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_audit import FAST, audit, tokens\n"
+        f"audit(recording=tokens(), out={str(out)!r}, **FAST)\n"
+    )
+    with subprocess.Popen([sys.executable, script]) as process:
+        until = time.monotonic() + 240
+        while not list(out.glob("classes/0*")):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("classes/0*")}
+    partly = Audit.open(out)
+    assert len(partly.errors) == 3 - len(finished)
+    assert (partly.errors["reason"] == NOT_DONE).all()
+    (out / "classes" / ".neucept-0123").mkdir()  # half-written
+    whole = audit(recording=tokens(), out=out, **FAST)
+    same(audited, whole)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not (out / "classes" / ".neucept-0123").exists()
+
+
+def test_no_class_stops_the_others(make_recording: Callable[..., Recording]) -> None:
+    recording = tokens()
+    logits = recording.logits.copy()
+    logits[:12] = [0, 0, 0]
+    wide = np.concatenate([logits, np.full((900, 2), -9, np.float32)], axis=1)
+    wide[:12, 3] = 99  # 12 inputs of the fourth class, none of the fifth
+    Z = recording.neurons["hidden"].copy()
+    dead = np.where(wide.argmax(axis=1)[:, None] == 1, np.float32(0.25), Z[:, :2])
+    five = Recording({"hidden": Z, "half": dead}, wide, recording.labels, (*NAMES, "few", "none"))
+    result = audit(recording=five, **FAST)
+    reasons = result.classes.set_index("class")["reason"]
+    assert (reasons[["cat", "dog", "bird"]] == "").all() and list(result.mechanisms) == ["cat", "dog", "bird"]
+    assert reasons["few"].startswith("12 inputs predicted as 'few'") and reasons["none"].startswith("0 inputs")
+    assert result.errors["class"].tolist() == ["few", "none"]
+    notes = result.classes.set_index("class")["notes"]
+    assert notes["dog"] == "Layer 'half' is constant on these inputs and was left out." and notes["cat"] == ""
+    assert result.critical["dog"].keys() == {"hidden"}
+    with pytest.raises(KeyError, match="'few' was not audited: 12 inputs"):
+        result.mechanisms["few"]
+
+
+class Breaks:
+    """A sampler that fails for one class."""
+
+    def fit(self, Z: np.ndarray) -> Breaks:
+        if len(Z) == int((tokens().predictions == 1).sum()):
+            raise ZeroDivisionError("of the user")
+        return self
+
+    def draw(self, Z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(rng.permuted(Z, axis=0))
+
+
+def test_an_error_of_any_kind_is_a_reason() -> None:
+    options = {**FAST, "discovery": {"calibration": None, "draws": 2, "sampler": Breaks()}}
+    result = audit(recording=tokens(), **options)
+    assert result.errors.to_dict("list") == {
+        "class": ["dog"],
+        "reason": [f"ZeroDivisionError: of the user (test_audit.py, line {_line('of the user')})"],
+    }
+
+
+def _line(words: str) -> int:
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if words in line)
+
+
+class Ends:
+    """A clusterer whose process is killed where it has to cluster the smallest class."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def fit_predict(self, V: np.ndarray) -> np.ndarray:
+        import os
+
+        if len(V) == self.n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.asarray(V[:, 0] > 0).astype(int)
+
+
+def test_a_killed_process_costs_one_class(tmp_path: Path) -> None:
+    n = int(np.bincount(tokens().predictions).min())
+    smallest = NAMES[int(np.bincount(tokens().predictions).argmin())]
+    options = {**FAST, "learning": {"reduce": "contribution", "method": Ends(n)}, "n_mechanisms": 2, "stability": 0}
+    result = audit(recording=tokens(), **{**options, "workers": 2})
+    assert result.errors["class"].tolist() == [smallest]
+    assert "was killed" in result.errors["reason"][0]
+
+
+def test_without_labels_it_says_what_cannot_be_said(tmp_path: Path) -> None:
+    result = audit(recording=tokens(labelled=False), **FAST)
+    assert result.accuracy is None and result.doubt == "" and not len(result.confusions)
+    assert result.table["precision"].isna().all() and len(result.table) >= 3
+    (said,) = confidence_findings(result.table)
+    assert said.startswith("Without labels nobody can say") and re.search(r"at least \d+ inputs", said)
+    page = result.report(tmp_path / "index.html", pages=0).read_text(encoding="utf-8")
+    assert "Without labels nobody can say" in page
+
+
+# On disk
+
+
+def test_saves_and_opens_without_the_network(audited: Audit, tmp_path: Path) -> None:
+    opened = Audit.open(audited.save(tmp_path / "copy"))
+    same(audited, opened)
+    assert opened.accuracy == audited.accuracy
+    assert opened.mechanisms["cat"].target == opened.mechanisms[0].target == 0
+    assert len(opened.analysis("cat", progress=False).mechanisms) == len(audited.mechanisms["cat"])
+
+
+def test_a_temporary_folder_goes_with_the_audit() -> None:
+    result = audit(recording=tokens(300), classes=["dog"], **FAST)
+    folder = result.folder
+    assert folder.exists()
+    del result
+    assert not folder.exists()
+
+
+def test_other_settings_are_refused_and_overwrite_begins_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one = audit(recording=tokens(300), classes=["cat"], out=out, **FAST)
+    more = audit(recording=tokens(300), classes=["dog"], out=out, **FAST)
+    assert (list(one.mechanisms), list(more.mechanisms)) == (["cat"], ["dog"])
+    assert list(Audit.open(out).mechanisms) == ["cat", "dog"]
+    with pytest.raises(InputError, match=r"an audit of or with another recording\. To go on"):
+        audit(recording=tokens(300, seed=1), out=out, **FAST)
+    with pytest.raises(InputError, match=r"with precision=0\.9, n_mechanisms='auto'\. To go on"):
+        audit(recording=tokens(300), out=out, precision=0.8, n_mechanisms=2, **FAST)
+    anew = audit(recording=tokens(300), classes=["cat"], out=out, overwrite=True, precision=0.8, **FAST)
+    assert list(Audit.open(out).mechanisms) == ["cat"] and anew.settings["precision"] == 0.8
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="no saved Audit"):
+            audit(recording=tokens(300), out=tmp_path / "other", overwrite=overwrite, **FAST)
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    audit(recording=tokens(300), classes=["cat"], out=tmp_path / "out", **FAST)
+    with (tmp_path / "out" / ".neucept-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="Another process is auditing into"):
+                audit(recording=tokens(300), out=tmp_path / "out", overwrite=overwrite, **FAST)
+    assert len(audit(recording=tokens(300), classes=["cat"], out=tmp_path / "out", **FAST).table)
+
+
+# From a network
+
+
+@pytest.fixture(scope="module")
+def stripes() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(0, 0.3, (300, 1, 12, 12)).astype(np.float32)
+    pictures[::2, :, ::2, :] += 1
+    pictures[1::2, :, :, ::2] += 1
+    torch.manual_seed(0)
+    maps = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU())
+    model = nn.Sequential(maps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+    data = torch.from_numpy(pictures), torch.arange(300) % 2
+    optimiser = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(60):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(data[0]), data[1]).backward()
+        optimiser.step()
+    return model.eval(), data
+
+
+def test_a_network_is_recorded_once(
+    stripes: tuple[nn.Module, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = stripes
+    out = tmp_path / "out"
+    first = audit(model, data, out=out, class_names=["upright", "lying"], **FAST)
+    assert first.recording.layers == ("0.1",)  # chosen: the last map
+    assert first.accuracy is not None and first.accuracy > 0.9
+    from neucept.analysis import auditing
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("this was done already")
+
+    for step in ("record", "_audit_class"):
+        monkeypatch.setattr(auditing, step, refuse)
+    again = audit(model, data, out=out, class_names=["upright", "lying"], **FAST)
+    same(first, again)
+    other = deepcopy(model)
+    other.load_state_dict({name: value + 1e-3 for name, value in model.state_dict().items()})
+    with pytest.raises(InputError, match="an audit of or with another network"):
+        audit(other, data, out=out, class_names=["upright", "lying"], **FAST)
+    with pytest.raises(InputError, match="an audit of or with other data"):
+        audit(model, (data[0] + 0.5, data[1]), out=out, class_names=["upright", "lying"], **FAST)
+
+
+def test_index_links_pages_that_exist(stripes: tuple[nn.Module, Any], tmp_path: Path) -> None:
+    model, data = stripes
+    result = audit(model, data, class_names=["upright <b>", "lying"], **FAST)
+    index = result.report(tmp_path / "site" / "index.html", progress=False)
+    text = index.read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"#]+)(?:#([^"]+))?"', text)
+    assert len(links) >= len(result.table) + len(result.classes)
+    for link, anchor in links:
+        page = index.parent / link
+        assert page.exists(), link
+        assert not anchor or f'id="{anchor}"' in page.read_text(encoding="utf-8"), (link, anchor)
+    back = re.findall(r'href="(\.\./[^"]+)"', (index.parent / links[0][0]).read_text(encoding="utf-8"))
+    assert [(index.parent / "pages" / link).resolve() for link in back] == [index.resolve()]
+    assert "upright &lt;b&gt;" in text and "upright <b>" not in text
+    assert not re.search(r"(?:src|href)=[\"']?https?:", text)
+    assert len(text) < 400_000
+
+
+def test_pages_are_limited_and_kept(stripes: tuple[nn.Module, Any], tmp_path: Path) -> None:
+    model, data = stripes
+    result = audit(model, data, out=tmp_path / "out", **FAST)
+    index = result.report(pages=1, progress=False)
+    (page,) = (index.parent / "pages").glob("*.html")
+    assert "have no page of their own" in index.read_text(encoding="utf-8")
+    before = page.stat().st_mtime_ns
+    result.report(pages=1, progress=False, keep_pages=True)
+    assert page.stat().st_mtime_ns == before
+    result.report(pages=1, progress=False)
+    assert page.stat().st_mtime_ns > before
+
+
+# Accuracy
+
+
+@pytest.fixture
+def warned() -> Iterator[list[warnings.WarningMessage]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+def test_an_implausible_accuracy_is_said_first(warned: list[warnings.WarningMessage]) -> None:
+    recording = tokens()
+    assert recording.labels is not None
+    moved = Recording(recording.neurons, recording.logits, (recording.labels + 1) % 3, NAMES)
+    result = audit(recording=moved, classes=["dog"], **FAST)
+    assert result.doubt.startswith("The network is right in")
+    assert re.search(
+        r"With its classes in another order it would be right in 9\d\.\d%: class '\w+' is called", result.doubt
+    )
+    assert str(warned[0].message) == result.doubt
+    rng = np.random.default_rng(0)
+    by_chance = Recording(recording.neurons, rng.normal(size=(900, 3)).astype(np.float32), recording.labels, NAMES)
+    assert "Check that the inputs are normalised" in implausible(by_chance)
+    skewed = Recording(recording.neurons, recording.logits, np.where(np.arange(900) < 890, 0, 1), NAMES)
+    assert "always naming 'cat' (98.9%)" in implausible(skewed)
+    assert implausible(recording) == ""
+
+
+def test_confusions_are_counted() -> None:
+    recording = tokens()
+    result = audit(recording=recording, classes=["dog"], **FAST)
+    assert recording.labels is not None
+    first = result.confusions.iloc[0]
+    wrong = (recording.labels == NAMES.index(first["label"])) & (
+        recording.predictions == NAMES.index(first["predicted"])
+    )
+    assert first["inputs"] == wrong.sum() == result.confusions["inputs"].max()
+    assert result.confusions["inputs"].sum() == (recording.labels != recording.predictions).sum()
+    assert result.accuracy == (recording.labels == recording.predictions).mean()
+
+
+# What is said
+
+
+def row(verdict: str, **more: Any) -> dict[str, Any]:
+    known = {"class": "cat", "mechanism": 2, "precision": 0.41, "low": 0.33, "high": 0.49, "expected": 0.78}
+    known |= {"expected_low": 0.7, "expected_high": 0.84, "expected_elsewhere": 0.8, "rest": 0.9, "judged": 150}
+    return known | {"comparable": 80.0, "needed": 124.0, "confidence_verdict": verdict} | more
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentences"),
+    [
+        (
+            [row("overconfident")],
+            ["Mechanism 2 of class 'cat' is right in 41% (33 to 49) where its confidence says 78% (overconfident)."],
+        ),
+        (
+            [row("overconfident", expected=0.42, expected_low=0.35)],
+            ["where other classes are right in 80% at this confidence (overconfident)."],
+        ),
+        (
+            [row("unsure", expected=0.43), row("as confident as right")],
+            [
+                "None of the mechanisms is less reliable than the network's own confidence says.",
+                "the rest of the class in 90%, and its confidence says so (43%) (unsure).",
+            ],
+        ),
+        (
+            [row("too few to tell"), row("as confident as right")],
+            ["Of 1 mechanisms to be judged, none", "80 can be compared with others of equal confidence, and 124 are"],
+        ),
+        ([row("too few to tell", comparable=0.0)], ["is as good as alone at its confidence"]),
+        ([row("no probability")], ["The outputs are no probabilities"]),
+        ([{"class": "cat", "mechanism": 0}], ["Without labels nobody can say"]),
+    ],
+)
+def test_findings_in_words(rows: list[dict[str, Any]], sentences: list[str]) -> None:
+    said = confidence_findings(pd.DataFrame(rows))
+    assert len(said) == len(sentences)
+    for sentence, words in zip(said, sentences, strict=True):
+        assert words in sentence
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recording": None}, "Nothing is recorded, without model and data"),
+        ({"recording": 3}, "recording is a int; expected what neucept.record returns"),
+        ({"layers": ["hiden"]}, "Did you mean 'hidden'?"),
+        ({"classes": ["cow"]}, "cow"),
+        ({"classes": "cat"}, r"classes='cat': expected a list of names or numbers, such as \['cat'\]"),
+        ({"classes": []}, "classes="),
+        ({"classes": [1.5]}, "classes=1.5: expected a whole number"),
+        ({"precision": 1.5}, "precision=1.5: expected a number between 0 and 1"),
+        ({"n_mechanisms": 0}, "n_mechanisms=0: expected a whole number"),
+        ({"stability": 1}, "stability=1: one half says nothing"),
+        ({"workers": 0}, "workers=0: expected a whole number, 1 or more"),
+        ({"seed": -1}, "seed=-1"),
+        ({"discovery": {"drows": 3}}, r"names 'drows', which is no argument of discover\(\)\. Did you mean 'draws'"),
+        ({"discovery": {"seed": 3}}, "names 'seed', which audit.. decides for all classes; give it to audit"),
+        ({"learning": {"target": 3}}, "names 'target', which audit.. decides for all classes; give classes="),
+        ({"learning": 7}, "learning=7: expected a mapping"),
+        ({"out": 7}, "path=7: expected the path of a folder"),
+    ],
+)
+def test_wrong_input_is_refused_before_any_work(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=words):
+        audit(**{"recording": tokens(300), "out": out, **FAST, **options})
+    assert not out.exists()
+
+
+def test_a_class_that_was_not_asked_for(audited: Audit) -> None:
+    part = audit(recording=tokens(300), classes=["dog"], **FAST)
+    with pytest.raises(InputError, match="The class 'cat' is not in this audit of 'dog'"):
+        part.mechanisms["cat"]
+    with pytest.raises(InputError, match="cow"):
+        audited.critical["cow"]
+    with pytest.raises(InputError, match="holds a saved Recording, not a Audit"):
+        Audit.open(audited.folder / "recording")
