@@ -77,7 +77,7 @@ def deciding() -> tuple[nn.Module, Tensor, Recording, Any]:
 
 def test_the_deciding_neurons_carry_all_and_others_nothing(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
     model, inputs, recording, critical = deciding
-    table = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    table = sufficiency(recording, critical, model, inputs, counts=(), top=12).set_index("neurons")
     assert table.index.tolist() == ["selected", "top 12", "12 random", "all alive"]
     assert table["count"].tolist() == [len(critical["hidden"].neurons), 12, 12, 30]
     top = table.loc["top 12"]
@@ -86,17 +86,17 @@ def test_the_deciding_neurons_carry_all_and_others_nothing(deciding: tuple[nn.Mo
     assert abs(random["r2_linear"]) < 0.1
     assert abs(random["agreement_resampled"] - 0.5) < 0.1
     assert table.loc["all alive", "agreement_mean"] == 1
-    again = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    again = sufficiency(recording, critical, model, inputs, counts=(), top=12).set_index("neurons")
     assert again.equals(table)
     assert (
-        sufficiency(recording, critical, model, inputs, top=12, seed=1)["r2_linear"].tolist()
+        sufficiency(recording, critical, model, inputs, counts=(), top=12, seed=1)["r2_linear"].tolist()
         != table["r2_linear"].tolist()
     )
 
 
 def test_fewer_neurons_carry_less(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
     model, inputs, recording, critical = deciding
-    table = sufficiency(recording, critical, model, inputs, top=6).set_index("neurons")
+    table = sufficiency(recording, critical, model, inputs, counts=(), top=6).set_index("neurons")
     top = table.loc["top 6"]
     assert top["r2_linear"] == pytest.approx(0.5, abs=0.1)
     # sign(a + b) = sign(a + b') of six and six standard normal: 2/3; sign(a + b) = sign(a): 3/4
@@ -125,13 +125,49 @@ def test_an_array_response_is_given_again(deciding: tuple[nn.Module, Tensor, Rec
     assert mine.iloc[1] > 0.95
 
 
+def test_two_sufficiencies_by_number_beside_other_orders(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    model, inputs, recording, _ = deciding
+    ranking = {"hidden": np.arange(30)}
+    table = sufficiency(recording, ranking, model, inputs, target=1, counts=[6, 12], gates=True)
+    table = table[table["method"] != ""].set_index(["method", "count"])
+    methods = ["critical", "random", "variance", "saliency", "learnt gates"]
+    assert table.index.get_level_values(0).unique().tolist() == methods
+    for method in ("critical", "saliency", "learnt gates"):  # all find the twelve that decide
+        assert table.loc[(method, 12), ["agreement_resampled", "agreement_constant"]].tolist() == [1, 1]
+        assert table.loc[(method, 12), "r2_linear"] > 0.95
+    assert table.loc[("critical", 6), "agreement_resampled"] == pytest.approx(2 / 3, abs=0.07)
+    assert table.loc[("critical", 6), "agreement_constant"] == pytest.approx(3 / 4, abs=0.08)
+    assert table.loc[("random", 6), "agreement_constant"] < 0.8  # no constant says the class by itself
+    alone = sufficiency(recording, ranking, target=1, counts=[6])
+    alone = alone[alone["method"] != ""]
+    assert alone["method"].tolist() == ["critical", "random", "variance"]
+    assert alone["agreement_resampled"].isna().all() and alone["r2_linear"].between(-0.1, 0.5).all()
+    by_default = sufficiency(recording, ranking, target=1)
+    assert by_default.loc[by_default["method"] == "critical", "count"].tolist() == [5, 10]
+    with pytest.raises(InputError, match="counts=0: expected a whole number"):
+        sufficiency(recording, ranking, target=1, counts=[0])
+
+
+def test_what_suffices_is_judged_on_other_inputs(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    """With the seed of the discovery, the inputs that judge are those on which the search did not look."""
+    model, inputs, recording, _ = deciding
+    critical = discover(
+        recording, 1, ["hidden"], model=model, data=inputs, calibration=None, draws=2, seed=3, progress=False
+    )
+    table = sufficiency(recording, critical, model, inputs, counts=[4, 8], seed=7)
+    ours = table[table["method"] == "critical"]
+    kept = critical["hidden"].kept
+    assert kept is not None
+    np.testing.assert_allclose(ours["agreement_resampled"], kept[[4, 8]], atol=1e-9)
+
+
 def test_any_ranking_is_measured(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
     model, inputs, recording, critical = deciding
-    expected = sufficiency(recording, critical, model, inputs, top=12).set_index("neurons")
+    expected = sufficiency(recording, critical, model, inputs, counts=(), top=12).set_index("neurons")
     ranking = {"hidden": critical["hidden"].ranking}
     table = pd.DataFrame({"layer": "hidden", "neuron": ranking["hidden"], "method": "own", "rank": np.arange(1, 31)})
     for given in (ranking, table):
-        measured = sufficiency(recording, given, model, inputs, top=12, target=1).set_index("neurons")
+        measured = sufficiency(recording, given, model, inputs, top=12, target=1, counts=()).set_index("neurons")
         assert measured.index.tolist() == ["top 12", "12 random", "all alive"]
         assert measured.loc["all alive", "agreement_resampled"] == 1
         # A ranking is measured on the inputs predicted as the class, the critical neurons on all.

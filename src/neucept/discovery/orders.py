@@ -407,6 +407,23 @@ class Aim:
         """Whether the predictions of some inputs are as recorded, (m,) bool."""
         return np.asarray(self.decided(outputs) == self.decided(np.asarray(self.recording.logits[rows])))
 
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Say whether the target is predicted, (m,) bool."""
+        if isinstance(self.recording.task, Regression):
+            return np.asarray(self.decided(outputs))
+        return self.recording.task.predicted(outputs, self.target)
+
+    def predicted_of(self, rows: np.ndarray) -> np.ndarray:
+        """Say whether the target was predicted for some inputs, (m,) bool."""
+        return self.predicted(np.asarray(self.recording.logits[rows]))
+
+    def told_apart(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+        """How far it is lost whether each input is predicted as the target, (m,) in [0, 1]."""
+        if not isinstance(self.recording.task, Classes):
+            return self.lost(outputs, rows)
+        target = outputs.softmax(dim=1)[:, self._column]
+        return torch.where(torch.as_tensor(self.predicted_of(rows), device=outputs.device), 1 - target, target)
+
     def margin(self, outputs: Tensor) -> Tensor:
         """Give the target's output minus the largest other; of other tasks the output, (m,)."""
         column = self._column

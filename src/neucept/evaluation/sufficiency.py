@@ -7,6 +7,7 @@ choice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,16 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from neucept.discovery import CriticalNeurons, Selection
+from neucept.discovery.orders import Aim, Linear
 from neucept.discovery.selection import neurons_by_layer
 from neucept.errors import InputError, check_kind, check_whole
+from neucept.evaluation.carried import Carrying
 from neucept.inputs import Inputs
-from neucept.knockoffs.preprocessing import alive, standardised
+from neucept.knockoffs.preprocessing import alive, deviations, standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
-from neucept.recording.intervention import agreement, can_replace, numbers_of
+from neucept.recording.hooks import check_model, left_as_found
+from neucept.recording.intervention import Rest, agreement, can_replace, numbers_of, rest_of
 from neucept.recording.outputs import Output
 from neucept.recording.recording import Target
 
@@ -79,8 +83,15 @@ def sufficiency(
     target: Target | None = None,
     seed: int = 0,
     progress: bool = True,
+    counts: Sequence[int] | None = None,
+    beside: Mapping[str, Any] | None = None,
+    gates: bool = False,
 ) -> pd.DataFrame:
-    """Measure how much of the response the selected neurons carry, beside others.
+    """Measure how much of the response the selected neurons carry, beside others: two sufficiencies.
+
+    By *information*: what a fit predicts of the response from these neurons (R²). By *intervention*: which predictions
+    the network keeps with these neurons alone, all others taken from another input or held at a constant. The two
+    differ: the network reads every copy of what a fit needs once.
 
     Precision says little where a network computes its response from nearly all neurons: beside it stands how far the
     selection alone goes. The neurons were chosen on these inputs, only the fits are held out: where inputs are few
@@ -107,6 +118,15 @@ def sufficiency(
         Of folds, random neurons and replacements.
     progress : bool
         Show progress when it takes more than two seconds.
+    counts : sequence of int, optional
+        Numbers of first neurons, for which other orders stand beside: by default 5, 10, 20, 50, 100, ... up to half of
+        the layer. An empty sequence leaves these rows out.
+    beside : mapping of str to rankings, optional
+        Further orders to show by number, by any names, each as ``critical``: such as
+        ``{"robust": critical.ordered("robust", recording, model, data)}``.
+    gates : bool
+        Beside, also the order of learnt gates, as an information bottleneck does (Schulz and others, 2020); it takes a
+        training for each layer.
 
     Returns
     -------
@@ -115,11 +135,25 @@ def sufficiency(
         ``10 random`` (of those after the top, where these are at least as many) and ``all alive``: ``layer``,
         ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance),
         ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN without model and data, or
-        where neurons cannot be replaced).
+        where neurons cannot be replaced). ``method`` is empty in these rows. Then, by number of
+        neurons, rows with a ``method``: ``critical`` (the order given), those of ``beside``, ``random``, ``variance``,
+        and with model and data where the network can be cut at the layer ``saliency`` and ``learnt gates``:
+        ``r2_linear``, ``agreement_resampled``, and ``agreement_constant``, the share of inputs, half of them of the
+        target, that stay on their side of it with the others at constants that were learnt to keep them (optimal
+        ablation; NaN where it would take too long). Inputs are judged on which neither the order ``sufficient`` of the
+        same seed nor the constants were found.
+
+    References
+    ----------
+    Li and Janson, "Optimal ablation for interpretability", 2024, arXiv:2409.09951. Schulz, Sixt, Tombari and
+    Landgraf, "Restricting the flow: information bottlenecks for attribution", 2020, arXiv:2001.00396.
     """
     check_kind("recording", recording, Recording, "what neucept.record returns")
     check_whole("top", top)
+    for count in counts or ():
+        check_whole("counts", count)
     given = neurons_by_layer(recording.layers, critical)
+    further = {name: neurons_by_layer(recording.layers, more) for name, more in (beside or {}).items()}
     known = critical if isinstance(critical, CriticalNeurons) else None
     response = target if target is not None or known is None else known.target
     if response is None:
@@ -141,7 +175,10 @@ def sufficiency(
     predicted = np.sort(rng.choice(rows, min(len(rows), MOST_PREDICTED), replace=False))
     y = recording.response(response, kind)[rows]
     table = []
-    with show_progress("measuring sufficiency", len(given) * 4, progress) as advance:
+    aim = None if predicts is None else Aim(recording, predicts, kind)
+    found_with = int(known.settings.get("seed", seed)) if known is not None else seed
+    samples = known.samples if known is not None else recording.samples(response)
+    with show_progress("measuring sufficiency", len(given) * 5, progress) as advance:
         for layer, chosen in given.items():
             Z = np.asarray(recording.activations(layer)[rows])
             sets = _sets(layer, chosen, Z, top, rng)
@@ -158,10 +195,105 @@ def sufficiency(
                         "r2_nonlinear": held_out_r2(Z[:, neurons], y, nonlinear=True, seed=seed),
                         "agreement_mean": agreed[name][0],
                         "agreement_resampled": agreed[name][1],
+                        "agreement_constant": float("nan"),
+                        "method": "",
                     }
                 )
                 advance(1)
+            rest = None
+            if model is not None and inputs is not None and aim is not None:
+                rest = _rest(model, inputs, recording, layer, output)
+            numbers = _counts(counts, Z.shape[1])
+            with left_as_found(model) if model is not None else nullcontext():
+                carrying = (
+                    None
+                    if rest is None or aim is None
+                    else Carrying.of(rest, recording, layer, aim, samples, found_with)
+                )
+                orders = _orders(chosen, Z, carrying, gates, rng)
+                orders |= {name: _order(more[layer], Z.shape[1]) for name, more in further.items() if layer in more}
+                table += _by_number(layer, orders, numbers, Z, y, carrying)
+            advance(1)
     return pd.DataFrame(table)
+
+
+def _counts(counts: Sequence[int] | None, k: int) -> list[int]:
+    """Numbers of first neurons to show."""
+    wanted = (5, 10, 20, 50, 100, 200, 500, 1000) if counts is None else counts
+    return [count for count in wanted if count <= (k // 2 if counts is None else k)]
+
+
+def _rest(model: nn.Module, inputs: Inputs, recording: Recording, layer: str, output: Output) -> Rest | None:
+    """Cut the network at a layer, where that can be done."""
+    try:
+        with left_as_found(check_model(model)):
+            return rest_of(model, inputs, recording, layer, output)
+    except InputError:
+        return None
+
+
+def _orders(
+    chosen: Selection | Sequence[int], Z: np.ndarray, carrying: Carrying | None, gates: bool, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Order the neurons by several methods, the one in question first."""
+    orders = {"critical": _order(chosen, Z.shape[1]), "random": rng.permutation(np.flatnonzero(alive(Z)))}
+    orders["variance"] = np.argsort(-np.asarray(Z, np.float64).var(axis=0), kind="stable")
+    if carrying is not None:
+        orders["saliency"] = np.argsort(-carrying.saliency(), kind="stable")
+        if gates:
+            orders["learnt gates"] = np.argsort(-carrying.gates(), kind="stable")
+    return orders
+
+
+def _order(chosen: Selection | Sequence[int], k: int) -> np.ndarray:
+    return chosen.ranking if isinstance(chosen, Selection) else numbers_of(list(chosen), k, "critical")
+
+
+def _by_number(
+    layer: str,
+    orders: Mapping[str, np.ndarray],
+    numbers: Sequence[int],
+    Z: np.ndarray,
+    y: np.ndarray,
+    carrying: Carrying | None,
+) -> list[dict[str, Any]]:
+    """Measure the first neurons of each order, one row per method and number."""
+    rows = []
+    for method, order in orders.items():
+        sets = {str(count): order[:count] for count in numbers if count <= len(order)}
+        nothing = dict.fromkeys(sets, float("nan"))
+        resampled = nothing if carrying is None else carrying.resampled(sets)
+        constant = nothing if carrying is None else carrying.constants(sets)
+        for name, neurons in sets.items():
+            rows.append(
+                {
+                    "layer": layer,
+                    "neurons": f"first {name}",
+                    "count": len(neurons),
+                    "r2_linear": _linear_r2(Z[:, neurons], y),
+                    "r2_nonlinear": float("nan"),
+                    "agreement_mean": float("nan"),
+                    "agreement_resampled": resampled[name],
+                    "agreement_constant": constant[name],
+                    "method": method,
+                }
+            )
+    return rows
+
+
+def _linear_r2(Z: np.ndarray, y: np.ndarray) -> float:
+    """Held-out share of the variance of y that a linear fit predicts, in two halves: cheaper than `held_out_r2`."""
+    if not standardised(y).any():
+        return float("nan")
+    half = np.arange(len(y)) % 2 == 0
+    left = 0.0
+    for fitted in (half, ~half):
+        fit = Linear.of(Z[fitted])
+        mean, size = Z[fitted].mean(axis=0), np.where(deviations(Z[fitted]) > 0, deviations(Z[fitted]), np.inf)
+        response = y[fitted]
+        predicted = (Z[~fitted] - mean) / size @ fit.coefficients(standardised(response)) * response.std()
+        left += float(np.sum((y[~fitted] - response.mean() - predicted) ** 2))
+    return float(1 - left / len(y) / y.var())
 
 
 def _sets(

@@ -33,6 +33,11 @@ _MEASURES = {
     "agreement_mean": "agreement, mean ablation",
     "agreement_resampled": "agreement, resample ablation",
 }
+_CURVES = {
+    "agreement_resampled": "predictions kept, all others taken from another input",
+    "agreement_constant": "predictions kept, all others at constants learnt to keep them",
+    "r2_linear": "R² of a linear fit",
+}
 _KNOCKOFF = (
     "The statistic W compares each neuron with its knockoff: a random stand-in that has the same relation to the other"
     " neurons but no relation to the target. A large positive W means that the neuron carries information about the"
@@ -175,6 +180,8 @@ def _sufficiency(analysis: Analysis, layer: str) -> Html | None:
     rows = analysis.sufficiency[analysis.sufficiency["layer"] == layer]
     if rows.empty:
         return None
+    curves = rows[rows["method"] != ""] if "method" in rows else rows[:0]
+    rows = rows.drop(curves.index)
     measures = [name for name in _MEASURES if name in rows and rows[name].notna().any()]
     cells = [[row["neurons"], int(row["count"]), *(_bar(row[name]) for name in measures)] for _, row in rows.iterrows()]
     head = ["neurons", "number", *(_MEASURES[name] for name in measures)]
@@ -191,7 +198,25 @@ def _sufficiency(analysis: Analysis, layer: str) -> Html | None:
     if is_grouped(selection):
         words += " “Selected” are all neurons of the selected groups."
     made = table(head, cells, f"Sufficiency of the neurons of {layer}", range(1, len(head)))
-    return tag("div", heading, made, tag("p", words, class_="small"))
+    return tag("div", heading, made, tag("p", words, class_="small"), _by_number(curves, layer))
+
+
+def _by_number(rows: pd.DataFrame, layer: str) -> Html | None:
+    """Draw both sufficiencies by number of neurons, beside other orders."""
+    drawn = [
+        plot(figures.by_number(rows, name, title), f"{title}, by number of the first neurons of {layer}")
+        for name, title in _CURVES.items()
+        if len(rows) and rows[name].notna().any()
+    ]
+    if not drawn:
+        return None
+    words = (
+        "By number of the first neurons. Information (R²) and intervention (what the network still predicts) are two"
+        " sufficiencies: a fit needs each piece of information once, the network reads every copy."
+    )
+    if rows["agreement_resampled"].notna().any():
+        words += " Predictions are judged on inputs that the order “sufficient” was not found on."
+    return text(tag("div", *drawn, class_="curves"), tag("p", words, class_="small"))
 
 
 def _bar(value: float) -> Html:

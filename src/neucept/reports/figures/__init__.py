@@ -4,6 +4,7 @@ from neucept.reports.figures.comparison import flow, heat_map
 from neucept.reports.figures.critical import (
     MOST_JUDGED,
     MOST_RANKED,
+    by_number,
     calibration_figure,
     ranked_neurons,
     ranked_statistics,
@@ -14,6 +15,7 @@ __all__ = [
     "CURVES",
     "MOST_JUDGED",
     "MOST_RANKED",
+    "by_number",
     "calibration_figure",
     "cluster_curve",
     "flow",

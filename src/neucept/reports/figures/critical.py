@@ -19,6 +19,36 @@ MOST_JUDGED = 1000  # neurons or groups in a ranking by probability
 _FEW = 40  # neurons that are named on the axis
 
 
+def by_number(rows: pd.DataFrame, measure: str, title: str, height: int = 260) -> go.Figure:
+    """Draw how much the first neurons of several orders carry, by their number.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `neucept.sufficiency`, those with a method.
+    measure : str
+        Its column.
+    title : str
+        Of the axis.
+    height : int
+        Pixels.
+    """
+    figure = canvas(height, legend=True)
+    for number, (method, own) in enumerate(rows.groupby("method", sort=False)):
+        ours = method == "critical"
+        figure.add_scatter(
+            x=own["count"],
+            y=own[measure].round(3),
+            mode="lines+markers",
+            name="this ranking" if ours else str(method),
+            line={"color": ACCENT if ours else colour(number), "width": 3 if ours else 1.5},
+            hovertemplate=f"{method}, first %{{x}}: %{{y:.2f}}<extra></extra>",
+        )
+    figure.update_xaxes(title="number of neurons", type="log", dtick=1 if rows["count"].max() > 300 else None)
+    figure.update_yaxes(title=title, rangemode="tozero")
+    return figure
+
+
 def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int = 330) -> go.Figure:
     """Draw the mean statistic W of the first neurons of a layer, with the middle 90% over the draws.
 
