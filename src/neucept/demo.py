@@ -135,7 +135,7 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
     """Record, discover, learn and report for one network; measure CE for both classes."""
     data = _parity(digits)
     recording = neucept.record(model, data, layers=list(LAYERS), progress=progress)
-    critical = neucept.discover(recording, target=list(CLASSES), seed=seed, progress=progress)
+    critical = neucept.discover(recording, target=list(CLASSES), model=model, data=data, seed=seed, progress=progress)
     total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * (REPETITIONS + 2)
     with show_progress("measuring the entropy of mechanisms", total, progress) as advance:
         frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
@@ -163,7 +163,8 @@ def _entropies(
         values = recording.activations(layer)[samples].astype(np.float64)
         scaled = standardised(values)
         chosen = {
-            "critical": [selection.ranking[:NEURONS]],
+            # The order that names nothing twice; those that carry the decision say the class, one after the other.
+            "critical": [selection.ranked("information")[:NEURONS]],
             "variance": [np.argsort(-values.var(axis=0))[:NEURONS]],
             "random": [generator.permutation(values.shape[1])[:NEURONS] for _ in range(REPETITIONS)],
         }

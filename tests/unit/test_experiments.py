@@ -70,7 +70,7 @@ def test_what_was_measured_is_what_the_pages_tell(experiments: None, name: str) 
     assert not re.search(r"\{\w|\bnan\b|\bNone\b", told)
     pages = "".join(
         (FOLDER.parent / "docs" / f"{page}.md").read_text()
-        for page in ("results", "promise", "remedies", "mechanism-space")
+        for page in ("results", "promise", "remedies", "mechanism-space", "orders")
     )
     pages += (FOLDER / "results" / "validity.md").read_text()
     assert told.strip() in pages

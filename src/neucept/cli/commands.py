@@ -36,7 +36,7 @@ from neucept.cli.subject import (
     words,
 )
 from neucept.demo import run_demo
-from neucept.discovery import OBJECTIVES
+from neucept.discovery import OBJECTIVES, ORDERS
 from neucept.errors import InputError
 from neucept.knockoffs import prepare
 from neucept.models import load_model
@@ -145,6 +145,8 @@ def run(
     objective: options.Objective = "pairwise",
     response: options.Response = "logit",
     no_calibration: options.NoCalibration = False,
+    order: options.Order = None,
+    effect: options.Effect = None,
     draws: options.Draws = 50,
     mechanisms: options.NMechanisms = "5",
     compactness: options.Compactness = 10,
@@ -158,6 +160,8 @@ def run(
         check_one_of("--task", task, NAMES)
         check_one_of("--objective", objective, OBJECTIVES)
         check_one_of("--response", response, RESPONSES)
+        if order is not None:
+            check_one_of("--order", order, ORDERS)
         n_mechanisms = how_many(mechanisms)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
@@ -174,6 +178,8 @@ def run(
                 "response": response,
                 "calibration": None if no_calibration else "auto",
                 "draws": draws,
+                "order": order,
+                "effect": effect,
             },
             learning={"compactness": compactness},
             seed=seed,

@@ -163,6 +163,23 @@ NoCalibration = Annotated[
         rich_help_panel=_QUESTION,
     ),
 ]
+Order = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Order of the neurons: sufficient (the default where the network can be cut), robust, contribution,"
+        " information or evidence.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Effect = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Select neurons that carry more than this share of the response's variance, such as 0.01.",
+        rich_help_panel=_QUESTION,
+    ),
+]
 Draws = Annotated[int, typer.Option(metavar="N", help="Number of knockoff draws.", rich_help_panel=_QUESTION)]
 
 NMechanisms = Annotated[
