@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import nn
 
-from neucept import Audit, InputError, Recording, audit
+from neucept import Audit, InputError, Recording, audit, report
 from neucept.analysis.every_class import NOT_DONE, implausible
 from neucept.mechanisms import correct_over_classes
 from neucept.reports.phrases import confidence_findings
@@ -64,7 +64,7 @@ def test_the_token_is_the_first_row_and_the_alarm(audited: Audit) -> None:
     assert first["precision"] < 0.5 < first["expected"]
     lacking = first["judged"] * (first["expected"] - first["precision"])
     assert first["confident_mistakes"] == pytest.approx(lacking)
-    assert "hidden:8" in first["neurons"]
+    assert "8" in first["neurons"].removeprefix("hidden: ").split(", ")
     assert set(audited.table["confidence_verdict"].iloc[1:]) & {"overconfident"} == set()
     assert audited.classes.set_index("class").loc["cat", "overconfident"] == 1
     assert "1 overconfident" in repr(audited)
@@ -272,6 +272,14 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     assert len(audit(recording=tokens(300), classes=["cat"], out=tmp_path / "out", **FAST).table)
 
 
+def test_processes_have_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):  # the processes of the first may serve the second
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        result = audit(recording=tokens(300), out="out", **{**FAST, "workers": 2})
+        assert len(result.mechanisms) == 3 and (tmp_path / name / "out" / "recording").exists()
+
+
 # From a network
 
 
@@ -334,6 +342,17 @@ def test_index_links_pages_that_exist(stripes: tuple[nn.Module, Any], tmp_path: 
     assert "upright &lt;b&gt;" in text and "upright <b>" not in text
     assert not re.search(r"(?:src|href)=[\"']?https?:", text)
     assert len(text) < 400_000
+
+
+def test_a_page_compares_finding_errors_with_and_without_mechanisms(audited: Audit, tmp_path: Path) -> None:
+    analysis = audited.analysis("cat", progress=False)
+    detection = analysis.error_detection
+    assert detection is not None and detection.auc["confidence and mechanism"] > 0.8 > 0.5 > detection.auc["confidence"]
+    page = report(analysis, path=tmp_path / "cat.html").read_text(encoding="utf-8")
+    assert "Confidence alone is worse than chance" in page and f"(AUC {detection.auc['confidence']:.2f})" in page
+    unknown = audit(recording=tokens(300, labelled=False), classes=["cat"], **FAST).analysis("cat", progress=False)
+    assert unknown.error_detection is None
+    assert "Finding errors" not in report(unknown, path=tmp_path / "none.html").read_text(encoding="utf-8")
 
 
 def test_pages_are_limited_and_kept(stripes: tuple[nn.Module, Any], tmp_path: Path) -> None:

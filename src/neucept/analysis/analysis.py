@@ -18,7 +18,7 @@ from neucept.errors import InputError
 from neucept.knockoffs import Rule
 from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanism_pathways import MechanismPathways
-from neucept.mechanisms import Mechanisms, NumberOfClusters, wilson
+from neucept.mechanisms import ErrorDetection, Mechanisms, NumberOfClusters, error_detection, wilson
 from neucept.recording import Recording
 from neucept.recording.task import Classes, Regression
 
@@ -194,6 +194,19 @@ class Analysis:
         rows = self.reliability
         alarms = [k for k, row in enumerate(rows) if row.confidence_verdict == "overconfident"]
         return tuple(sorted(alarms, key=lambda k: rows[k].precision))
+
+    @cached_property
+    def error_detection(self) -> ErrorDetection | None:
+        """How well errors are found by confidence alone and with the mechanisms; None where it cannot be said.
+
+        That is without labels, for outputs that are no probabilities, and where all predictions are right, or wrong.
+        """
+        if not self.are_predictions or self.reliability is None:
+            return None
+        try:
+            return error_detection(self.recording, self.mechanisms)
+        except InputError:
+            return None
 
     @cached_property
     def least_reliable(self) -> int | None:

@@ -199,7 +199,7 @@ def audit(
         temporary = tempfile.TemporaryDirectory(prefix="neucept-audit-", ignore_cleanup_errors=True)
         folder = Path(temporary.name) / "audit"
     else:
-        folder = storage.as_path(out)
+        folder = storage.as_path(out).absolute()  # processes may have another working directory
     if model is not None:
         name = type(model).__name__
     else:
@@ -580,8 +580,21 @@ def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
     if again is not None:
         rows = rows.assign(stability=again["jaccard"].to_numpy(), found_again=again["found_again"].to_numpy())
     names, apart = mechanisms.deciding_neurons()
-    rows["neurons"] = [", ".join(names[j] for j in np.argsort(-own, kind="stable")[:_NAMED]) for own in apart]
+    rows["neurons"] = [_by_layer([names[j] for j in np.argsort(-own, kind="stable")[:_NAMED]]) for own in apart]
     return rows
+
+
+def _by_layer(names: Sequence[str]) -> str:
+    """Join names of neurons, layer by layer.
+
+    >>> _by_layer(["conv:7", "conv:3", "fc:1"])
+    'conv: 7, 3; fc: 1'
+    """
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layer, _, neuron = name.rpartition(":")
+        layers.setdefault(layer, []).append(neuron)
+    return "; ".join(f"{layer}: {', '.join(neurons)}" for layer, neurons in layers.items())
 
 
 def _keep(

@@ -17,7 +17,7 @@ from rich.table import Table
 import neucept
 from neucept.errors import InputError
 from neucept.reports.calibration import units
-from neucept.reports.phrases import between, confidence_findings, family_name
+from neucept.reports.phrases import between, confidence_findings, family_name, percent
 
 console = Console()
 _errors = Console(stderr=True)
@@ -88,16 +88,14 @@ def print_audit(audit: neucept.Audit) -> None:
     if len(table):
         print_findings(table)
     judged = len(table) and table["precision"].notna().any()
-    columns = ["class", "mechanism", "inputs", *(["precision", "its confidence says", "verdict"] if judged else [])]
-    grid = Table(*columns, "stability", title="Mechanisms most worth looking at", title_justify="left")
+    columns = ["class", "", "inputs", *(["precision", "confidence says", "verdict"] if judged else [])]
+    grid = Table(*columns, "found again", title="Mechanisms most worth looking at", title_justify="left")
     for row in table.head(_ROWS).to_dict("records"):
-        cells = [escape(str(row["class"])), str(row["mechanism"]), f"{row['inputs']:,} ({row['share']:.0%})"]
+        cells = [escape(str(row["class"])), str(row["mechanism"]), f"{row['inputs']:,}"]
         if judged:
-            expected = row["expected"], row["expected_low"], row["expected_high"]
             cells += ["–" if pd.isna(row["precision"]) else between(row["precision"], row["low"], row["high"])]
-            cells += ["–" if pd.isna(expected[0]) else between(*expected), str(row["confidence_verdict"])]
-        stable = "–" if pd.isna(row["stability"]) else f"{row['stability']:.2f} {row['found_again']}"
-        grid.add_row(*cells, stable)
+            cells += ["–" if pd.isna(row["expected"]) else percent(row["expected"]), str(row["confidence_verdict"])]
+        grid.add_row(*cells, str(row["found_again"]) or "–")
     if len(table):
         console.print(grid)
     if len(table) > _ROWS:
@@ -139,22 +137,23 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
         console.print("Neurons that cannot be told apart form a group; 'critical' counts groups and names one of each.")
     _print_guarantee(critical)
     columns = ["mechanism", "share"]
-    columns += ["precision", "95% interval", "its confidence says", "verdict"] if judged is not None else []
+    columns += ["precision (95%)", "confidence says", "verdict"] if judged is not None else []
     ways = Table(*columns, title="Mechanisms", title_justify="left")
     for number, share in enumerate(mechanisms.shares):
         cells = []
         if judged is not None:
-            row = judged.set_index("mechanism").loc[number]
-            interval = f"{row['low']:.1%} to {row['high']:.1%}"
-            says = f"{row['expected']:.1%}" if pd.notna(row["expected"]) else "–"
-            cells = [f"{row['precision']:.1%}", interval, says, str(row["confidence_verdict"])]
+            row: dict[Any, Any] = judged.set_index("mechanism").loc[number].to_dict()
+            says = f"{row['expected']:.0%}" if pd.notna(row["expected"]) else "–"
+            own = between(row["precision"], row["low"], row["high"]) if row["judged"] else "–"
+            cells = [own, says, str(row["confidence_verdict"])]
         ways.add_row(str(number), f"{share:.1%}", *cells)
     console.print(ways)
     if judged is None:
         console.print("Precision is not known: the labels of the data are not the classes of the model.")
     else:
         console.print(
-            "precision: share of a mechanism's inputs whose label is the class, on inputs it was not found on."
+            "precision: share of a mechanism's inputs whose label is the class, on inputs it was not found on;"
+            " confidence says: what the network's own probabilities predict, calibrated within the class."
         )
 
 

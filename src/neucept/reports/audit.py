@@ -30,6 +30,7 @@ from neucept.reports.phrases import between, confidence_findings, number, percen
 
 MOST_ROWS = 300  # of the table of mechanisms; all are in the table that is written beside it
 _CONFUSIONS = 15
+_NAMED = 4  # mechanisms of each kind that the summary names
 _PICTURES, _PICTURED = 6, 12  # inputs shown of a mechanism, and mechanisms that have some
 _VERDICTS = {"overconfident": "bad", "unsure": "plain", "underconfident": "plain", "as confident as right": "good"}
 
@@ -42,7 +43,7 @@ TERMS = {
     "underconfident": "More precise than the confidence says.",
     "as confident as right": "No difference, on inputs enough to see one of 10 points.",
     "too few to tell": "No difference was found, but there are too few inputs to compare to see one of 10 points.",
-    "mistakes beyond": "Inputs judged times the precision that is lacking against what the confidence says.",
+    "extra mistakes": "Inputs judged times the precision that is lacking against what the confidence says.",
     "stability": "Mean Jaccard similarity with the most similar cluster found on random halves of the inputs: stable"
     " from .75 on, doubtful below, dissolved up to .5.",
 }
@@ -67,7 +68,11 @@ class Index:
 def audit_summary(audit: Audit, heading: str) -> Html:
     """Write the head of the page: accuracy first, then where the network is confidently wrong."""
     alarms = int((audit.table["confidence_verdict"] == "overconfident").sum())
-    findings = confidence_findings(audit.table) if len(audit.table) else ["No class could be audited; see below why."]
+    said = (
+        confidence_findings(audit.table, _NAMED) if len(audit.table) else ["No class could be audited; see below why."]
+    )
+    loud = [sentence for sentence in said if _kind(sentence) != "plain"]
+    quiet = [tag("li", sentence) for sentence in said if sentence not in loud]
     doubt = tag("p", tag("strong", "Check this first: "), audit.doubt, class_="finding bad") if audit.doubt else None
     return tag(
         "header",
@@ -75,18 +80,18 @@ def audit_summary(audit: Audit, heading: str) -> Html:
         tag("h1", heading),
         tag("p", _lead(audit), class_="lead"),
         doubt,
-        *(tag("p", said, class_=_finding(said)) for said in findings),
+        *(tag("p", sentence, class_=f"finding {_kind(sentence)}") for sentence in loud),
+        tag("ul", *quiet, class_="finding plain") if quiet else None,
         statistics(_numbers(audit, alarms)),
         id="summary",
     )
 
 
-def _finding(said: str) -> str:
-    """Class of a sentence: an alarm, good news, or neither."""
-    kind = (
-        "bad" if said.endswith("(overconfident).") else "plain" if "less reliable than the netw" not in said else "good"
-    )
-    return f"finding {kind}"
+def _kind(sentence: str) -> str:
+    """Tell an alarm, good news, or neither."""
+    if sentence.endswith("(overconfident)."):
+        return "bad"
+    return "good" if sentence.endswith("than the network's own confidence says.") else "plain"
 
 
 def _lead(audit: Audit) -> str:
@@ -127,10 +132,10 @@ def mechanism_table(index: Index) -> Html | None:
     rows = [
         _row(index, row, start, judged) for row in known.rename(columns={"class": "name"}).head(MOST_ROWS).itertuples()
     ]
-    head: list[Child] = ["mechanism", "inputs"]
+    head: list[Child] = ["mechanism"]
     if judged:
-        head += [f"precision, {start:.0%} to 100%", "", "confidence says", "mistakes beyond", "verdict"]
-    head += ["stability", "set apart by"]
+        head += ["verdict", f"precision, {start:.0%} to 100%", "confidence says", "extra mistakes"]
+    head += ["inputs", "stability", "set apart by"]
     note = (
         "Those most worth looking at come first: the overconfident by their mistakes beyond what the confidence says,"
         " then the unsure, then those that are not found again. The tick on the bar is what the confidence says. Tests"
@@ -143,35 +148,28 @@ def mechanism_table(index: Index) -> Html | None:
         if len(known) > MOST_ROWS
         else ""
     )
-    numbers = [1, 3, 4, 5] if judged else [1]
+    numbers = [3, 4, 5] if judged else [1]
     return text(tag("p", note, rest, class_="note"), table(head, rows, "Mechanisms of all classes", numbers))
 
 
 def _row(index: Index, row: Any, start: float, judged: bool) -> list[Child]:
     name = index.link(row.name, text(chip(row.mechanism), f"{row.name} {row.mechanism}"), row.mechanism)
-    cells: list[Child] = [name, f"{number(row.inputs)} ({percent(row.share, 0)})"]
+    cells: list[Child] = [name]
     if judged:
         known = row.judged > 0 and np.isfinite(row.precision)
-        fill, expected = colour(row.mechanism), row.expected
-        reference = expected if np.isfinite(expected) else row.precision
-        bar = (
-            interval_bar(row.precision, row.low, row.high, reference, start, fill, "its confidence says")
-            if known
-            else None
-        )
+        says = row.expected, row.expected_low, row.expected_high
+        tick = row.expected if np.isfinite(row.expected) else row.precision
+        own = row.precision, row.low, row.high
+        bar = interval_bar(*own, tick, start, colour(row.mechanism), "its confidence says") if known else None
+        verdict = row.confidence_verdict or "–"
         cells += [
-            bar,
-            between(row.precision, row.low, row.high) if known else "–",
-            between(expected, row.expected_low, row.expected_high) if np.isfinite(expected) else "–",
+            tag("span", verdict, class_=f"verdict {_VERDICTS.get(row.confidence_verdict, 'plain')}"),
+            text(bar, tag("span", between(*own) if known else "–", class_="named")),
+            between(*says) if np.isfinite(row.expected) else "–",
             f"{round(row.confident_mistakes):+d}" if np.isfinite(row.confident_mistakes) else "–",
-            tag(
-                "span",
-                row.confidence_verdict or "–",
-                class_=f"verdict {_VERDICTS.get(row.confidence_verdict, 'plain')}",
-            ),
         ]
     stable = f"{row.stability:.2f} {row.found_again}" if np.isfinite(row.stability) else "–"
-    return [*cells, tag("span", stable, class_="named"), tag("span", row.neurons, class_="wide")]
+    return [*cells, f"{number(row.inputs)} ({percent(row.share, 0)})", stable, tag("span", row.neurons, class_="wide")]
 
 
 def mistakes(index: Index) -> Html | None:

@@ -78,6 +78,7 @@ class Part(NamedTuple):
 
 SECTIONS = (
     Part("Mechanisms", "mechanisms", mechanism_cards),
+    Part("Finding errors", "errors", overview.finding_errors),
     Part("Map of the inputs", "map", overview.input_map),
     Part("Separating neurons", "separation", overview.separating_neurons),
     Part("Critical neurons by layer", "layers", layer_cards),

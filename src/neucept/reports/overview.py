@@ -19,6 +19,7 @@ _WEIGHTS = {
     "metric": "with the distances that the rest of the network sees",
     "all": "unweighted",
 }
+_GAIN = 0.02  # of the area under the curve that is worth a sentence
 _LABELS = 12  # colours of the map by label; the others share one
 
 
@@ -269,6 +270,28 @@ def separating_neurons(analysis: Analysis) -> Html | None:
         " prediction (line)."
     )
     return text(tag("p", note, class_="note"), tag("div", *panels, class_="panels three"))
+
+
+def finding_errors(analysis: Analysis) -> Html | None:
+    """Show how well errors are found by confidence alone and with mechanisms; None where it cannot be said."""
+    detection = analysis.error_detection
+    if detection is None:
+        return None
+    alone, both = detection.auc["confidence"], detection.auc["confidence and mechanism"]
+    if alone < 0.5:
+        said = "Confidence alone is worse than chance: the network is surer of its errors than of what it has right."
+    elif both - alone >= _GAIN:
+        said = "Mechanisms find errors that confidence does not."
+    else:
+        said = "Mechanisms add little to what confidence finds: where this network errs, it is mostly unsure."
+    words = (
+        f"{said} The curve is the share of the {phrases.number(detection.errors)} errors that are found when a share of"
+        f" the {phrases.number(detection.inputs)} inputs is checked, the most suspect first. Mechanisms and what is"
+        " learnt of labels are found on other inputs than those judged."
+    )
+    figure = figures.error_curves(detection)
+    name = "Errors found by share of inputs checked, by confidence alone and with mechanisms"
+    return text(tag("p", words, class_="note"), tag("div", tag("div", plot(figure, name)), class_="panels"))
 
 
 def number_of_clusters(analysis: Analysis) -> Html:

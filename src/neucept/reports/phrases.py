@@ -222,14 +222,19 @@ def about_mechanism(row: Any) -> str:
     which = f"Mechanism {row.mechanism} of class '{row.class_name}'"
     right = f"is right in {between(row.precision, row.low, row.high)}"
     if row.confidence_verdict == "overconfident":
+        says = percent(_says(row))
         if row.precision < row.expected_low:
-            return f"{which} {right} where its confidence says {percent(row.expected)} (overconfident)."
-        others = f"where other classes are right in {percent(row.expected_elsewhere)} at this confidence"
-        return f"{which} {right} {others} (overconfident)."
+            return f"{which} {right} where its confidence says {says} (overconfident)."
+        return f"{which} {right} where other classes are right in {says} at this confidence (overconfident)."
     if row.confidence_verdict == "unsure":
         says = f"and its confidence says so ({percent(row.expected)})"
         return f"{which} {right}, the rest of the class in {percent(row.rest)}, {says} (unsure)."
     return ""
+
+
+def _says(row: Any) -> float:
+    """Precision that the confidence of an overconfident mechanism says, or would say in other classes."""
+    return float(row.expected if row.precision < row.expected_low else row.expected_elsewhere)
 
 
 def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
@@ -259,6 +264,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
         for row in table.to_dict("records")
     ]
     alarms = [row for row in rows if row.confidence_verdict == "overconfident"]
+    alarms.sort(key=lambda row: row.judged * (row.precision - _says(row)))
     unsure = [row for row in rows if row.confidence_verdict == "unsure"]
     told = [row for row in rows if row.confidence_verdict in _TOLD]
     few = [row for row in rows if row.confidence_verdict == "too few to tell"]
@@ -271,8 +277,8 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
         first = f"Mechanism {alone[0].mechanism} of class '{alone[0].class_name}'"
         which = f"{first} is" if len(alone) == 1 else f"{len(alone)} mechanisms are"
         said.append(
-            f"{which} as good as alone at {'its' if len(alone) == 1 else 'their'} confidence, so only other classes can"
-            " be compared: there is no alarm from these."
+            f"{which} as good as alone at {'its' if len(alone) == 1 else 'their'} confidence in the class; compared"
+            " with other classes there is no alarm."
         )
     if short := [row for row in few if row.comparable >= 1]:
         best = max(short, key=lambda row: row.comparable / row.needed)

@@ -9,7 +9,14 @@ from neucept.reports.figures.critical import (
     ranked_neurons,
     ranked_statistics,
 )
-from neucept.reports.figures.mechanisms import CURVES, cluster_curve, input_map, neuron_histogram, separating_neurons
+from neucept.reports.figures.mechanisms import (
+    CURVES,
+    cluster_curve,
+    error_curves,
+    input_map,
+    neuron_histogram,
+    separating_neurons,
+)
 
 __all__ = [
     "CURVES",
@@ -18,6 +25,7 @@ __all__ = [
     "by_number",
     "calibration_figure",
     "cluster_curve",
+    "error_curves",
     "flow",
     "heat_map",
     "input_map",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neucept.mechanisms import Mechanisms, NumberOfClusters
+from neucept.mechanisms import ErrorDetection, Mechanisms, NumberOfClusters
 from neucept.mechanisms.n_clusters import STABLE
 from neucept.reports.figures.canvas import ACCENT, MUTED, canvas, colour, symbol, transparent
 
@@ -179,6 +179,33 @@ def cluster_curve(choice: NumberOfClusters, column: str, used: int, height: int 
     figure.add_scatter(x=K[here], y=values[here], mode="markers", marker=ring, hoverinfo="skip")
     figure.update_xaxes(title="number of mechanisms", dtick=1, showgrid=False, zeroline=False)
     figure.update_yaxes(title=CURVES[column], nticks=5, zeroline=False)
+    return figure
+
+
+def error_curves(detection: ErrorDetection, height: int = 280) -> go.Figure:
+    """Draw the share of errors found by the share of inputs checked: by confidence alone, and with the mechanism.
+
+    Parameters
+    ----------
+    detection : ErrorDetection
+        Of `neucept.mechanisms.error_detection`.
+    height : int
+        Pixels.
+    """
+    figure = canvas(height, legend=True)
+    lines = {"confidence": (MUTED, "dash"), "confidence and mechanism": (ACCENT, "solid")}
+    for by, (shade, dash) in lines.items():
+        curve = detection.curve[detection.curve["by"] == by]
+        figure.add_scatter(
+            x=curve["checked"],
+            y=curve["errors_found"],
+            mode="lines",
+            name=f"{by} (AUC {detection.auc[by]:.2f})",
+            line={"color": shade, "width": 2.5, "dash": dash},
+            hovertemplate="%{x:.0%} checked, %{y:.0%} of the errors found<extra></extra>",
+        )
+    figure.update_xaxes(title="inputs checked, the most suspect first", tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(title="errors found", tickformat=".0%", range=[0, 1.02])
     return figure
 
 
