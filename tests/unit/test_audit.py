@@ -326,6 +326,16 @@ def test_a_network_is_recorded_once(
         audit(model, (data[0] + 0.5, data[1]), out=out, class_names=["upright", "lying"], **FAST)
 
 
+def test_classes_are_checked_before_the_recording(stripes: tuple[nn.Module, Any], tmp_path: Path) -> None:
+    model, data = stripes
+    with pytest.raises(InputError, match=r"classes= names 'lyin', but the classes are upright, lying\. Did you mean"):
+        audit(model, data, classes=["lyin"], class_names=["upright", "lying"], out=tmp_path / "out", **FAST)
+    with pytest.raises(InputError, match="Did you mean"):
+        audit(model, data, ["0.l"], out=tmp_path / "out", **FAST)
+    again = audit(model, data, ["0.1"], out=tmp_path / "out", **FAST)  # nothing was kept of the attempt
+    assert again.recording.layers == ("0.1",)
+
+
 def test_index_links_pages_that_exist(stripes: tuple[nn.Module, Any], tmp_path: Path) -> None:
     model, data = stripes
     result = audit(model, data, class_names=["upright <b>", "lying"], **FAST)

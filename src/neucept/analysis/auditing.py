@@ -32,7 +32,7 @@ from neucept.analysis.measuring import step_options
 from neucept.calibration import calibrate
 from neucept.discovery import CriticalNeurons, discover
 from neucept.discovery.orders import BY_NETWORK
-from neucept.errors import InputError, check_kind, check_precision, check_whole
+from neucept.errors import InputError, check_kind, check_precision, check_whole, closest
 from neucept.inputs import Inputs
 from neucept.knockoffs.preprocessing import alive
 from neucept.mechanisms import Mechanisms, learn, mechanism_stability
@@ -194,6 +194,8 @@ def audit(
     asked = [] if classes is None else _asked(classes)
     if recording is not None:
         targets_of(recording, asked)
+    elif inputs is not None:
+        _check_names(asked, class_names or inputs.class_names, inputs)
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="neucept-audit-", ignore_cleanup_errors=True)
@@ -290,6 +292,16 @@ def _asked(classes: Any) -> list[int | str]:
     return [one if isinstance(one, str) else check_whole("classes", one, 0) for one in classes]
 
 
+def _check_names(asked: Sequence[int | str], names: Sequence[str] | None, inputs: Inputs) -> None:
+    """Refuse names of classes that there are not, before the recording; targets of a regression have no such names."""
+    if names is None or (inputs.labels is not None and inputs.labels.dtype.kind == "f"):
+        return
+    for one in asked:
+        if isinstance(one, str) and one not in names:
+            listed = ", ".join(names[:20])
+            raise InputError(f"classes= names '{one}', but the classes are {listed}.{closest(one, names)}")
+
+
 # What the results of a folder are of
 
 
@@ -364,7 +376,7 @@ def _prepare(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
     if folder.exists() and (folder / _LOCK).exists():
         with _alone(folder):
             pass
-    if overwrite or not folder.exists():
+    if overwrite or not (folder / "recording").exists():  # nothing is lost
         with storage.new_folder(folder, KIND) as draft:
             (draft / "classes").mkdir()
             storage.write(draft, KIND, facts, {})

@@ -216,6 +216,8 @@ def audit(
     precision: options.Precision = 0.9,
     objective: options.Objective = "pairwise",
     response: options.Response = "logit",
+    order: options.Order = None,
+    effect: options.Effect = None,
     no_calibration: options.NoCalibration = False,
     draws: options.Draws = 50,
     mechanisms: options.NMechanisms = "auto",
@@ -238,6 +240,8 @@ def audit(
         check_one_of("--task", task, NAMES)
         check_one_of("--objective", objective, OBJECTIVES)
         check_one_of("--response", response, RESPONSES)
+        if order is not None:
+            check_one_of("--order", order, ORDERS)
         n_mechanisms = how_many(mechanisms)
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
@@ -261,6 +265,8 @@ def audit(
             discovery={
                 "objective": objective,
                 "response": response,
+                "order": order,
+                "effect": effect,
                 "calibration": None if no_calibration else "auto",
                 "draws": draws,
             },
