@@ -57,7 +57,7 @@ def swept(task: str, seed: int, kind: str, paper: str, label: int, scale: Scale)
         "groups": len(calibration.sizes),
         **{f"CE of the top ten, {way}": entropy(recording, s, label, fine, "top") for way, s in ways.items()},
     }
-    needed = ~calibration.null.all(axis=1)
+    needed = ~calibration.null.all(axis=1) & ~np.isnan(calibration.gaussian).any(axis=1)
     for precision in PRECISIONS[task]:
         row: dict[str, Any] = {}
         for way, selection in ways.items():
@@ -66,7 +66,7 @@ def swept(task: str, seed: int, kind: str, paper: str, label: int, scale: Scale)
             row[f"CE, {way}"] = entropy(recording, at, label, fine, "agglomerate")
         realised = calibration.table(precision).set_index("family").loc["all"]
         row |= {name: round(float(realised[name]), 4) for name in ("precision", "power", "uncalibrated")}
-        masks = np.array([select(W, 1 - precision) for W in calibration.gaussian])
+        masks = np.array([select(W, 1 - precision) for W in np.nan_to_num(calibration.gaussian)])
         hits = (masks & ~calibration.null).sum(axis=1)[needed] / (~calibration.null).sum(axis=1)[needed]
         row["power of eq. (9)"] = round(float(hits.mean()), 4)
         results[str(precision)] = row

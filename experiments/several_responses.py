@@ -43,7 +43,7 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         chosen = rng.permutation(live)[:RESPONSES]
         null = np.ones(count, bool)
         null[members] = simulated.null[chosen].all(axis=0)
-        evidence, _, _, _ = gather(Z[rows], simulated.Y[np.ix_(rows, chosen)], groups, target)
+        evidence, _ = gather(Z[rows], simulated.Y[np.ix_(rows, chosen)], groups, target)
         probabilities = calibration.model.predict(evidence)
         for way, join in WAYS.items():
             joined = join(probabilities)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import neucept
+from neucept import storage
 from neucept.calibration import Calibration, exchangeability, layer
 from neucept.calibration import calibration as module
-from neucept.calibration.calibration import calibrate_neurons
-from neucept.calibration.evidence import group_importance, importance, proportions
+from neucept.calibration.calibration import calibrate_neurons, worst
+from neucept.calibration.evidence import PARTS, Layer, NullModel, Ridge, group_importance, importance, proportions
 from neucept.calibration.grouping import candidates, resolution
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, simulate
 from neucept.knockoffs import largest_set
@@ -63,7 +64,7 @@ def test_importance_of_a_linear_response_is_its_slope() -> None:
     Z = rng.standard_normal((2000, 10))
     slope = np.array([3.0, -2.0, 1.0, 0, 0, 0, 0, 0, 0, 0])
     y = Z @ slope / np.linalg.norm(slope)
-    found, residual = importance(Z, y[:, None])
+    found, _, residual = importance(Z, y[:, None])
     np.testing.assert_allclose(found[0, :3], np.abs(slope[:3]) / np.linalg.norm(slope), atol=0.08)
     assert found[0, 3:].max() < found[0, 2] / 2
     assert residual[0] < 0.02
@@ -73,15 +74,15 @@ def test_importance_sees_what_no_line_can() -> None:
     rng = np.random.default_rng(0)
     Z = rng.standard_normal((3000, 12))
     y = Z[:, 0] * Z[:, 1] + np.abs(Z[:, 2])
-    found, _ = importance(Z, ((y - y.mean()) / y.std())[:, None])
+    found, *_ = importance(Z, ((y - y.mean()) / y.std())[:, None])
     assert set(np.argsort(-found[0])[:3]) == {0, 1, 2}
 
 
 def test_a_response_is_learnt_the_same_whatever_others_there_are() -> None:
     Z = neurons(600)
     Y = np.random.default_rng(0).standard_normal((600, 4)) + Z[:, :4]
-    together, _ = importance(Z, Y)
-    alone, _ = importance(Z, Y[:, :1])
+    together, *_ = importance(Z, Y)
+    alone, *_ = importance(Z, Y[:, :1])
     np.testing.assert_allclose(alone[0], together[0], rtol=0.02, atol=0.01)
 
 
@@ -99,6 +100,120 @@ def test_threads_do_not_matter() -> None:
     finally:
         torch.set_num_threads(found)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("n", [200, 40])  # more rows than columns, and fewer: the other of two equal systems
+def test_what_a_block_of_columns_adds(n: int) -> None:
+    X = neurons(n, 60)
+    Y = np.random.default_rng(1).standard_normal((n, 2))
+    ridge = Ridge(X, 0.05)
+    assert ridge.dual == (n < 60)
+
+    def loss(columns: np.ndarray) -> np.ndarray:
+        part = X[:, columns]
+        b = np.linalg.solve(part.T @ part / n + 0.05 * np.eye(len(columns)), part.T @ Y / n)
+        return np.mean((Y - part @ b) ** 2, axis=0) + 0.05 * np.sum(b**2, axis=0)
+
+    blocks = [np.array([3]), np.array([0, 7, 59])]
+    found = ridge.adds(ridge.fit(Y), blocks)
+    everything = np.arange(60)
+    for k, block in enumerate(blocks):
+        plain = loss(np.setdiff1d(everything, block)) - loss(everything)
+        np.testing.assert_allclose(found[:, k] * len(block), plain, rtol=1e-8)
+    smooth = X @ np.linalg.solve(X.T @ X / n + 0.05 * np.eye(60), X.T) / n
+    assert ridge.degrees == pytest.approx(np.trace(smooth))
+
+
+def test_random_features_in_either_system() -> None:
+    Z = neurons(700, 30)
+    Y = neurons(700, 3, seed=4)
+    many, few = Layer(Z, network=False), Layer(Z[:400], network=False)
+    assert (many._dual, few._dual) == (False, True)
+    slope, _, error = few._slopes(Y[:400], lambda steps: None)
+    F, n = few._features.astype(np.float64), 400  # the plain way: one system of equations a penalty
+    for i, y in enumerate(Y[:400].T):
+        best = (np.inf, np.zeros(0))
+        for penalty in np.geomspace(1e-3, 10, 9):
+            gram = F.T @ F / n
+            inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
+            b = inverse @ (F.T @ y) / n
+            spent = np.trace(inverse @ gram)
+            best = min(best, (np.mean((y - F @ b) ** 2) / max(1 - spent / n, 0.02) ** 2, b), key=lambda pair: pair[0])
+        slopes = (few._bent * best[1][30:]) @ few._weights + best[1][:30]
+        assert error[i] == pytest.approx(best[0], rel=1e-3)
+        np.testing.assert_allclose(slope[i], np.sqrt(np.mean(slopes**2, axis=0)), rtol=1e-2, atol=1e-4)
+
+
+def test_evidence_sees_slopes_squares_products_and_steps() -> None:
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((1500, 30))
+    kinds = {
+        "line": Z[:, 0] + Z[:, 1],
+        "square": Z[:, 0] ** 2 + Z[:, 1] ** 2,
+        "product": Z[:, 0] * Z[:, 1],
+        "step": (Z[:, 0] > 0.5) * 1.0 + (Z[:, 1] < -0.5) * 1.0,
+    }
+    Y = np.stack([(y - y.mean()) / y.std() for y in kinds.values()], axis=1) + 0.5 * rng.standard_normal((1500, 4))
+    layer = Layer(Z)
+    assert layer.network
+    found = layer.find((Y - Y.mean(axis=0)) / Y.std(axis=0))
+    curve = layer._curves.adds(found.squares, [np.array([j, j + 30]) for j in range(30)])
+    seen = [np.abs(found.linear.T)[0], curve[1], found.of_neurons["product"][2], found.of_neurons["step"][3]]
+    seen += list(found.importance)
+    for evidence in seen:
+        assert set(np.argsort(-evidence)[:2]) == {0, 1}
+    described = layer.describe(found, np.arange(30))
+    assert np.isfinite(described).all()
+    assert [part.start for part in PARTS.values()] == [0, *[part.stop for part in PARTS.values()][:-1]]
+    assert described.shape[2] == PARTS["network"].stop
+
+
+def test_the_null_model_is_calibrated_and_starts_where_another_ended() -> None:
+    rng = np.random.default_rng(0)
+    evidence = rng.standard_normal((60, 40, 3)).astype(np.float32)
+    true = 1 / (1 + np.exp(-2 * np.abs(evidence[..., 0]) + 1))
+    null = rng.random(true.shape) < true
+    model = NullModel.fit(evidence, null)
+    assert np.abs(model.predict(evidence) - true).mean() < 0.04  # a bent line, no straight one
+    half = NullModel.fit(evidence[:30], null[:30], model)
+    plain = NullModel.fit(evidence[:30], null[:30])
+    np.testing.assert_allclose(half.predict(evidence[30:]), plain.predict(evidence[30:]), atol=0.03)
+
+
+def test_the_worst_family_sets_the_level_but_for_chance() -> None:
+    family = ("a",) * 40 + ("b",) * 40
+    same = np.tile([0.0, 0.2], 40)
+    assert worst(same, family) == pytest.approx(0.1)
+    one = np.concatenate([np.tile([0.0, 0.02], 20), np.tile([0.28, 0.3], 20)])
+    assert worst(one, family) == pytest.approx(0.29, abs=1e-3)
+    little = np.concatenate([np.tile([0.0, 0.2], 20), np.tile([0.01, 0.21], 20)])
+    assert worst(little, family) < 0.11
+
+
+def test_a_calibration_of_an_earlier_version_opens(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    null = rng.random((40, 20)) < 0.7
+    evidence = np.where(null, 0.0, 2.0)[:, :, None] + rng.standard_normal((40, 20, 12))
+    facts = {"layer": "hidden", "cut": 0.0, "family": ["linear", "none"] * 20}
+    arrays = {"groups": np.arange(20), "rows": np.arange(50), "evidence": evidence, "null": null}
+    arrays |= {"noise": np.zeros(40), "gaussian": rng.standard_normal((40, 20))}
+    opened = Calibration.open(storage.save(tmp_path / "old", "Calibration", facts, arrays))
+    assert 0 < opened.level(0.4) <= 0.4
+    assert opened.held_out[~null].mean() < opened.held_out[null].mean()
+    assert "reached a precision" in opened.evidence_for(0.8)
+
+
+def test_more_neurons_than_can_be_compared() -> None:
+    Z = np.random.default_rng(0).standard_normal((40, 7000)).astype(np.float32)
+    recording = neucept.Recording({"wide": Z}, Z[:, :2], None, ("a", "b"))
+    with pytest.raises(neucept.InputError, match=r"Layer 'wide' has 7,000 .* 6,000 at most.* 8 GB .* hours"):
+        neucept.discover(recording, 0, samples="all")
+    with pytest.raises(neucept.InputError, match="Leave some out"):
+        neucept.calibrate(recording, "wide")
+    with pytest.raises(neucept.InputError, match="7,000 neurons or features"):
+        neucept.knockoffs.KnockoffFilter().fit(Z, Z[:, 0])
+    groups = np.where(np.arange(7000) < 20, np.arange(7000), -1)
+    neucept.discover(recording, Z[:, 0], groups=groups, calibration=None, draws=1, precision=0.5)
 
 
 def test_select_is_the_largest_set_of_that_mean() -> None:
@@ -127,15 +242,15 @@ def test_group_importance_is_the_root_of_summed_squares() -> None:
 
 def test_neurons_that_move_together_are_joined_and_others_are_not() -> None:
     rng = np.random.default_rng(0)
-    cut, groups, power = resolution(neurons(), rng)
-    assert cut == 0
-    assert (groups == np.arange(30)).all()
-    assert power > 0.6
+    alone = resolution(Layer(neurons()), rng)
+    assert alone.cut == 0
+    assert (alone.groups == np.arange(30)).all()
+    assert alone.power > 0.6
     causes = rng.standard_normal((1000, 25))
     copies = np.repeat(causes, 3, axis=1) + 0.12 * rng.standard_normal((1000, 75))
-    cut, groups, _ = resolution((copies - copies.mean(axis=0)) / copies.std(axis=0), rng)
-    assert cut > 0
-    assert (groups == np.repeat(np.arange(25), 3)).all()
+    joined = resolution(Layer((copies - copies.mean(axis=0)) / copies.std(axis=0)), rng)
+    assert joined.cut > 0
+    assert (joined.groups == np.repeat(np.arange(25), 3)).all()
 
 
 def test_candidates_start_with_single_neurons_and_keep_twenty_groups() -> None:
@@ -165,7 +280,8 @@ def test_table_counts_what_is_selected(calibration: Calibration) -> None:
 def test_save_and_open(calibration: Calibration, tmp_path) -> None:  # type: ignore[no-untyped-def]
     again = Calibration.open(calibration.save(tmp_path / "calibration"))
     assert again.level(0.1) == calibration.level(0.1) and again.power == calibration.power
-    np.testing.assert_array_equal(again.model.predict(again.evidence), calibration.model.predict(calibration.evidence))
+    evidence = np.random.default_rng(0).standard_normal((3, 5, calibration.knots.shape[1]))
+    np.testing.assert_array_equal(again.model.predict(evidence), calibration.model.predict(evidence))
 
 
 def test_a_calibration_says_what_was_found_out_and_what_was_not(calibration: Calibration) -> None:

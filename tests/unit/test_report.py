@@ -159,16 +159,19 @@ def test_promise_stands_verbatim(page, critical):
 
 
 def calibration_of(layer, groups, cut, seed=0):
-    """A calibration without any training: evidence that tells the null groups from the others fairly well."""
+    """A calibration without any training: probabilities that tell the null groups from the others fairly well."""
     rng = np.random.default_rng(seed)
     family = ("linear", "trees", "none") * 8
     g = int(groups.max()) + 1
     null = rng.random((len(family), g)) < 0.5
     null[[name == "none" for name in family]] = True
-    evidence = rng.normal(size=(*null.shape, 3)) - 4 * null[..., None]
+    held_out = 1 / (1 + np.exp(4 - 8 * null + rng.normal(size=null.shape)))
     gaussian = rng.normal(size=null.shape)
     noise = np.ones(len(family))
-    return Calibration(layer, groups, cut, np.arange(N), evidence, null, family, noise, gaussian)
+    knots, weights = np.zeros((5, 3)), np.zeros((3, 13))
+    return Calibration(
+        layer, groups, cut, np.arange(N), null, family, noise, gaussian, held_out, held_out, knots, weights
+    )
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +213,7 @@ def test_calibrated_page(page, calibrated, images):
 
 def test_precision_of_empty_selections_is_not_praised(calibrated):
     first = calibrated["first"]
-    nothing = replace(first.calibration, evidence=np.zeros_like(first.calibration.evidence))  # tells nothing apart
+    nothing = replace(first.calibration, held_out=np.full_like(first.calibration.held_out, 0.5))  # tells nothing apart
     assert tuple(nothing.table(0.9)[["precision", "power"]].iloc[-1]) == (1, 0)
     said = guarantee_clause({"first": replace(first, rule=LocalFDR(nothing, first.rule.local_fdr))})
     assert "an empty selection counts as precise" in said

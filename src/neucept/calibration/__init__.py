@@ -1,6 +1,7 @@
 """The precision of selections, measured on a layer's own activations with simulated responses."""
 
-from neucept.calibration.calibration import Calibration, gather
+from neucept.calibration.calibration import Calibration
+from neucept.calibration.evidence import PARTS, gather, held_out
 from neucept.calibration.layer import calibrate
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, Simulated, simulate
 from neucept.calibration.two_sample import exchangeability
@@ -8,10 +9,12 @@ from neucept.calibration.two_sample import exchangeability
 __all__ = [
     "FAMILIES",
     "HELD_OUT",
+    "PARTS",
     "Calibration",
     "Simulated",
     "calibrate",
     "exchangeability",
     "gather",
+    "held_out",
     "simulate",
 ]

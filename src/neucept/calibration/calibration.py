@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +12,19 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
-from neucept.calibration.evidence import PASSES, NullModel, features, group_importance, importance, proportions
-from neucept.calibration.grouping import GOOD, resolution
-from neucept.calibration.simulation import FAMILIES, NONE, Family, simulate
+from neucept.calibration.evidence import Layer, NullModel, boosted_trees, held_out, proportions
+from neucept.calibration.grouping import LITTLE, RESPONSES, Resolution, null_groups, resolution
+from neucept.calibration.simulation import FAMILIES, NOISES, NONE, SHARES, Family, simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, select
 from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
 
-FOLDS = 8  # of the simulated responses, to evaluate each by a model that was not trained on it
-DRAWS = 10  # sets of knockoffs for the evidence on each response
+REPEATS = 3  # responses of each family, share of critical neurons and noise: 36 a family
+NOTHING = 36  # responses of pure noise
+COMPARED = 4  # one response in so many is given to equation (9), to compare
+MOST_COMPARED = 1000  # neurons; the knockoffs of more would take longer than all else
 MOST_ROWS = 6000  # more rows make calibration slower, not better
+MOST_NUMBERS = 6_000_000  # so that fewer rows of a wide layer are taken, 2,000 at least
 LEVELS = np.round(np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.96, 0.01)]), 3)
 
 
@@ -40,8 +43,6 @@ class Calibration:
         Where the average-linkage tree on 1 - |correlation| was cut: 0 for single neurons, NaN where groups were given.
     rows : array
         The rows on which responses were simulated.
-    evidence : array
-        (L, g, f) evidence on every group for every simulated response.
     null : array
         (L, g) whether the group has no part in the response.
     family : tuple of str
@@ -49,7 +50,14 @@ class Calibration:
     noise : array
         (L,) variance of the noise over that of the signal.
     gaussian : array
-        (L, g) mean knockoff statistics of the simulated responses.
+        (L, g) statistics of one draw of Gaussian knockoffs, for one response in four; NaN for the others, and in layers
+        of more than 1,000 neurons.
+    held_out : array
+        (L, g) local false discovery rates by models that were not trained on the response.
+    held_out_families : array
+        The same by models that were trained on no response of the family; pure noise is in all trainings.
+    knots, weights : array
+        The `NullModel`, trained on all simulated responses.
     power : float
         The power that the ranking of these groups could reach at a false discovery proportion of 0.1 when they were
         chosen; NaN where groups were given.
@@ -59,13 +67,19 @@ class Calibration:
     groups: np.ndarray
     cut: float
     rows: np.ndarray
-    evidence: np.ndarray
     null: np.ndarray
     family: tuple[str, ...]
     noise: np.ndarray
     gaussian: np.ndarray
+    held_out: np.ndarray
+    held_out_families: np.ndarray
+    knots: np.ndarray
+    weights: np.ndarray
     power: float = float("nan")
-    arrays: ClassVar[tuple[str, ...]] = ("groups", "rows", "evidence", "null", "noise", "gaussian")
+    arrays: ClassVar[tuple[str, ...]] = (
+        *("groups", "rows", "null", "noise", "gaussian"),
+        *("held_out", "held_out_families", "knots", "weights"),
+    )
 
     def __repr__(self) -> str:
         return (
@@ -85,41 +99,21 @@ class Calibration:
     @cached_property
     def model(self) -> NullModel:
         """The model of the local false discovery rate, trained on all simulated responses."""
-        return NullModel().fit(self.evidence, self.null)
-
-    @cached_property
-    def held_out(self) -> np.ndarray:
-        """Local false discovery rates for the simulated responses, (L, g), by models not trained on the response."""
-        return self._predict_held_out(np.arange(len(self.family)) % FOLDS)
-
-    @cached_property
-    def held_out_families(self) -> np.ndarray:
-        """The same, (L, g), by models trained on no response of the family; pure noise is in all trainings."""
-        kinds = np.array(self.family)
-        by_family = self._predict_held_out(np.unique(kinds, return_inverse=True)[1])
-        return np.where((kinds == NONE)[:, None], self.held_out, by_family)
-
-    def _predict_held_out(self, parts: np.ndarray) -> np.ndarray:
-        result = np.ones(self.null.shape)
-        for part in np.unique(parts):
-            out = parts == part
-            result[out] = NullModel().fit(self.evidence[~out], self.null[~out]).predict(self.evidence[out])
-        return result
+        return NullModel(self.knots, self.weights)
 
     def level(self, q: float) -> float:
         """Nominal level at which the realised false discovery rate is at most q, 0 if there is none.
 
-        The largest level at which the false discovery rate on held-out responses, averaged over families, plus one
-        standard deviation between families, is at most q: the guarantee should hold for a family that is worse than
-        most.
+        The largest level at which the false discovery rate on held-out responses is at most q for every family. That of
+        a family, of some 36 responses, is drawn towards the mean of all families by as much as chance alone would take
+        it away (James and Stein).
         """
         if q in self._levels:
             return self._levels[q]
         best = 0.0
         for level in LEVELS[: np.searchsorted(LEVELS, q + 1e-9)]:
             false, _ = proportions(np.array([largest_set(row, level) for row in self.held_out]), self.null)
-            rates = pd.Series(false).groupby(np.array(self.family)).mean()
-            if rates.mean() + rates.std(ddof=0) > q:
+            if worst(false, self.family) > q:
                 break
             best = float(level)
         self._levels[q] = best
@@ -145,9 +139,10 @@ class Calibration:
         masks = {
             "precision": np.array([largest_set(row, level) for row in self.held_out]),
             "unseen": np.array([largest_set(row, level) for row in self.held_out_families]),
-            "uncalibrated": np.array([select(W, 1 - precision) for W in self.gaussian]),
+            "uncalibrated": np.array([select(W, 1 - precision) for W in np.nan_to_num(self.gaussian)]),
         }
         frame = pd.DataFrame({name: proportions(mask, self.null)[0] for name, mask in masks.items()})
+        frame.loc[np.isnan(self.gaussian).any(axis=1), "uncalibrated"] = np.nan
         frame["power"] = proportions(masks["precision"], self.null)[1]
         frame["family"] = self.family
         rows = []
@@ -172,13 +167,15 @@ class Calibration:
         """Say what the guarantee rests on."""
         table = self.table(precision).set_index("family")
         mean = table.loc["all"]
+        reached = mean["uncalibrated"]
+        compared = "" if np.isnan(reached) else f"; eq. (9) alone reaches {reached:.2f}"
         kinds = ", ".join(name for name in table.index if name not in ("all", NONE))
         return (
             f"{self._told_apart()} {len(self.family)} responses with known critical neurons were simulated on the"
             f" layer's own activations ({kinds}; and pure noise). On held-out responses, the method reached a precision"
             f" of {mean['precision']:.3f} ({mean['low']:.3f} to {mean['high']:.3f}) where {precision:g} was asked for,"
-            f" with a power of {mean['power']:.2f}; on families that it was not trained on, {mean['unseen']:.3f}; eq."
-            f" (9) alone reaches {mean['uncalibrated']:.2f}. This is evidence for responses like these, not a proof."
+            f" with a power of {mean['power']:.2f}; on families that it was not trained on, {mean['unseen']:.3f}"
+            f"{compared}. This is evidence for responses like these, not a proof."
         )
 
     @property
@@ -196,7 +193,7 @@ class Calibration:
             if self.single
             else f"The layer's {neurons} neurons can be told apart in {groups} groups only; precision is over groups."
         )
-        if self.power < GOOD:
+        if self.power < LITTLE:
             text = (
                 f"Little of this layer can be told apart, in single neurons or in groups: the ranking of its"
                 f" {groups} {'neurons' if self.single else 'groups of neurons'} reaches a power of {self.power:.2f} at"
@@ -211,47 +208,34 @@ class Calibration:
 
     @classmethod
     def open(cls, path: str | Path) -> Calibration:
-        """Open what `save` wrote."""
+        """Open what `save` wrote; calibrations of version 0.1 and 0.2, too."""
         with storage.opened(path, "Calibration") as (facts, arrays):
-            power = facts.get("power", float("nan"))  # which the oldest do not hold
-            return cls(layer=facts["layer"], cut=facts["cut"], family=tuple(facts["family"]), power=power, **arrays)
+            return cls.of(facts["layer"], facts["cut"], facts["family"], arrays, facts.get("power"))
+
+    @classmethod
+    def of(
+        cls, layer: str, cut: float, family: Sequence[str], arrays: Mapping[str, np.ndarray], power: float | None = None
+    ) -> Calibration:
+        """Make one of what was saved, by this version or an earlier one, which had other evidence."""
+        own = {name: arrays[name] for name in cls.arrays if name in arrays}
+        if "evidence" in arrays:
+            null, kinds = arrays["null"], np.array(family)
+            seen = boosted_trees(arrays["evidence"], null, np.arange(len(kinds)) % 8)
+            unseen = boosted_trees(arrays["evidence"], null, np.unique(kinds, return_inverse=True)[1])
+            own["held_out"] = seen
+            own["held_out_families"] = np.where((kinds == NONE)[:, None], seen, unseen)
+            own["knots"] = own["weights"] = np.zeros((0, 0))  # it serves what was found with it, nothing new
+        nan = float("nan")  # which the oldest do not hold
+        return cls(layer=layer, cut=cut, family=tuple(family), power=nan if power is None else power, **own)
 
 
-def gather(
-    Z: np.ndarray, Y: np.ndarray, groups: np.ndarray, seed: int, advance: Callable[[int], None] = lambda steps: None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Gather the evidence on every group for some responses.
-
-    Parameters
-    ----------
-    Z : array
-        (n, p) standardised neurons.
-    Y : array
-        (n, L) responses.
-    groups : array
-        (p,) group of each.
-    seed : int
-        Seed for networks and knockoffs.
-    advance : callable
-        Called with 1 after every pass of the networks over the rows.
-
-    Returns
-    -------
-    evidence : array
-        (L, g, f).
-    importance : array
-        (L, p) of single neurons.
-    W : array
-        (draws, L, g) knockoff statistics.
-    residual : array
-        (L,).
-    """
-    Y = standardised(Y)
-    single, residual = importance(Z, Y, seed, advance)
-    alone = int(groups.max()) + 1 == len(groups)
-    W = knockoff_statistics(Z, Y, draws=DRAWS, rng=np.random.default_rng([seed, 1]), groups=None if alone else groups)
-    evidence = features(group_importance(single, groups), residual, W.mean(axis=0), np.bincount(groups))
-    return evidence, single, W, residual
+def worst(false: np.ndarray, family: Sequence[str]) -> float:
+    """Give the false discovery rate of the worst family, each drawn towards their mean."""
+    by_family = pd.Series(false).groupby(np.array(family))
+    rates, chance = by_family.mean(), float((by_family.var(ddof=1) / by_family.size()).mean())
+    between = max(0.0, float(rates.var(ddof=1)) - chance)
+    share = between / (between + chance) if between > 0 else 0.0
+    return float(rates.mean() + share * (rates.max() - rates.mean()))
 
 
 def calibrate_neurons(
@@ -263,13 +247,41 @@ def calibrate_neurons(
 ) -> Calibration:
     """Calibrate standardised neurons, (n, p); see `calibrate`."""
     rng = np.random.default_rng(20221)  # of the simulated responses, whatever target and seed
-    rows = np.sort(rng.choice(len(Z), MOST_ROWS, replace=False)) if len(Z) > MOST_ROWS else np.arange(len(Z))
+    most = min(MOST_ROWS, max(2000, MOST_NUMBERS // max(Z.shape[1], 1)))
+    rows = np.sort(rng.choice(len(Z), most, replace=False)) if len(Z) > most else np.arange(len(Z))
     Z = standardised(Z[rows])
     cut = power = float("nan")
-    if groups is None:
-        cut, groups, power = resolution(Z, rng)
-    simulated = simulate(Z, groups, rng, families)
-    with show_progress(f"calibrating {layer}".strip(), PASSES, progress) as advance:
-        evidence, _, W, _ = gather(Z, simulated.Y, groups, 0, advance)
-    known = simulated.null, simulated.family, simulated.noise
-    return Calibration(layer, groups, cut, rows, evidence, *known, W.mean(axis=0), power)
+    single: Resolution | None = None
+    examined = Layer(Z)
+    responses = REPEATS * len(families) * len(SHARES) * len(NOISES) + NOTHING
+    steps = examined.passes(responses) + (examined.passes(RESPONSES) if groups is None else 0)
+    with show_progress(f"calibrating {layer}".strip(), steps, progress) as advance:
+        if groups is None:
+            single = resolution(examined, rng, advance)
+            cut, groups, power = single.cut, single.groups, single.power
+        simulated = simulate(Z, groups, rng, families, nothing=NOTHING, repeats=REPEATS)
+        evidence = examined.describe(examined.find(simulated.Y, advance), groups)
+    null, family, noise = simulated.null, simulated.family, simulated.noise
+    if single is not None:  # the responses on single neurons serve as well
+        evidence = np.concatenate([evidence, examined.describe(single.found, groups)])
+        null = np.concatenate([null, null_groups(single.simulated.null, groups)])
+        family, noise = family + single.simulated.family, np.concatenate([noise, single.simulated.noise])
+    model = NullModel.fit(evidence, null)
+    kinds = np.array(family)
+    seen = held_out(evidence, null)
+    unseen = held_out(evidence, null, np.unique(kinds, return_inverse=True)[1])
+    unseen = np.where((kinds == NONE)[:, None], seen, unseen)  # pure noise is in all trainings
+    gaussian = np.full(null.shape, np.nan)
+    if Z.shape[1] <= MOST_COMPARED:
+        some = np.arange(0, simulated.Y.shape[1], COMPARED)
+        alone = int(groups.max()) + 1 == len(groups)
+        gaussian[some] = knockoff_statistics(
+            Z,
+            simulated.Y[:, some],
+            draws=1,
+            rng=np.random.default_rng([0, 1]),
+            groups=None if alone else groups,
+        )[0]
+    return Calibration(
+        layer, groups, cut, rows, null, family, noise, gaussian, seen, unseen, model.knots, model.weights, power
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,57 +18,381 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from neucept.knockoffs.preprocessing import standardised
 
-def group_importance(importance: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Root of the summed squares over a group's members, (L, g), from (L, p)."""
-    total = np.zeros((len(importance), int(groups.max()) + 1))
-    np.add.at(total.T, groups, (importance**2).T)
-    return np.sqrt(total)
+STRONGEST = 32  # neurons whose products with all others are looked at, and that count as rivals
+DIRECTIONS = 512  # random features
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a neuron, at which a response may jump
+SLOPES = 256  # inputs at which slopes of the random features are taken
+ENOUGH = 24  # inputs for each neuron from which on a network learns more than random features
+PARTS = {
+    "regression": slice(0, 10),
+    "squares": slice(10, 19),
+    "random features": slice(19, 31),
+    "products": slice(31, 35),
+    "steps": slice(35, 38),
+    "layer": slice(38, 42),
+    "network": slice(42, 50),
+}
+"""Columns of the evidence, see `Layer.describe`, by what they look at; networks are not always there."""
+Advance = Callable[[int], None]
 
 
-def features(importance: np.ndarray, residual: np.ndarray, W: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Describe the evidence for every group of every response, free of units.
+def nothing(steps: int) -> None:
+    """Show no progress."""
+
+
+class Ridge:
+    """Ridge regression on the columns of X for many responses, and what each column adds to the others.
 
     Parameters
     ----------
-    importance : array
-        (L, g) of `group_importance`.
-    residual : array
-        (L,) training error of the networks that gave the importance.
-    W : array
-        (L, g) mean knockoff statistics.
-    sizes : array
-        (g,) neurons of each group.
+    X : array
+        (n, m) standardised columns.
+    penalty : float
+        Added to the variances, which are 1.
+    """
+
+    def __init__(self, X: np.ndarray, penalty: float):
+        self.X, self.penalty = X, penalty
+        n, m = X.shape
+        self.dual = m > n  # the smaller of the two equal systems of equations
+        gram = X @ X.T / n if self.dual else X.T @ X / n
+        gram[np.diag_indices_from(gram)] += penalty
+        self._inverse = np.linalg.inv(gram)
+        size = min(n, m)
+        self.degrees = size - penalty * float(np.trace(self._inverse))
+
+    def fit(self, Y: np.ndarray) -> np.ndarray:
+        """Coefficients, (m, L)."""
+        if self.dual:
+            return np.asarray(self.X.T @ (self._inverse @ Y) / len(self.X))
+        return np.asarray(self._inverse @ (self.X.T @ Y) / len(self.X))
+
+    @cached_property
+    def along(self) -> np.ndarray:
+        """X times the inverse of its penalised covariance, (n, m)."""
+        return np.asarray(self._inverse @ self.X if self.dual else self.X @ self._inverse)
+
+    def inverse(self, columns: np.ndarray) -> np.ndarray:
+        """Block of the inverse of the penalised covariance."""
+        if not self.dual:
+            return np.asarray(self._inverse[np.ix_(columns, columns)])
+        part = self.X[:, columns]
+        return np.asarray((np.eye(len(columns)) - part.T @ self.along[:, columns] / len(part)) / self.penalty)
+
+    @cached_property
+    def diagonal(self) -> np.ndarray:
+        """Diagonal of that inverse, (m,): 1 over the variance that the other columns leave."""
+        if not self.dual:
+            return np.diag(self._inverse).copy()
+        return np.asarray((1 - np.einsum("nm,nm->m", self.X, self.along) / len(self.X)) / self.penalty)
+
+    def adds(self, coefficients: np.ndarray, blocks: list[np.ndarray]) -> np.ndarray:
+        """Variance that each block of columns adds to all others, a column, (L, blocks)."""
+        result = np.empty((coefficients.shape[1], len(blocks)))
+        for k, block in enumerate(blocks):
+            own = coefficients[block]
+            if len(block) == 1:
+                result[:, k] = own[0] ** 2 / self.diagonal[block[0]]
+            else:
+                result[:, k] = np.sum(own * np.linalg.solve(self.inverse(block), own), axis=0) / len(block)
+        return result
+
+
+@dataclass
+class Found:
+    """What was found out about some responses.
+
+    Attributes
+    ----------
+    linear, squares : array
+        (p, L) and (2p, L) coefficients of the two regressions.
+    noise : array
+        (2, L) what they leave of the variance.
+    of_neurons : dict
+        (L, p) evidence on single neurons: ``slope`` and ``spread`` of the random features, ``alone`` (correlation),
+        ``product`` and ``products``, ``step``.
+    error : array
+        (L,) generalised cross-validated error of the random features.
+    strongest : array
+        (L, K) neurons of the largest slope.
+    network : tuple of array or None
+        Slope, spread, (L, p), and training error, (L,), of a network.
+    """
+
+    linear: np.ndarray
+    squares: np.ndarray
+    noise: np.ndarray
+    of_neurons: dict[str, np.ndarray]
+    error: np.ndarray
+    strongest: np.ndarray
+    network: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Root mean square slope of what was learnt, (L, p)."""
+        return self.of_neurons["slope"] if self.network is None else self.network[0]
+
+
+class Layer:
+    """A layer's neurons on some inputs, prepared for responses of any kind and number.
+
+    Everything is in closed form but for a network, which is trained where there are inputs enough for it.
+
+    Parameters
+    ----------
+    Z : array
+        (n, p) standardised neurons.
+    seed : int
+        Seed of random features and networks.
+    network : bool, optional
+        Train networks; by default where there are at least 24 inputs for each neuron.
+    """
+
+    def __init__(self, Z: np.ndarray, seed: int = 0, network: bool | None = None):
+        n, p = Z.shape
+        self.Z, self.seed = np.ascontiguousarray(Z, np.float64), seed
+        self.network = n >= ENOUGH * p if network is None else network
+        self._single = self.Z.astype(np.float32)
+        with threadpool_limits(1, "blas"):
+            self._lines = Ridge(self.Z, max(1e-4, 0.05 * (p / n) ** 2))
+            squares = standardised(self.Z**2)
+            squares = standardised(squares - self.Z @ self._lines.fit(squares))
+            self._curves = Ridge(np.hstack([self.Z, squares]), max(1e-3, 0.05 * (2 * p / n) ** 2))
+            self._unique = standardised(self._lines.along).astype(np.float32)
+            self._alike = np.abs(self._single.T @ self._single) / np.float32(n)
+            np.fill_diagonal(self._alike, 0)
+            self._prepare_directions(np.random.default_rng([seed, 7]))
+
+    def _prepare_directions(self, rng: np.random.Generator) -> None:
+        n, p = self.Z.shape
+        weights = rng.standard_normal((p, DIRECTIONS)).astype(np.float32)
+        H = self._single @ weights
+        size = np.maximum(H.std(axis=0), np.float32(1e-6))
+        H = H / size + rng.standard_normal(DIRECTIONS).astype(np.float32) * np.float32(0.5)
+        rows = rng.permutation(n)[:SLOPES]
+        self._bent: np.ndarray = (H[rows] > 0).astype(np.float32)
+        np.maximum(H, 0, out=H)
+        H -= H.mean(axis=0)
+        scale = np.maximum(H.std(axis=0), np.float32(1e-6))
+        self._weights = np.ascontiguousarray((weights / (size * scale)).T)
+        F = np.hstack([self._single, H / scale])
+        self._dual = F.shape[1] > n
+        gram = (F @ F.T if self._dual else F.T @ F) / np.float32(n)
+        values, self._vectors = np.linalg.eigh(gram.astype(np.float64))
+        self._values, self._features = values.clip(1e-9), F
+
+    def find(self, Y: np.ndarray, advance: Advance = nothing) -> Found:
+        """Collect the evidence on each neuron for standardised responses, (n, L)."""
+        with threadpool_limits(1, "blas"):
+            n, p = self.Z.shape
+            linear, squares = self._lines.fit(Y), self._curves.fit(Y)
+            left = np.stack([Y - self.Z @ linear, Y - self._curves.X @ squares])
+            degrees = np.array([self._lines.degrees, self._curves.degrees])
+            noise = np.sum(left**2, axis=1) / np.maximum(n - degrees - 1, 0.1 * n)[:, None]
+            noise = np.maximum(noise, 1e-4)
+            rest = left[1].astype(np.float32)
+            slope, spread, error = self._slopes(Y, advance)
+            strongest = np.argpartition(-slope, min(STRONGEST, p) - 1, axis=1)[:, :STRONGEST]
+            product, products = self._products(rest, noise[1], strongest, advance)
+            of_neurons = {
+                "slope": slope,
+                "spread": spread,
+                "alone": np.abs(self.Z.T @ Y / n).T,
+                "product": product,
+                "products": products,
+                "step": self._steps(rest, noise[1]),
+            }
+        network = importance(self.Z, Y, self.seed, advance) if self.network else None
+        return Found(linear, squares, noise, of_neurons, error, strongest, network)
+
+    def passes(self, responses: int) -> int:
+        """How often `find` calls ``advance(1)``."""
+        return 2 * responses + PASSES * self.network
+
+    def _slopes(self, Y: np.ndarray, advance: Advance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ridge regression on neurons and random features: root mean square slope, its deviation, error."""
+        n, p = self.Z.shape
+        F, values = self._features, self._values
+        along = self._vectors.T @ (Y if self._dual else F.T @ Y.astype(np.float32)) / (np.sqrt(n) if self._dual else n)
+        power = along**2 / (1 if self._dual else values[:, None])  # share of the variance along each direction
+        everything = np.mean(Y**2, axis=0)
+        penalties = np.geomspace(1e-3, 10, 9)
+        errors = np.empty((len(penalties), Y.shape[1]))
+        for i, penalty in enumerate(penalties):
+            kept = values / (values + penalty)
+            left = everything - power.T @ (1 - (1 - kept) ** 2)
+            errors[i] = left / max(1 - kept.sum() / n, 0.02) ** 2
+        penalty = penalties[errors.argmin(axis=0)]
+        b = self._vectors @ (along / (values[:, None] + penalty))
+        b = (F.T @ (b / np.sqrt(n)).astype(np.float32)) if self._dual else b.astype(np.float32)
+        slope, spread = np.empty((Y.shape[1], p)), np.empty((Y.shape[1], p))
+        for i in range(Y.shape[1]):
+            slopes = (self._bent * b[p:, i]) @ self._weights + b[:p, i]
+            slope[i], spread[i] = np.sqrt(np.mean(slopes**2, axis=0)), slopes.std(axis=0)
+            advance(1)
+        return slope, spread, np.asarray(errors.min(axis=0).clip(1e-4))
+
+    def _products(
+        self, rest: np.ndarray, noise: np.ndarray, strongest: np.ndarray, advance: Advance
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Largest t value, and the mean of the three largest, of what is unique in a neuron times a strong one."""
+        unique = np.ascontiguousarray(self._unique.T)
+        size = unique**2
+        largest, three = np.zeros((len(strongest), len(unique))), np.zeros((len(strongest), len(unique)))
+        few = min(3, strongest.shape[1])
+        for i, strong in enumerate(strongest):
+            others = self._single[:, strong]
+            t = np.abs(unique @ (others * rest[:, i : i + 1]))
+            t /= np.sqrt(size @ others**2 * np.float32(noise[i]) + np.float32(1e-6))
+            t[strong, np.arange(len(strong))] = 0
+            three[i] = np.partition(t, -few, axis=1)[:, -few:].mean(axis=1)
+            largest[i] = t.max(axis=1)
+            advance(1)
+        return largest, three
+
+    def _steps(self, rest: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Largest t value of a jump of the response at a quantile of the neuron."""
+        n = len(rest)
+        found = np.zeros((rest.shape[1], self.Z.shape[1]))
+        for level in np.quantile(self.Z, QUANTILES, axis=0):
+            jumps = (level < self.Z).astype(np.float64)
+            jumps -= jumps.mean(axis=0)
+            jumps -= self._curves.X @ self._curves.fit(jumps)
+            deviation = np.sqrt(np.mean(jumps**2, axis=0))
+            jumps = np.where(deviation > 1e-3, jumps / np.maximum(deviation, 1e-3), 0).astype(np.float32)
+            np.maximum(found, np.abs(rest.T @ jumps), out=found)
+        return np.asarray(found / np.sqrt(n * noise)[:, None])
+
+    def describe(self, found: Found, groups: np.ndarray) -> np.ndarray:
+        """Describe the evidence on groups of neurons, free of units: (L, g, f) from (p,) groups."""
+        n, p = self.Z.shape
+        g, L = int(groups.max()) + 1, len(found.error)
+        members = [np.flatnonzero(groups == k) for k in range(g)] if g < p else list(np.argsort(groups)[:, None])
+        few = max(1, g // 20)
+        neurons = found.of_neurons
+
+        def of_groups(values: np.ndarray) -> np.ndarray:
+            return joined(np.maximum, values, groups)
+
+        def largest(values: np.ndarray) -> np.ndarray:
+            return np.asarray(np.log(np.sort(values, axis=1)[:, -few:].mean(axis=1, keepdims=True) + 1e-3))
+
+        with threadpool_limits(1, "blas"):
+            effect = np.abs(found.linear) / np.sqrt(self._lines.diagonal)[:, None]
+            line = self._lines.adds(found.linear, members)
+            curve = self._curves.adds(found.squares, [np.r_[m, m + p] for m in members])
+            square = self._curves.adds(found.squares, [m + p for m in members])
+        t = effect.T * np.sqrt(n / found.noise[0])[:, None]
+        line_t, curve_t, square_t = (
+            n * part / noise[:, None] for part, noise in zip((line, curve, square), found.noise[[0, 1, 1]], strict=True)
+        )
+        slope, spread = group_importance(neurons["slope"], groups), group_importance(neurons["spread"], groups)
+        product, step = of_groups(neurons["product"]), of_groups(neurons["step"])
+        alike = self._alike.copy()
+        for m in members:
+            alike[np.ix_(m, m)] = 0
+        inside = self._alike - alike
+        columns = [
+            np.log(line_t + 1e-3),
+            *_relative(np.sqrt(line)),
+            np.log(of_groups(t) + 1e-2),
+            np.log(np.sqrt(line) + 1e-6) - np.log(self._rivals(effect.T, found.strongest, alike, groups) + 1e-6),
+            np.log(found.noise[0])[:, None],
+            np.log(curve_t + 1e-3),
+            np.log(square_t + 1e-3),
+            *_relative(np.sqrt(curve))[:2],
+            _log_rank(curve),
+            _log_rank(square),
+            largest(square_t),
+            np.log(found.noise[1])[:, None],
+            np.log(found.noise[1] / found.noise[0])[:, None],
+            *_relative(slope),
+            spread / (slope + 1e-9),
+            *_relative(spread)[:2],
+            np.log(found.error)[:, None],
+            _log_rank(of_groups(neurons["alone"])),
+            np.log(slope + 1e-9) - np.log(self._rivals(neurons["slope"], found.strongest, alike, groups) + 1e-9),
+            product,
+            of_groups(neurons["products"]),
+            _log_rank(product),
+            largest(product),
+            step,
+            _log_rank(step),
+            largest(step),
+            np.log(np.bincount(groups))[None, :],
+            -np.log(-of_groups(-self._lines.diagonal[None, :])),
+            of_groups(alike.max(axis=1)[None, :]),
+            of_groups(inside.max(axis=1)[None, :]),
+        ]
+        if found.network is not None:
+            learnt, varied, error = found.network
+            learnt, varied = group_importance(learnt, groups) + 1e-6, group_importance(varied, groups)
+            columns += [*_relative(learnt), varied / learnt, np.log(np.clip(error, 1e-3, 2))[:, None]]
+        return np.stack([np.broadcast_to(column, (L, g)) for column in columns], axis=-1).astype(np.float32)
+
+    def _rivals(self, values: np.ndarray, strongest: np.ndarray, alike: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Give the strongest neuron of another group, by how alike it is, (L, g)."""
+        result = np.empty(values.shape)
+        for i, strong in enumerate(strongest):
+            result[i] = (alike[:, strong] * values[i, strong]).max(axis=1)
+        return joined(np.maximum, result, groups)
+
+
+def gather(
+    Z: np.ndarray, Y: np.ndarray, groups: np.ndarray, seed: int = 0, network: bool | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather the evidence on groups of neurons for some responses.
+
+    Parameters
+    ----------
+    Z : array
+        (n, p) neurons.
+    Y : array
+        (n, L) responses.
+    groups : array
+        (p,) group of each neuron, from 0 on.
+    seed : int
+        Seed of random features and networks.
+    network : bool, optional
+        See `Layer`.
 
     Returns
     -------
-    array
-        (L, g, 12).
+    evidence : array
+        (L, g, f); `PARTS` says what its columns look at.
+    importance : array
+        (L, p) root mean square slope of what was learnt, of single neurons.
     """
-    g = importance.shape[1]
-    small = 1e-12
-    ordered = np.sort(importance, axis=1)
+    layer = Layer(standardised(Z), seed, network)
+    found = layer.find(standardised(Y))
+    return layer.describe(found, groups), found.importance
+
+
+def group_importance(importance: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Root of the summed squares over a group's members, (L, g), from (L, p)."""
+    return np.asarray(np.sqrt(joined(np.add, importance**2, groups)))
+
+
+def joined(how: np.ufunc, values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Join values of neurons, (L, p), to values of groups, (L, g)."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(groups.max() + 1))
+    return np.asarray(how.reduceat(values[:, order], starts, axis=1))
+
+
+def _relative(values: np.ndarray) -> list[np.ndarray]:
+    """Logarithms relative to the top, the middle and the bottom, the rank, and how far apart these are."""
+    g = values.shape[1]
+    small = 1e-9
+    ordered = np.sort(values, axis=1)
     top = ordered[:, -max(1, g // 20) :].mean(axis=1, keepdims=True) + small
-    middle = np.median(importance, axis=1, keepdims=True) + small
+    middle = np.median(values, axis=1, keepdims=True) + small
     bottom = ordered[:, : max(1, g // 4)].mean(axis=1, keepdims=True) + small
-    log = np.log(importance + small)
-    against = np.maximum(-W.min(axis=1, keepdims=True), 0) + 1e-9
-    most = np.maximum(W.max(axis=1, keepdims=True), 1e-9)
-    columns = (
-        log - np.log(top),
-        log - np.log(middle),
-        log - np.log(bottom),
-        _log_rank(importance),
-        np.log(top / middle),
-        np.log(top / bottom),
-        np.log(np.clip(residual, 1e-3, 2))[:, None],
-        np.log(sizes)[None, :],
-        np.arcsinh(W / against),
-        W / most,
-        _log_rank(W),
-        np.log(most / against),
-    )
-    return np.stack([np.broadcast_to(column, importance.shape) for column in columns], axis=-1)
+    log = np.log(values + small)
+    parts = [log - np.log(top), log - np.log(middle), log - np.log(bottom), _log_rank(values)]
+    return [*parts, np.log(top / middle), np.log(top / bottom)]
 
 
 def _log_rank(values: np.ndarray) -> np.ndarray:
@@ -75,33 +401,120 @@ def _log_rank(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(rank / (1 - rank + 1e-9)))
 
 
-class NullModel:
-    """Boosted trees that estimate the local false discovery rate of a group from its evidence."""
+BENDS = 5  # of each bent line, its ends with them
+MOST_GROUPS = 20_000  # that the model is trained on: more make it slower, not better
+PENALTY = 50.0  # on the squared coefficients of standardised columns
 
-    def fit(self, evidence: np.ndarray, null: np.ndarray) -> NullModel:
-        """Train on (L, g, f) evidence and (L, g) groups that are known to be null or not."""
-        self._model = HistGradientBoostingClassifier(
+
+@dataclass(frozen=True, eq=False)
+class NullModel:
+    """Logistic regression on bent lines: the local false discovery rate of a group from its evidence.
+
+    Every column of the evidence has a piecewise linear function of its own, with bends at the column's quartiles.
+
+    Attributes
+    ----------
+    knots : array
+        (5, f) quartiles of the columns, the smallest and largest value with them.
+    weights : array
+        (3, 4 f + 1) mean, scale and coefficient of each piece; the last is the offset.
+    """
+
+    knots: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def fit(cls, evidence: np.ndarray, null: np.ndarray, start: NullModel | None = None) -> NullModel:
+        """Train on (L, g, f) evidence and (L, g) groups that are known to be null or not.
+
+        With a model to start from, its bends are used, and two rounds of Newton's method are enough.
+        """
+        X, y = evidence.reshape(-1, evidence.shape[-1]), null.ravel()
+        if len(y) > MOST_GROUPS:
+            chosen = np.random.default_rng(0).choice(len(y), MOST_GROUPS, replace=False)
+            X, y = X[chosen], y[chosen]
+        knots = np.quantile(X, np.linspace(0, 1, BENDS), axis=0).astype(np.float32) if start is None else start.knots
+        B = _bent(X, knots)
+        if start is None:
+            share = float(np.clip(y.mean(), 1e-3, 1 - 1e-3))
+            mean, scale, w = B.mean(axis=0), B.std(axis=0).clip(1e-3), np.zeros(B.shape[1] + 1)
+            w[-1] = np.log(share / (1 - share))
+        else:
+            mean, scale, w = start.weights[0, :-1], start.weights[1, :-1], start.weights[2]
+        B = np.hstack([(B - mean) / scale, np.ones((len(B), 1))]).astype(np.float32)
+        penalty = np.append(np.full(B.shape[1] - 1, PENALTY), 1e-6)
+        with threadpool_limits(1, "blas"):
+            for _ in range(12 if start is None else 2):
+                p = 1 / (1 + np.exp(-(B @ w.astype(np.float32)).astype(np.float64)))
+                weighted = B * np.sqrt(np.maximum(p * (1 - p), 1e-4)).astype(np.float32)[:, None]
+                hessian = (weighted.T @ weighted).astype(np.float64) + np.diag(penalty)
+                step = np.linalg.solve(hessian, B.T @ (y - p).astype(np.float32) - penalty * w)
+                w = w + step
+                if np.abs(step).max() < 1e-3:
+                    break
+        return cls(knots, np.stack([np.append(mean, 0.0), np.append(scale, 1.0), w]))
+
+    def predict(self, evidence: np.ndarray) -> np.ndarray:
+        """Estimate the local false discovery rate of each group, (L, g)."""
+        mean, scale, w = self.weights
+        score = [((_bent(X, self.knots) - mean[:-1]) / scale[:-1]) @ w[:-1] + w[-1] for X in evidence]
+        return np.asarray(1 / (1 + np.exp(-np.stack(score))))
+
+
+def _bent(X: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Position between each two knots, from 0 to 1, (rows, 4 f)."""
+    low, high = knots[:-1, None], knots[1:, None]
+    part = (X.astype(np.float32) - low) / np.maximum(high - low, np.float32(1e-6))
+    return np.asarray(np.hstack(list(part.clip(0, 1))))
+
+
+FOLDS = 5  # of the simulated responses, to evaluate each by a model that was not trained on it
+
+
+def held_out(evidence: np.ndarray, null: np.ndarray, parts: np.ndarray | None = None) -> np.ndarray:
+    """Local false discovery rates, (L, g), of responses by models that were trained on other parts of them.
+
+    Parameters
+    ----------
+    evidence : array
+        (L, g, f) of `Layer.describe`.
+    null : array
+        (L, g) groups that are known to be null.
+    parts : array, optional
+        (L,) part of each response; by default five folds.
+    """
+    parts = np.arange(len(null)) % FOLDS if parts is None else parts
+    start = NullModel.fit(evidence, null)
+    result = np.ones(null.shape)
+    for part in np.unique(parts):
+        out = parts == part
+        result[out] = NullModel.fit(evidence[~out], null[~out], start).predict(evidence[out])
+    return result
+
+
+def boosted_trees(evidence: np.ndarray, null: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Local false discovery rates, (L, g), each by trees trained on other parts: the model of version 0.1 and 0.2.
+
+    It gives results that these versions saved the calibration that they had.
+    """
+    result = np.ones(null.shape)
+    for part in np.unique(parts):
+        out = parts == part
+        y = null[~out].ravel()
+        model = HistGradientBoostingClassifier(
             max_iter=80,
             max_leaf_nodes=8,
             learning_rate=0.08,
             l2_regularization=10.0,
-            min_samples_leaf=min(100, max(1, null.size // 20)),
+            min_samples_leaf=min(100, max(1, y.size // 20)),
             early_stopping=False,
             random_state=0,
         )
-        self._constant = float(null.mean()) if null.all() or not null.any() else None
-        if self._constant is None:
-            with threadpool_limits(1, "openmp"):  # its threads would not survive a fork
-                self._model.fit(evidence.reshape(-1, evidence.shape[-1]), null.ravel())
-        return self
-
-    def predict(self, evidence: np.ndarray) -> np.ndarray:
-        """Estimate the local false discovery rate of each group, (L, g)."""
-        if self._constant is not None:
-            return np.full(evidence.shape[:2], self._constant)
-        with threadpool_limits(1, "openmp"):
-            flat = self._model.predict_proba(evidence.reshape(-1, evidence.shape[-1]))[:, 1]
-        return np.asarray(flat.reshape(evidence.shape[:2]))
+        with threadpool_limits(1, "openmp"):  # its threads would not survive a fork
+            model.fit(evidence[~out].reshape(-1, evidence.shape[-1]), y)
+            flat = model.predict_proba(evidence[out].reshape(-1, evidence.shape[-1]))[:, 1]
+        result[out] = flat.reshape(null[out].shape)
+    return result
 
 
 def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,9 +525,9 @@ def proportions(masks: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.asarray(false), np.asarray(power)
 
 
-HIDDEN = 32
-PASSES = 30  # over the rows
-BATCH = 256
+HIDDEN = 16
+PASSES = 15  # over the rows
+BATCH = 64
 RATE = 1e-2
 SPARSITY = 3e-3  # weight of the group lasso on the neurons
 DECAY = 1e-3
@@ -122,8 +535,8 @@ PROBES = 512  # rows at which gradients are taken
 
 
 def importance(
-    Z: np.ndarray, Y: np.ndarray, seed: int = 0, advance: Callable[[int], None] = lambda steps: None
-) -> tuple[np.ndarray, np.ndarray]:
+    Z: np.ndarray, Y: np.ndarray, seed: int = 0, advance: Advance = nothing
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Root mean square gradient of a learnt response with respect to each neuron.
 
     For every response a network of one hidden ReLU layer beside a linear part is trained, with a group lasso over the
@@ -144,6 +557,8 @@ def importance(
     -------
     importance : array
         (L, p), not negative.
+    spread : array
+        (L, p) standard deviation of the gradient, 0 where the response is linear.
     residual : array
         (L,) training error (mean squared) of the networks; 1 where nothing was learnt.
 
@@ -156,7 +571,7 @@ def importance(
         return _train(torch.as_tensor(Z, dtype=torch.float32), torch.as_tensor(Y, dtype=torch.float32), seed, advance)
 
 
-def _train(X: Tensor, Y: Tensor, seed: int, advance: Callable[[int], None]) -> tuple[np.ndarray, np.ndarray]:
+def _train(X: Tensor, Y: Tensor, seed: int, advance: Advance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     (n, p), L = X.shape, Y.shape[1]
     generator = torch.Generator().manual_seed(seed)
     batch = max(1, min(BATCH, n // 4))
@@ -200,12 +615,14 @@ def _train(X: Tensor, Y: Tensor, seed: int, advance: Callable[[int], None]) -> t
             schedule.step()
         advance(1)
     probes = X[torch.randperm(n, generator=generator)[:PROBES]]
-    total = torch.zeros(L, p)
+    total, spread = torch.zeros(L, p), torch.zeros(L, p)
     for response in range(L):
         slope = (torch.addmm(bias[response], probes, first[:, response]) > 0) * second[response]
-        total[response] = (slope @ first[:, response].T + straight[:, response]).square().mean(dim=0).sqrt()
+        slopes = slope @ first[:, response].T + straight[:, response]
+        total[response], spread[response] = slopes.square().mean(dim=0).sqrt(), slopes.std(dim=0)
     residual = (learnt(X[:2048]) - Y[:2048]).square().mean(dim=0)
-    return total.numpy().astype(np.float64), residual.numpy().astype(np.float64)
+    size, deviation, error_left = (part.numpy().astype(np.float64) for part in (total, spread, residual))
+    return size, deviation, error_left
 
 
 @contextmanager

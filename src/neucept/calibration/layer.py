@@ -10,7 +10,7 @@ import numpy as np
 
 from neucept.calibration.calibration import Calibration, calibrate_neurons
 from neucept.errors import InputError, check_kind, check_precision
-from neucept.knockoffs.preprocessing import Prepared, alive, prepare
+from neucept.knockoffs.preprocessing import Prepared, alive, check_width, prepare
 from neucept.recording import Recording
 from neucept.recording.recording import Target
 
@@ -43,8 +43,9 @@ def prepared_neurons(
 
 
 def check_neurons(layer: str, activations: np.ndarray, rows: np.ndarray, groups: np.ndarray | None) -> None:
-    """Refuse a layer with activations that are not finite, or with none that vary."""
+    """Refuse a layer with activations that are not finite, with none that vary, or with too many."""
     X = _included(activations, rows, groups)
+    check_width(X, f"Layer '{layer}'")
     finite = np.isfinite(X)
     if not finite.all():
         row, neuron = (int(i) for i in np.argwhere(~finite)[0])
@@ -132,7 +133,7 @@ def calibrate(
     ------
     InputError
         Before any work, for an unknown layer or target, fewer than 30 inputs, activations that are not finite, or a
-        layer whose neurons are all constant.
+        layer whose neurons are all constant, or of which more than 6,000 vary.
     """
     check_precision(precision)
     check_kind("recording", recording, Recording, "what neucept.record returns")
@@ -154,7 +155,7 @@ def cached_calibration(
     recording: Recording, layer: str, rows: np.ndarray, Z: np.ndarray, groups: np.ndarray | None, progress: bool = True
 ) -> Calibration:
     """Calibrate, or take the calibration kept with the recording for the same layer, inputs and groups."""
-    sha = hashlib.sha256(f"3 {layer} {Z.shape}".encode())
+    sha = hashlib.sha256(f"4 {layer} {Z.shape}".encode())
     sha.update(np.ascontiguousarray(rows, np.int64).tobytes())
     sha.update(np.ascontiguousarray(Z, np.float32).tobytes())  # the key is the content, not its name
     if groups is not None:

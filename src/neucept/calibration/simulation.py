@@ -143,6 +143,7 @@ def simulate(
     shares: Sequence[float] = SHARES,
     noises: Sequence[float] = NOISES,
     nothing: int = 24,
+    repeats: int = 1,
 ) -> Simulated:
     """Simulate a response for each family, share of critical groups and noise level.
 
@@ -157,9 +158,11 @@ def simulate(
     rng : Generator
         Source of all random choices.
     families, shares, noises
-        What to simulate: every combination once.
+        What to simulate: every combination.
     nothing : int
         Number of responses of pure noise.
+    repeats : int
+        How often each combination is simulated, with other neurons.
     """
     n, count = len(Z), int(groups.max()) + 1
     varies = Z.std(axis=0) > 0.5  # a rare neuron may be silent on a sample of the inputs
@@ -168,7 +171,7 @@ def simulate(
     Y, null, names, noise_of = [], [], [], []
     for name, family in families.items():
         for share in shares:
-            for noise in noises:
+            for noise in [level for level in noises for _ in range(repeats)]:
                 chosen = rng.choice(possible, min(len(possible), max(3, round(share * count))), replace=False)
                 neurons = [rng.permutation(members[g])[: rng.integers(1, 4)] for g in chosen]
                 y = family(Z[:, np.concatenate(neurons)], rng)

@@ -160,7 +160,8 @@ def discover(
     calibration : "auto" or None
         A calibration is kept with the recording for the same layer and inputs; None skips it.
     draws : int
-        Sets of knockoffs; one alone is equation (9) itself.
+        Sets of knockoffs; one alone is equation (9) itself. Where a calibration decides, fewer are drawn of a layer of
+        more than 500 neurons: at 2,000 neurons 3 in the place of 50.
     order : {"sufficient", "robust", "contribution", "information", "evidence"}, optional
         The order of the ranking. ``sufficient``: greedily, the neuron with which the network keeps most of its
         predictions while the neurons not yet taken are those of another input; it solves objective (2) of the paper
@@ -192,7 +193,8 @@ def discover(
     ------
     InputError
         Before any work, for unknown layers or targets, impossible options, fewer than 30 inputs, activations that are
-        not finite, or a layer whose neurons are all constant; for orders by the network or an effect without model and
+        not finite, or a layer whose neurons are all constant or of which more
+        than 6,000 vary; for orders by the network or an effect without model and
         data, for an array response, and where the network cannot be cut at a layer.
 
     References

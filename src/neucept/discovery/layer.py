@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from neucept.calibration.calibration import Calibration, gather
+from neucept.calibration.calibration import Calibration
+from neucept.calibration.evidence import gather
 from neucept.calibration.layer import cached_calibration, prepared_neurons
 from neucept.knockoffs import GramStatistic, Sampler, Statistic, knockoff_statistics
 from neucept.knockoffs.preprocessing import standardised, unit_size
 from neucept.knockoffs.samplers import SamplerName
 from neucept.knockoffs.statistics import StatisticName
 from neucept.recording import Recording
+
+WIDE = 500  # neurons, from which on fewer sets of knockoffs are drawn where a calibration decides
+FEWEST_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,14 @@ class Examiner:
         rng = np.random.default_rng([seed, zlib.crc32(self.layer.encode())])
         g = int(self.groups.max()) + 1
         alone = g == len(self.groups)
+        if self.calibration is not None:  # which decides: the draws of a wide layer would take longer than all else
+            draws = min(draws, max(FEWEST_DRAWS, int(draws * (WIDE / self.Z.shape[1]) ** 2)))
         W = knockoff_statistics(
             self.Z, Y, sampler=sampler, statistic=statistic, draws=draws, rng=rng, groups=None if alone else self.groups
         )
         if self.calibration is not None:
             rows = self.calibration.rows
-            evidence, single, _, _ = gather(self.Z[rows], Y[rows], self.groups, seed)
+            evidence, single = gather(self.Z[rows], Y[rows], self.groups, seed)
             probability = self.calibration.model.predict(evidence)
         results: list[tuple[np.ndarray | None, dict[str, Any]]] = []
         start = 0

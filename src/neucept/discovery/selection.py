@@ -466,12 +466,16 @@ class CriticalNeurons(Mapping[str, Selection]):
         """
         with storage.opened(path, "CriticalNeurons") as (facts, arrays):
             calibrations = {
-                layer: Calibration(
+                layer: Calibration.of(
                     of,
-                    cut=cut,
-                    family=tuple(kinds),
-                    power=power[0] if power else float("nan"),  # which the oldest do not hold
-                    **{n: arrays[f"calibration {n}/{layer}"] for n in Calibration.arrays},
+                    cut,
+                    kinds,
+                    {
+                        name.removeprefix("calibration ").removesuffix(f"/{layer}"): array
+                        for name, array in arrays.items()
+                        if name.startswith("calibration ") and name.endswith(f"/{layer}")
+                    },
+                    *power,
                 )
                 for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
             }

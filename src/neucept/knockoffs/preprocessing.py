@@ -9,10 +9,36 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from neucept.errors import InputError
+
 COLLINEAR = 0.99  # neurons whose absolute correlation is above form one group
 DEAD = -1  # group number of a neuron that is constant over the inputs
+MOST_NEURONS = 6000  # that can be compared with each other
 _ROUNDING = 2.0  # standard deviation of rounding errors, in units of the type's precision at the largest magnitude
 _REST = 1e-12  # mean of a centred column, in standard deviations, that is too large to be left
+
+
+def check_width(X: np.ndarray, what: str) -> None:
+    """Refuse more columns that vary than can be compared with each other, before anything is done with them.
+
+    Parameters
+    ----------
+    X : array
+        (n, k) numbers.
+    what : str
+        What they are, such as "Layer 'conv1'": the subject of the sentence.
+    """
+    if X.shape[1] <= MOST_NEURONS:
+        return
+    step = 1024
+    number = sum(int(alive(X[:, first : first + step]).sum()) for first in range(0, X.shape[1], step))
+    if number > MOST_NEURONS:
+        memory, hours = 160 * number**2 / 1e9, 0.15 * (number / 5000) ** 3
+        raise InputError(
+            f"{what} has {number:,} neurons or features that vary, but all are compared with each other, which is done"
+            f" for {MOST_NEURONS:,} at most: these would take some {memory:,.0f} GB of memory and {hours:,.1f} hours."
+            " Leave some out (groups= with -1), take the mean over positions of a convolution, or choose a later layer."
+        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +139,7 @@ def prepare(X: np.ndarray, collinear: float = COLLINEAR) -> Prepared:
     [0, -1, 0]
     """
     X = np.asarray(X)
+    check_width(X, "The data")
     living = np.flatnonzero(alive(X))
     Z = standardised(X[:, living])
     similar = np.abs(Z.T @ Z) / max(len(Z), 1)
