@@ -358,14 +358,14 @@ def recording() -> neucept.Recording:
 def test_discover_calibrates_once_and_keeps_it(recording, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     recording.save(tmp_path / "recording")
     opened = neucept.Recording.open(tmp_path / "recording")
-    one = neucept.discover(opened, 0, samples="all", draws=3, progress=False)
+    one = neucept.discover(opened, 0, samples="all", draws=3, order="information", progress=False)
     assert set(one["hidden"].ranking[:5]) == {0, 1, 2, 3, 4}
     assert set(one["hidden"].neurons) >= {0, 1, 2, 3, 4}
     assert "simulated" in str(one["hidden"].guarantee)
     monkeypatch.setattr(layer, "calibrate_neurons", lambda *a, **k: pytest.fail("calibrated again"))
     neucept.discover(opened, 1, samples="all", draws=3, seed=7, progress=False)
     again = neucept.Recording.open(tmp_path / "recording")
-    two = neucept.discover(again, 0, samples="all", draws=3, progress=False)
+    two = neucept.discover(again, 0, samples="all", draws=3, order="information", progress=False)
     np.testing.assert_array_equal(one["hidden"].neurons, two["hidden"].neurons)
     saved = neucept.CriticalNeurons.open(two.save(tmp_path / "critical"))
     np.testing.assert_array_equal(saved.at(0.8)["hidden"].neurons, two.at(0.8)["hidden"].neurons)
@@ -383,7 +383,15 @@ def test_groups_of_the_user(recording) -> None:  # type: ignore[no-untyped-def]
     groups[29] = -1
     for calibration in ("auto", None):
         found = neucept.discover(
-            recording, 0, samples="all", draws=20, precision=0.7, groups=groups, calibration=calibration, progress=False
+            recording,
+            0,
+            samples="all",
+            draws=20,
+            precision=0.7,
+            groups=groups,
+            calibration=calibration,
+            order="information",
+            progress=False,
         )["hidden"]
         assert found.groups[29] == -1
         for g in range(10):
@@ -426,6 +434,7 @@ def test_sequential_finds_what_the_next_layer_needs() -> None:
         ("a", "b"),
     )
     options = {"samples": "all", "draws": 5, "calibration": None, "progress": False, "precision": 0.6}
+    options["order"] = "information"
     found = neucept.discover(recording, 0, objective="sequential", **options)
     assert set(found["second"].ranking[:3]) == {0, 1, 2}
     assert set(found["first"].ranking[:6]) == {0, 1, 2, 3, 4, 5}

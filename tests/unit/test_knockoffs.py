@@ -24,6 +24,7 @@ from neucept.knockoffs import (
     row_statistics,
     select,
     smallest_selection,
+    stopped_evalues,
     threshold,
 )
 from neucept.knockoffs.preprocessing import standardised
@@ -389,3 +390,21 @@ def test_a_large_offset_costs_no_precision() -> None:
 def test_moments_that_would_overflow_are_refused() -> None:
     with pytest.raises(InputError, match="squares"):
         Moments.of(np.array([[1e200], [-1e200]]), np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_where_a_draw_stops(copies: int) -> None:
+    """The plain scan of thresholds, from the smallest up."""
+    rng = np.random.default_rng(3)
+    for _ in range(100):
+        W = np.round(rng.normal(0.7, 1.5, (2, 30)), 1)
+        q = float(rng.choice([0.1, 0.2, 0.4]))
+        expected = np.zeros(30)
+        for w in W:
+            for t in sorted({abs(x) for x in w if x}):
+                above, below = sum(w >= t), sum(w <= -t)
+                enough = above * q * copies >= 1 - 1e-9
+                if (1 + below) <= q / 2 * copies * above + 1e-9 or not enough or below == 0:
+                    expected += 30 * copies * (w >= t) / (1 + below) / 2
+                    break
+        np.testing.assert_allclose(stopped_evalues(W, q, copies), expected)

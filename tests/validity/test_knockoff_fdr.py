@@ -91,3 +91,46 @@ def test_copies_are_exchangeable_with_their_neurons_jointly():
     for a in range(m + 1):
         for b in range(m + 1):
             np.testing.assert_allclose(blocks[a, b], Sigma if a == b else off, atol=0.02)
+
+
+def statistics(rng: np.random.Generator, null: np.ndarray, draws: int) -> np.ndarray:
+    """Statistics of several draws that share most of their randomness, as those of one response do.
+
+    The signs of null features are coins in every draw, correlated between draws; sizes carry no sign.
+    """
+    shared = rng.standard_normal(len(null))
+    noise = 0.8 * shared + 0.6 * rng.standard_normal((draws, len(null)))
+    size = np.abs(rng.standard_normal(len(null))) * np.exp(0.3 * rng.standard_normal((draws, len(null))))
+    return np.where(null, np.sign(noise) * size, np.abs(2.5 + noise))
+
+
+@pytest.mark.parametrize("non_null", [0, 6, 12, 30])
+@pytest.mark.parametrize("q", [0.1, 0.2])
+def test_several_draws_keep_the_level(non_null: int, q: float) -> None:
+    null = np.arange(60) >= non_null
+    totals, false, found = [], [], []
+    for repetition in range(400):
+        W = statistics(np.random.default_rng([11, non_null, repetition]), null, draws=10)
+        e = stopped_evalues(W, q)
+        chosen = e_bh(e, q)
+        totals.append(e[null].sum())
+        false.append((chosen & null).sum() / max(chosen.sum(), 1))
+        found.append(chosen.sum())
+    for values, bound in ((totals, 60.0), (false, q)):
+        assert np.mean(values) - 1.96 * np.std(values, ddof=1) / np.sqrt(len(values)) <= bound
+    assert non_null < 30 or np.mean(found) > 10  # the test could fail: much is selected
+
+
+def test_several_draws_keep_the_power_of_one_where_little_is_to_be_found() -> None:
+    several, one, false = [], [], []
+    for repetition in range(20):
+        rng = np.random.default_rng([5, repetition])
+        Z = rng.standard_normal((500, 60))
+        y = Z[:, :15] @ rng.uniform(0.3, 1, 15) + rng.standard_normal(500)
+        W = knockoff_statistics(Z, y, draws=8, rng=rng)[:, 0]
+        chosen = e_bh(stopped_evalues(W, 0.1), 0.1)
+        several.append(chosen[:15].mean())
+        one.append(select(W[0], 0.1)[:15].mean())
+        false.append(chosen[15:].sum() / max(chosen.sum(), 1))
+    assert np.mean(several) > 0.9 * np.mean(one) > 0.5
+    assert np.mean(false) < 0.1

@@ -193,9 +193,9 @@ def discover(
     ------
     InputError
         Before any work, for unknown layers or targets, impossible options, fewer than 30 inputs, activations that are
-        not finite, or a layer whose neurons are all constant or of which more
-        than 6,000 vary; for orders by the network or an effect without model and
-        data, for an array response, and where the network cannot be cut at a layer.
+        not finite, or a layer whose neurons are all constant or of which more than 6,000 vary; for orders by the
+        network or an effect without model and data, for an array response, and where the network cannot be cut at a
+        layer.
 
     References
     ----------

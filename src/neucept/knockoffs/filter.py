@@ -33,6 +33,11 @@ class KnockoffFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     e-values (Ren and Barber, 2023). Constant features are never selected; exact duplicates are selected together and
     count as one.
 
+    Several draws make the selection depend less on chance, and usually more precise than was asked. One draw finds more
+    where hardly 1 / q features can be told from the others: a feature must be found in most of the draws, and where
+    features are nearly the same each draw finds other ones. Both bounds hold for Gaussian features whose covariance is
+    known; with near-collinear ones and few rows it is not, and the share of false ones can be twice the level.
+
     Parameters
     ----------
     fdr : float
