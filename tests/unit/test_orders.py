@@ -193,6 +193,18 @@ def test_latents_of_an_encoder() -> None:
     assert found.effects is not None and np.isfinite(found.effects.alone).all()
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_networks_of_other_precision(kind: torch.dtype) -> None:
+    model, data, _ = made(Deciding())
+    model.to(kind)
+    recording = record(model, data, layers=["hidden"], progress=False)
+    found = discover(recording, 1, model=model, data=data, effect=0.01, **QUIET)["hidden"]
+    assert set(found.ranking[:DECIDE]) == set(range(DECIDE)) and set(found.neurons) <= set(range(DECIDE))
+    assert found.by == "sufficient"
+    robust = discover(recording, 1, order="robust", model=model, data=data, effect=False, **QUIET)["hidden"]
+    assert set(robust.ranking[:DECIDE]) == set(range(DECIDE))
+
+
 def test_the_model_is_left_as_found() -> None:
     model, data, recording = made(Deciding())
     model.train()

@@ -208,12 +208,12 @@ def robust_scores(rest: Rest, values: Tensor, margin: Callable[[Tensor], Tensor]
         (k,), not negative.
     """
     rng = np.random.default_rng([seed, 15])
-    unit = torch.linalg.vector_norm(values.flatten(1), dim=1, dtype=torch.float32).mean()
+    unit = torch.linalg.vector_norm(values.flatten(1).double(), dim=1).mean()
     squares = np.zeros(k)
     for level in NOISE:
         noise = torch.from_numpy(rng.uniform(-1, 1, tuple(values.shape))).to(values)
-        size = torch.linalg.vector_norm(noise.flatten(1), dim=1).clamp_min(1e-30)
-        noise *= (level * unit / size).reshape(-1, *[1] * (values.ndim - 1))
+        size = torch.linalg.vector_norm(noise.flatten(1).double(), dim=1).clamp_min(1e-30)
+        noise *= (level * unit / size).to(noise.dtype).reshape(-1, *[1] * (values.ndim - 1))
         for part in chunks(values, 3):
             start = (values[part] + noise[part]).requires_grad_()
             with torch.enable_grad():

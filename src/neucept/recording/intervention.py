@@ -161,6 +161,7 @@ class Rest:
 
     def mix(self, own: Tensor, others: Tensor, keep: Tensor) -> Tensor:
         """Keep each neuron of ``own`` to a degree ``keep`` in [0, 1], (k,) or (batch, k); the rest is of ``others``."""
+        keep = keep.to(own)
         if isinstance(self.units, Encoder):
             codes, other = self.units.read(own, self.module), self.units.read(others, self.module)
             return own + self.units.spread(keep * codes + (1 - keep) * other, own) - self.units.spread(codes, own)
@@ -168,6 +169,7 @@ class Rest:
 
     def move(self, own: Tensor, steps: Tensor) -> Tensor:
         """Add steps, (batch, k), to the neurons; a neuron that is a mean moves by moving all that it is the mean of."""
+        steps = steps.to(own)
         if isinstance(self.units, Encoder):
             codes = self.units.read(own, self.module)
             return own + self.units.spread(codes + steps, own) - self.units.spread(codes, own)
