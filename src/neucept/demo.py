@@ -230,3 +230,10 @@ def _print_summary(console: Console, entropies: pd.DataFrame, accuracies: Mappin
         cells = [f"{means[network, kind]:.2f}" for kind in ("critical", "random", "variance")]
         table.add_row(network, f"{accuracies[network]:.1%}", *cells)
     console.print(table)
+    behind = [name for name in ("PKT", "normal") if means[name, "critical"] >= means[name, "variance"]]
+    if behind:
+        console.print(
+            f"On the {' and the '.join(behind)} network, the {NEURONS} neurons of largest variance separate the digits"
+            " as well or better: critical neurons are chosen for what they say on even or odd, not on the digit, and"
+            " the neurons that vary most tell digits apart whether or not the network asks for them."
+        )
