@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -211,6 +212,24 @@ def test_a_killed_process_costs_one_class(tmp_path: Path) -> None:
     result = audit(recording=tokens(), **{**options, "workers": 2})
     assert result.errors["class"].tolist() == [smallest]
     assert "was killed" in result.errors["reason"][0]
+
+
+class Stays(Breaks):
+    """A sampler that cannot be sent to another process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def fit(self, Z: np.ndarray) -> Stays:
+        return self
+
+
+def test_what_cannot_be_sent_to_processes_is_done_here() -> None:
+    options = {**FAST, "discovery": {"calibration": None, "draws": 2, "sampler": Stays()}}
+    with pytest.warns(UserWarning, match="cannot be sent to other processes .*one after the other in this one"):
+        result = audit(recording=tokens(300), **{**options, "workers": 2})
+    same(result, audit(recording=tokens(300), **options))
+    assert len(result.mechanisms) == 3
 
 
 def test_without_labels_it_says_what_cannot_be_said(tmp_path: Path) -> None:
