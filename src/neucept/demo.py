@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -25,15 +26,16 @@ import neucept
 from neucept.datasets import ImageDataset, load_digits
 from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanisms.clustering import cluster
+from neucept.mechanisms.spaces import contribution_weights
 from neucept.models import LeNet
 from neucept.progress import progress as show_progress
 from neucept.training import accuracy, train_with_prior
 
 LAYERS = {"feature_extractor.7": "third convolution", "classifier.1": "first linear layer"}
 NUMBERS = (1, 2, 3, 5, 8, 12)  # of mechanisms, K
-NEURONS = 10  # of a layer
-REPETITIONS = 20  # of ten random neurons
+COMPONENTS = 10  # in which inputs are clustered
 CLASSES = ("even", "odd")
+KINDS = ("alike", "weighted", "variance")  # what counts: all neurons alike, by contribution, by variance
 SUMMARY = 5  # the K of the summary
 TASKS = {
     "prior": "ten digits",
@@ -49,8 +51,9 @@ class Demo:
     Parameters
     ----------
     entropies : DataFrame
-        CE in bits by network ("PKT", "normal"), layer, target ("even", "odd"), neurons ("critical", "random",
-        "variance") and K.
+        CE in bits by network ("PKT", "normal"), layer, target ("even", "odd"), K, and ``neurons``, how all neurons
+        of the layer count: "alike" (as in `neucept.learn` by default), "weighted" (by contribution) or "variance" (as
+        they are, so that those of largest variance count most).
     accuracies : dict of str to float
         Test accuracy of the networks "prior", "PKT" and "normal".
     pages : tuple of Path
@@ -135,48 +138,44 @@ def _examine(model: nn.Module, digits: ImageDataset, page: Path, seed: int, prog
     """Record, discover, learn and report for one network; measure CE for both classes."""
     data = _parity(digits)
     recording = neucept.record(model, data, layers=list(LAYERS), progress=progress)
-    critical = neucept.discover(recording, target=list(CLASSES), model=model, data=data, seed=seed, progress=progress)
-    total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * (REPETITIONS + 2)
+    critical = neucept.discover(recording, CLASSES[0], model=model, data=data, seed=seed, progress=progress)
+    total = len(CLASSES) * len(LAYERS) * len(NUMBERS) * len(KINDS)
     with show_progress("measuring the entropy of mechanisms", total, progress) as advance:
-        frames = [_entropies(recording, critical[target], target, digits.labels, seed, advance) for target in CLASSES]
+        frames = [_entropies(recording, target, digits.labels, seed, advance) for target in CLASSES]
     # The digits, not even and odd: the report shows which of them each mechanism holds.
-    analysis = neucept.analyse(
-        model, digits, recording=recording, critical=critical["even"], seed=seed, progress=progress
-    )
+    analysis = neucept.analyse(model, digits, recording=recording, critical=critical, seed=seed, progress=progress)
     neucept.report(analysis, path=page)
     return pd.concat(frames, ignore_index=True)
 
 
 def _entropies(
     recording: neucept.Recording,
-    critical: Mapping[str, neucept.Selection],
     target: str,
     digits: NDArray[np.int64],
     seed: int,
     advance: Callable[[int], None],
 ) -> pd.DataFrame:
-    """Measure CE of mechanisms by the ten most critical neurons, ten random ones and the ten of most variance."""
-    generator = np.random.default_rng(seed)
+    """Measure CE of mechanisms of all neurons: alike, by contribution, and by variance."""
     rows = []
     samples = recording.samples(target)
-    for layer, selection in critical.items():
+    response = recording.response(target)[samples]
+    for layer in recording.layers:
         values = recording.activations(layer)[samples].astype(np.float64)
         scaled = standardised(values)
-        chosen = {
-            # The order that names nothing twice; those that carry the decision say the class, one after the other.
-            "critical": [selection.ranked("information")[:NEURONS]],
-            "variance": [np.argsort(-values.var(axis=0))[:NEURONS]],
-            "random": [generator.permutation(values.shape[1])[:NEURONS] for _ in range(REPETITIONS)],
-        }
+        weighted = scaled * contribution_weights(scaled, response)
+        spaces = {kind: _components(V, seed) for kind, V in zip(KINDS, (scaled, weighted, values), strict=True)}
         for number in NUMBERS:
-            for kind, choices in chosen.items():
-                measured = []
-                for neurons in choices:
-                    labels, _ = cluster(scaled[:, neurons], number, "kmeans", seed)
-                    measured.append(neucept.metrics.cluster_entropy(digits[samples], labels))
-                    advance(1)
-                rows.append((layer, target, kind, number, float(np.mean(measured))))
+            for kind, V in spaces.items():
+                labels, _ = cluster(V, number, "kmeans", seed)
+                rows.append((layer, target, kind, number, neucept.metrics.cluster_entropy(digits[samples], labels)))
+                advance(1)
     return pd.DataFrame(rows, columns=["layer", "target", "neurons", "K", "CE"])
+
+
+def _components(V: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """First principal components of weighted neurons, (n, d)."""
+    d = min(COMPONENTS, V.shape[1], len(V) - 1)
+    return np.asarray(PCA(d, svd_solver="full", random_state=seed).fit_transform(V))
 
 
 @contextmanager
@@ -197,20 +196,20 @@ def _parity(digits: ImageDataset) -> ImageDataset:
 
 def _print_entropies(console: Console, entropies: pd.DataFrame) -> None:
     by_cell = entropies.set_index(["layer", "target", "K", "network", "neurons"])["CE"].sort_index()
-    kinds = ("critical", "random", "variance")
     for layer, what in LAYERS.items():
         for target in CLASSES:
             title = f"CE (bits) of the mechanisms of {target!r}, {what} ({layer})"
-            columns = [f"{network}\n{kind}" for network in ("PKT", "normal") for kind in kinds]
+            columns = [f"{network}\n{kind}" for network in ("PKT", "normal") for kind in KINDS]
             table = Table("K", *columns, title=title, title_justify="left")
             for number in NUMBERS:
                 row = by_cell[layer, target, number]
-                cells = [row[network, kind] for network in ("PKT", "normal") for kind in kinds]
+                cells = [row[network, kind] for network in ("PKT", "normal") for kind in KINDS]
                 table.add_row(str(number), *(f"{cell:.2f}" for cell in cells))
             console.print(table)
     console.print(
-        f"Lower means that mechanisms separate the digits better; compare along a row. {NEURONS} neurons each: the "
-        f"most critical, random ones (mean of {REPETITIONS}), and those of the largest variance."
+        "Lower means that mechanisms separate the digits better; compare along a row. All neurons of a layer, "
+        f"{COMPONENTS} components: each alike (the default), weighted by what it contributes to the decision, and "
+        "as it is, so that those of largest variance count most."
     )
 
 
@@ -220,20 +219,18 @@ def _print_summary(console: Console, entropies: pd.DataFrame, accuracies: Mappin
     table = Table(
         "network",
         "test accuracy",
-        "critical",
-        "random",
-        "largest variance",
+        *KINDS,
         title=f"Summary: CE (bits) of {SUMMARY} mechanisms, mean of the four tables",
         title_justify="left",
     )
     for network in ("PKT", "normal"):
-        cells = [f"{means[network, kind]:.2f}" for kind in ("critical", "random", "variance")]
+        cells = [f"{means[network, kind]:.2f}" for kind in KINDS]
         table.add_row(network, f"{accuracies[network]:.1%}", *cells)
     console.print(table)
-    behind = [name for name in ("PKT", "normal") if means[name, "critical"] >= means[name, "variance"]]
+    behind = [name for name in ("PKT", "normal") if means[name, "alike"] >= means[name, "variance"]]
     if behind:
         console.print(
-            f"On the {' and the '.join(behind)} network, the {NEURONS} neurons of largest variance separate the digits"
-            " as well or better: critical neurons are chosen for what they say on even or odd, not on the digit, and"
-            " the neurons that vary most tell digits apart whether or not the network asks for them."
+            f"On the {' and the '.join(behind)} network, neurons of largest variance separate the digits as well or"
+            " better: nearly every neuron of these layers tells digits apart, whether or not it decides between even"
+            " and odd, and those that vary most do so whether or not the network asks for the digit."
         )

@@ -25,8 +25,8 @@ TOP, K, REPETITIONS = 10, 5, 20
 
 
 def of_critical(recording: Recording, critical: Any, layer: str, digits: np.ndarray) -> float:
-    """CE of the mechanisms of the first ten neurons of the ranking, by the public calls."""
-    top = {layer: critical[layer].ranking[:TOP]}
+    """CE of the mechanisms of the first ten neurons that name nothing twice, by the public calls."""
+    top = {layer: critical[layer].ranked("information")[:TOP]}
     mechanisms = learn(recording, top, K, target=critical.target)
     np.testing.assert_array_equal(mechanisms.samples, critical.samples)
     return cluster_entropy(digits[mechanisms.samples], mechanisms.labels)

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 import neucept
 from neucept import Analysis, InputError, analyse, report
 from neucept.analysis.pictures import Pictures
+from neucept.mechanisms.features import representatives
 
 N = 120
 STEPS: dict[str, Any] = {
@@ -88,7 +89,7 @@ def test_all_that_a_report_shows_is_measured(analysis: Analysis) -> None:
 def test_top_inputs_are_those_of_the_highest_activation(analysis: Analysis) -> None:
     for top in analysis.top_inputs:
         feature = analysis.mechanisms.features[top.feature]
-        values = analysis.recording.activations(feature.layer)[:, list(feature.neurons)].mean(axis=1)
+        values = representatives(analysis.recording, [feature])[:, 0]
         assert values[top.rows].min() >= np.delete(values, top.rows).max()
 
 

@@ -72,7 +72,7 @@ def test_neurons_are_discovered_anew_with_the_same_settings(make_recording: Make
     Z = rng.normal(size=(200, 8))
     recording = make_recording(Z, np.stack([np.full(200, -99), Z[:, 0]], axis=1))
     critical = discover(recording, 1, precision=0.7, calibration=None, draws=3, response="margin", progress=False)
-    mechanisms = learn(recording, critical, 2, compactness=2)
+    mechanisms = learn(recording, critical, 2, reduce="top", compactness=2)
     asked = []
 
     def spy(*given: Any, **options: Any) -> Any:
@@ -140,4 +140,4 @@ def test_bad_input(three_groups: Any, make_recording: Make) -> None:
     some = make_recording(Z)
     critical = discover(some, Z[:, 0], calibration=None, draws=2, progress=False)
     with pytest.raises(InputError, match="discovered for an array, which is not kept"):
-        mechanism_stability(some, critical, learn(some, critical, 2), progress=False)
+        mechanism_stability(some, critical, learn(some, critical, 2, reduce="top"), progress=False)

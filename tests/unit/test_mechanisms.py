@@ -495,7 +495,7 @@ def discovered() -> tuple[Recording, Any]:
 @pytest.mark.filterwarnings("ignore:.*are beyond the selection")
 def test_layers_are_joined_and_the_top_says_nothing_twice(discovered: tuple[Recording, Any]) -> None:
     recording, critical = discovered
-    mechanisms = learn(recording, critical, 2, compactness={"a": 4, "b": 2})
+    mechanisms = learn(recording, critical, 2, reduce="top", compactness={"a": 4, "b": 2})
     expected = [(layer, n) for layer, v in (("a", 4), ("b", 2)) for n in critical[layer].ranked("information")[:v]]
     assert [(f.layer, f.neurons[0]) for f in mechanisms.features] == expected
     assert mechanisms.layers == ("a", "b") and mechanisms.values.shape == (400, 6)
@@ -513,7 +513,7 @@ def test_neurons_beyond_the_selection_are_warned_of(discovered: tuple[Recording,
     with pytest.warns(
         UserWarning, match="3 of the 3 neurons used at layer 'a' are beyond the selection, which has 0"
     ) as seen:
-        mechanisms = learn(recording, strict, 2, compactness=3)
+        mechanisms = learn(recording, strict, 2, reduce="top", compactness=3)
     assert not any(f.selected for f in mechanisms.features)
     assert seen[0].filename == __file__  # the warning points at the call
     with pytest.raises(InputError, match=r"nothing to agglomerate. Use reduce='top'"):

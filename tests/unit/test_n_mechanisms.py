@@ -14,7 +14,7 @@ from scipy.stats import chi2_contingency
 from neucept import InputError, Mechanisms, Recording, choose_n_mechanisms, learn
 from neucept.mechanisms import choose
 from neucept.mechanisms.clustering import cluster
-from neucept.mechanisms.n_clusters import _by_reliability, _p_reliability
+from neucept.mechanisms.n_clusters import _by_reliability, _p_reliability, _told
 
 Make = Callable[..., Recording]
 
@@ -57,20 +57,41 @@ def table(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({"mechanisms": range(1, 5), **columns})
 
 
+NONE = [np.nan, np.nan, np.nan, np.nan]
+
+
 @pytest.mark.parametrize(
-    ("stability", "bic", "p", "p_one", "suggested"),
+    ("stability", "bic", "p", "told", "p_one", "suggested"),
     [
-        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 1, 1, 0.01], 1, 4),  # the one that differs, not the lowest BIC
-        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], 1, 3),  # of those that differ, the lowest
-        ([1, 0.9, 0.3, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], 1, 2),  # stable ones first
-        ([1, 0.3, 0.3, 0.3], [10, 8, 7, 9], [np.nan, 0.01, 1, 1], 1, 2),  # reliability where none is stable
-        ([1, 0.9, 0.9, 0.9], [6, 8, 7, 9], [np.nan, 1, 1, 1], 1, 1),
-        ([1, 0.9, 0.9, 0.9], [6, 8, 7, 9], [np.nan, 1, 1, 1], 0.01, 2),  # several modes, that mixtures do not see
-        ([1, 0.3, 0.9, 0.3], [10, 5, 8, 4], [np.nan, np.nan, np.nan, np.nan], 1, 3),
+        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 1, 1, 0.01], [0, 0.2, 0.3, 0.1], 1, 4),  # the one that differs
+        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], [0, 0.1, 0.2, 0.21], 1, 3),  # tells enough
+        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], [0, 0.1, 0.2, 0.3], 1, 4),
+        ([1, 0.9, 0.9, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], [0, -0.1, -0.2, -0.3], 1, 2),  # all mislead
+        ([1, 0.9, 0.3, 0.9], [10, 8, 7, 9], [np.nan, 0.01, 0.01, 0.01], [0, 0.1, 0.3, 0.1], 1, 2),  # stable ones first
+        ([1, 0.3, 0.3, 0.3], [10, 8, 7, 9], [np.nan, 0.01, 1, 1], [0, 0.1, 0.3, 0.3], 1, 2),  # where none is stable
+        ([1, 0.9, 0.9, 0.9], [6, 8, 7, 9], [np.nan, 1, 1, 1], [0, 0.1, 0.3, 0.3], 1, 1),
+        ([1, 0.9, 0.9, 0.9], [6, 8, 7, 9], [np.nan, 1, 1, 1], [0, 0.1, 0.3, 0.3], 0.01, 2),  # several modes alone
+        ([1, 0.3, 0.9, 0.3], [10, 5, 8, 4], NONE, NONE, 1, 3),
     ],
 )
-def test_the_rule(stability: list[float], bic: list[float], p: list[float], p_one: float, suggested: int) -> None:
-    assert _by_reliability(table(stability=stability, bic=bic, p_reliability=p), p_one) == suggested
+def test_the_rule(
+    stability: list[float], bic: list[float], p: list[float], told: list[float], p_one: float, suggested: int
+) -> None:
+    compared = table(stability=stability, bic=bic, p_reliability=p, told=told)
+    assert _by_reliability(compared, p_one) == suggested
+
+
+def test_what_clusters_tell_of_errors_is_the_share_of_the_entropy() -> None:
+    rng = np.random.default_rng(0)
+    labels, halves = rng.integers(2, size=20_000), np.array_split(np.arange(20_000), 2)
+    right = rng.random(20_000) < np.where(labels == 1, 0.95, 0.65)
+    entropy = [-(p * np.log(p) + (1 - p) * np.log(1 - p)) for p in (0.95, 0.65, 0.8)]
+    expected = 1 - (entropy[0] + entropy[1]) / 2 / entropy[2]
+    assert _told(right, labels, *halves) == pytest.approx(expected, abs=0.02)
+    assert abs(_told(right, rng.integers(2, size=20_000), *halves)) < 0.001
+    assert _told(np.ones(20_000, bool), labels, *halves) == 0
+    misled = np.r_[np.zeros(10_000, int), np.ones(10_000, int)]  # a cluster without inputs in the half that was fitted
+    assert _told(right, misled, *halves) == pytest.approx(0, abs=1e-3)
 
 
 def test_the_test_of_reliability_is_that_of_chi_squared_for_many_inputs() -> None:

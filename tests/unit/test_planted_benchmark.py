@@ -77,5 +77,5 @@ def test_the_page_counts(networks: Any) -> None:
             "mnist-clean-1": result(None, 0, ["overconfident", "underconfident"]),
         }
     )
-    row = next(line for line in page.splitlines() if line.startswith("| default | cross-fitted |"))
-    assert [cell.split(":")[0].strip() for cell in row.split("|")[3:7]] == ["1 of 2", "1 of 1", "1 of 4", "1 of 2"]
+    row = next(line for line in page.splitlines() if line.startswith("| default | chosen on | cross-fitted |"))
+    assert [cell.split(":")[0].strip() for cell in row.split("|")[4:8]] == ["1 of 2", "1 of 1", "1 of 4", "1 of 2"]

@@ -73,7 +73,7 @@ def critical(recording):
 @pytest.fixture(scope="module")
 def mechanisms(recording, critical):
     with pytest.warns(UserWarning, match="beyond"):
-        return neucept.learn(recording, critical, 3, compactness=4)
+        return neucept.learn(recording, critical, 3, reduce="top", compactness=4)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_headline_names_the_unreliable_mechanism(page, recording, critical, meas
     logits = np.tile(np.float32([1, 0]), (N, 1))  # all are predicted as the target
     predicted = replace(recording, logits=logits)
     with pytest.warns(UserWarning, match="beyond"):
-        mechanisms = neucept.learn(predicted, critical, 3, compactness=4)
+        mechanisms = neucept.learn(predicted, critical, 3, reduce="top", compactness=4)
     known = mechanisms.reliability.copy()
     known["judged"] = [100, 50, 50]
     known["precision"], known["rest"] = [0.9, 0.9, 0.6], [0.75, 0.8, 0.9]
@@ -318,7 +318,7 @@ def test_the_report_leads_with_confident_mistakes(page, recording, critical, mea
     logits = np.tile(np.float32([1, 0]), (N, 1))
     predicted = replace(recording, logits=logits)
     with pytest.warns(UserWarning, match="beyond"):
-        mechanisms = neucept.learn(predicted, critical, 3, compactness=4)
+        mechanisms = neucept.learn(predicted, critical, 3, reduce="top", compactness=4)
     known = mechanisms.reliability.copy()
     known["judged"], known["precision"], known["low"], known["high"] = 50, [0.9, 0.9, 0.1], 0.05, 0.95
     known["expected"], known["expected_low"], known["expected_high"] = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.cluster import DBSCAN
@@ -15,7 +18,16 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from torch import nn
 
-from neucept import CriticalNeurons, InputError, Mechanisms, Recording, discover, learn, record
+from neucept import (
+    CriticalNeurons,
+    InputError,
+    Mechanisms,
+    Recording,
+    choose_n_mechanisms,
+    discover,
+    learn,
+    record,
+)
 from neucept.discovery import Selection
 from neucept.knockoffs import LocalFDR
 from neucept.mechanisms.features import Feature, representatives
@@ -461,3 +473,78 @@ def test_mixtures_of_weighted_spaces_are_regularised(case: Any) -> None:
     oracle = GaussianMixture(2, n_init=3, max_iter=300, reg_covar=0.1, random_state=0)
     V = learnt("all", case, method="gmm", compactness=8).scaled
     assert adjusted_rand_score(oracle.fit_predict(V), learnt("all", case, method="gmm", compactness=8).labels) == 1
+
+
+def discovered(recording: Recording, target: Any = 1) -> CriticalNeurons:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return discover(recording, target, samples="all", draws=2, calibration=None, progress=False)
+
+
+def test_by_default_all_neurons_of_the_discovered_layers_count(
+    case: tuple[Recording, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    recording, _, loud = case
+    mechanisms = learn(recording, discovered(recording))
+    assert mechanisms.settings["reduce"] == "all" and mechanisms.n_clusters is not None
+    assert mechanisms.n_clusters.by == "reliability" and len(mechanisms) > 1
+    assert mechanisms.target == 1 and mechanisms.reliability is not None
+    by_hand = learn(recording, {"hidden": range(9)}, reduce="all", target=1, samples="all")
+    np.testing.assert_array_equal(by_hand.labels, mechanisms.labels)  # which neurons are critical does not matter
+    two = learn(recording, discovered(recording), 2)
+    assert adjusted_rand_score(two.labels, loud) > 0.95
+    assert learn(recording, {"hidden": [0, 3]}, 2, target=1).settings["reduce"] == "top"  # these were asked for
+    opened = Mechanisms.open(mechanisms.save(tmp_path / "default"))
+    pd.testing.assert_frame_equal(opened.explain(recording), mechanisms.explain(recording))
+    np.testing.assert_array_equal(opened.assign(recording)[0], mechanisms.labels)
+
+
+def test_the_default_needs_no_response(make_recording: Make) -> None:
+    Z, y, _, loud = planted(np.random.default_rng(0))
+    recording = make_recording(Z, logits_of(y))
+    constant = make_recording(Z, np.tile([0.0, 1.0], (N, 1)))
+    for own, critical in ((recording, discovered(recording, y)), (constant, discovered(recording))):
+        mechanisms = learn(own, replace(critical, samples=np.arange(N)), 2)
+        assert mechanisms.settings["reduce"] == "all" and adjusted_rand_score(mechanisms.labels, loud) > 0.95
+
+
+@pytest.mark.parametrize("reduce", [None, "contribution"])
+def test_layers_without_a_live_neuron_do_no_harm(make_recording: Make, reduce: Any) -> None:
+    Z, y, matters, loud = planted(np.random.default_rng(0))
+    critical = discovered(make_recording({"hidden": Z, "dead": Z}, logits_of(y)))
+    recording = make_recording({"hidden": Z, "dead": np.ones((N, 9))}, logits_of(y))
+    mechanisms = learn(recording, critical, 2, reduce=reduce)
+    assert mechanisms.settings["reduce"] == (reduce or "all") and mechanisms.layers == ("hidden",)
+    assert adjusted_rand_score(mechanisms.labels, matters if reduce else loud) > 0.95
+    nothing = {layer: np.ones((N, 9)) for layer in ("hidden", "dead")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = learn(make_recording(nothing, logits_of(y)), critical)
+    assert alone.settings["reduce"] == "top" and len(alone) == 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 12])
+def test_a_few_inputs_are_one_mechanism(make_recording: Make, n: int) -> None:
+    Z, y, _, _ = planted(np.random.default_rng(0))
+    recording = make_recording(Z, logits_of(y), np.arange(N) % 2)
+    critical = replace(discovered(recording), samples=np.arange(n))
+    mechanisms = learn(recording, critical)
+    assert len(mechanisms) == 1 and mechanisms.settings["reduce"] == "all"
+    assert len(learn(recording, critical, 2)) == 2
+
+
+def test_verdicts_are_corrected_for_the_numbers_that_labels_chose_among(
+    case: tuple[Recording, np.ndarray, np.ndarray],
+) -> None:
+    recording, _, _ = case
+    chosen = learn(recording, discovered(recording))
+    fixed = learn(recording, discovered(recording), len(chosen))
+    one, other = chosen.reliability, fixed.reliability
+    assert one is not None and other is not None and chosen.n_clusters is not None
+    assert set(one["looks"]) == {5} and set(other["looks"]) == {1} and chosen.n_clusters.looks == 5
+    np.testing.assert_array_equal(one["p_value"], other["p_value"])
+    np.testing.assert_allclose(one["p_corrected"], np.minimum(5 * other["p_corrected"], 1))
+    np.testing.assert_allclose(one["p_confidence"], np.minimum(5 * other["p_confidence"], 1))
+    assert (one["needed"] >= other["needed"]).all()
+    by_structure = choose_n_mechanisms(fixed, range(1, 4), progress=False)
+    assert by_structure.looks == 1

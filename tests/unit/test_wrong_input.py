@@ -78,7 +78,7 @@ TABLE: list[tuple[Callable[..., Any], dict[str, Any], dict[str, list[Any]]]] = [
             "critical": [None, 3, {}, {"9": [1]}, {"1": []}, {"1": [99]}, {"1": [-1]}, "x"],
             "n_mechanisms": [*WHOLE, 0, None, 10**6],
             "method": ["x", None, 3],
-            "reduce": ["x", None],
+            "reduce": ["x", 3],
             "samples": ["x", [], [-1], [10**6]],
             "target": [-1, 99, "x"],
         },

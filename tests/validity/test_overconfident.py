@@ -9,6 +9,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import beta
 
+from neucept import Recording, learn
 from neucept.mechanisms import compare_confidence, inputs_needed
 from neucept.mechanisms.overconfidence import compare_elsewhere
 
@@ -112,3 +113,27 @@ def test_against_other_classes(factor: float, low: float, high: float) -> None:
         called += int((compare_elsewhere(odds, right, groups, K, reference)["p_elsewhere"] < 0.05).sum())
     share = interval(called, DRAWS * K)
     assert share[0] <= high and share[1] >= low, f"{called / DRAWS / K:.1%} called overconfident"
+
+
+def verdicts_on_random_labels(seed: int) -> tuple[bool, bool]:
+    """Learn mechanisms of four clusters by default, labels given out at random: has any a verdict of either kind?
+
+    The number of mechanisms is chosen with the labels by which they are judged.
+    """
+    rng = np.random.default_rng(seed)
+    centres = 3 * rng.normal(size=(4, 6))
+    Z = centres[rng.integers(4, size=200)] + rng.normal(size=(200, 6))
+    odds = 2 + 0.5 * Z[:, 0] + rng.normal(size=200)
+    logits = np.stack([np.zeros(200), np.maximum(odds, 0.1)], axis=1).astype(np.float32)
+    right = (rng.random(200) < 0.8).astype(int)
+    recording = Recording({"hidden": Z.astype(np.float32)}, logits, right, ("a", "b"))
+    mechanisms = learn(recording, {"hidden": range(6)}, "auto", reduce="contribution", target=1)
+    assert mechanisms.reliability is not None
+    differ = mechanisms.reliability["confidence_verdict"].isin(["overconfident", "underconfident"])
+    return bool((mechanisms.reliability["verdict"] != "").any()), bool(differ.any())
+
+
+def test_choosing_the_number_by_the_same_labels_does_no_harm() -> None:
+    found = np.array([verdicts_on_random_labels(seed) for seed in range(60)])
+    for hits in found.sum(axis=0).tolist():
+        assert interval(hits, len(found))[0] <= 0.05, f"{hits} of {len(found)} data sets with a verdict"

@@ -45,7 +45,7 @@ def analyse(
     sufficiency: pd.DataFrame | None = None,
     pathways: MechanismPathways | bool = True,
     precision: float | Mapping[str, float] = 0.9,
-    n_mechanisms: int | Literal["auto"] = 5,
+    n_mechanisms: int | Literal["auto"] = "auto",
     output: Output = None,
     batch_size: int = 256,
     discovery: Mapping[str, Any] | None = None,

@@ -39,6 +39,7 @@ from neucept.demo import run_demo
 from neucept.discovery import OBJECTIVES, ORDERS
 from neucept.errors import InputError
 from neucept.knockoffs import prepare
+from neucept.mechanisms.learning import REDUCTIONS
 from neucept.models import load_model
 from neucept.recording.task import NAMES, RESPONSES
 from neucept.reports.calibration import calibration_page
@@ -148,7 +149,8 @@ def run(
     order: options.Order = None,
     effect: options.Effect = None,
     draws: options.Draws = 50,
-    mechanisms: options.NMechanisms = "5",
+    mechanisms: options.NMechanisms = "auto",
+    reduce: options.Reduce = None,
     compactness: options.Compactness = 10,
     out: options.Out = Path("neucept-report"),
     seed: options.Seed = 0,
@@ -162,6 +164,8 @@ def run(
         check_one_of("--response", response, RESPONSES)
         if order is not None:
             check_one_of("--order", order, ORDERS)
+        if reduce is not None:
+            check_one_of("--reduce", reduce, REDUCTIONS)
         n_mechanisms = how_many(mechanisms)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
@@ -181,7 +185,7 @@ def run(
                 "order": order,
                 "effect": effect,
             },
-            learning={"compactness": compactness},
+            learning={"compactness": compactness, "reduce": reduce},
             seed=seed,
         )
         print_results(analysis.critical, analysis.mechanisms)
@@ -221,6 +225,7 @@ def audit(
     no_calibration: options.NoCalibration = False,
     draws: options.Draws = 50,
     mechanisms: options.NMechanisms = "auto",
+    reduce: options.Reduce = None,
     compactness: options.Compactness = 10,
     stability: options.Stability = 10,
     workers: options.Workers = None,
@@ -242,6 +247,8 @@ def audit(
         check_one_of("--response", response, RESPONSES)
         if order is not None:
             check_one_of("--order", order, ORDERS)
+        if reduce is not None:
+            check_one_of("--reduce", reduce, REDUCTIONS)
         n_mechanisms = how_many(mechanisms)
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
@@ -270,7 +277,7 @@ def audit(
                 "calibration": None if no_calibration else "auto",
                 "draws": draws,
             },
-            learning={"compactness": compactness},
+            learning={"compactness": compactness, "reduce": reduce},
             seed=seed,
         )
         print_audit(result)

@@ -185,9 +185,22 @@ Draws = Annotated[int, typer.Option(metavar="N", help="Number of knockoff draws.
 NMechanisms = Annotated[
     str, typer.Option("--mechanisms", metavar="K", help="Number of mechanisms, or auto.", rich_help_panel=_WAYS)
 ]
+Reduce = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Space of the mechanisms: all (the default), contribution, posterior or metric, of all neurons; top,"
+        " of the first of each layer; agglomerate, of the selected.",
+        rich_help_panel=_WAYS,
+    ),
+]
 Compactness = Annotated[
     int,
-    typer.Option(metavar="N", help="Learn mechanisms from at most N neurons per layer.", rich_help_panel=_WAYS),
+    typer.Option(
+        metavar="N",
+        help="Learn mechanisms from N principal components, or at most N neurons per layer with --reduce top.",
+        rich_help_panel=_WAYS,
+    ),
 ]
 
 Stability = Annotated[

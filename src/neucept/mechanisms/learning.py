@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from neucept.discovery import CriticalNeurons
@@ -34,9 +35,9 @@ AUTO: dict[Rule, Sequence[int]] = {"structure": range(1, 11), "reliability": ran
 def learn(
     recording: Recording,
     critical: Critical,
-    n_mechanisms: int | Literal["auto"] = 5,
+    n_mechanisms: int | Literal["auto"] = "auto",
     method: Method = "kmeans",
-    reduce: Literal["top", "agglomerate"] | SpaceName = "top",
+    reduce: Literal["top", "agglomerate"] | SpaceName | None = None,
     compactness: int | Mapping[str, int] = 10,
     samples: Literal["predicted", "all"] | np.ndarray | Sequence[int] | None = None,
     scale: bool = True,
@@ -49,9 +50,11 @@ def learn(
 ) -> Mechanisms:
     """Learn the mechanisms of a target from its critical neurons: NeuCEPT-learning (Algorithm 2).
 
-    The neurons of each layer are reduced to a few representatives, or weighted, the layers are joined, and the inputs
-    clustered. In a weighted space every live neuron takes part, each layer with the same total variance, and the
-    inputs are clustered by their principal components; the guarantee of a selection does not cover these neurons.
+    The neurons of each layer are weighted, or reduced to a few representatives, the layers are joined, and the inputs
+    clustered. The paper's own choice is ``n_mechanisms=5, reduce="top"``; by default all neurons take part, because
+    such mechanisms are found again more often and tell more of a network's errors. In a weighted space, unweighted
+    neurons included, every live neuron takes part, each layer with the same total variance, and the inputs are
+    clustered by their principal components; the guarantee of a selection does not cover these neurons.
 
     Parameters
     ----------
@@ -62,19 +65,21 @@ def learn(
         order, or a mask}; or such an array alone, where one layer was recorded. Neurons of a ranking, or given by
         hand, are taken in their order.
     n_mechanisms : int or "auto"
-        The number of clusters K; ``auto`` takes what `choose_n_mechanisms` suggests and keeps the comparison in
-        ``Mechanisms.n_clusters``: by structure for ``top`` and ``agglomerate``, by structure and reliability for
-        weighted spaces.
+        The number of clusters K; ``auto``, the default, takes what `choose_n_mechanisms` suggests and keeps the
+        comparison in ``Mechanisms.n_clusters``: by structure for ``top`` and ``agglomerate``, by structure and
+        reliability for weighted spaces.
     method : {"kmeans", "gmm", "agglomerative"} or Clusterer
         A clusterer of scikit-learn, or of your own (see `neucept.mechanisms.Clusterer`), decides on the number itself.
-    reduce : {"top", "agglomerate", "contribution", "posterior", "metric", "all"}
+    reduce : {"contribution", "posterior", "metric", "all", "top", "agglomerate"}, optional
+        By default ``all`` for neurons that were discovered, which say the target, layers and inputs, and ``top`` for a
+        ranking or neurons given by hand, which are taken as they are.
         ``top``: the first neurons in the order ``information``, which names nothing twice, one per group; a warning
         counts those beyond the selection.
         ``agglomerate``: the selected neurons joined into at most v representatives by feature agglomeration.
         ``contribution``: all neurons, each times its ridge coefficient for the response, standardised.
         ``posterior``: all neurons, standardised, each times its probability of being critical (1 - local fdr).
         ``metric``: all neurons, with the distances that the next layer of ``critical`` sees, the outputs for the last
-        (needs ``model`` and ``data``). ``all``: all neurons, standardised and unweighted, for comparison.
+        (needs ``model`` and ``data``). ``all``: all neurons, standardised and unweighted.
         A mixture in a weighted space has a tenth of the mean variance added to the variances of its components.
     compactness : int or mapping
         Representatives per layer (v), one number or {layer: number}; 10 for layers that are not named. Of a weighted
@@ -113,7 +118,8 @@ def learn(
     """
     check_kind("recording", recording, Recording, "what neucept.record returns")
     check_method(method)
-    one_of("reduce", reduce, REDUCTIONS)
+    if reduce is not None:
+        one_of("reduce", reduce, REDUCTIONS)
     auto = isinstance(n_mechanisms, str) and n_mechanisms == "auto"
     if isinstance(n_mechanisms, str) and not auto:
         raise InputError(f"n_mechanisms={n_mechanisms!r}: expected a whole number, 1 or more, or 'auto'.")
@@ -124,25 +130,28 @@ def learn(
     number, name = _target(recording, critical, target)
     rows = _rows(recording, critical, samples, number, K)
     space, sizes = None, compactness
-    if reduce in SPACES:
+    way = _default(recording, critical, neurons, rows) if reduce is None else reduce
+    if way in SPACES:
         network = model, data, output
-        space = _space(recording, critical, every, neurons, reduce, compactness, rows, number, scale, network, seed)
+        space = _space(recording, critical, every, neurons, way, compactness, rows, number, scale, network, seed)
         features = space.features()
     else:
         sizes = _compactness(compactness, list(neurons))
-        features = reduce_layers(recording, neurons, reduce, sizes, rows)
+        features = reduce_layers(recording, neurons, way, sizes, rows)
     values = representatives(recording, features, rows)
     scaled, mean, divisor = _standardise(values, features, scale and space is None)
     if space is not None:
         scaled = space.join(scaled)
     regularisation = REGULARISATION if space is None else spaces.REGULARISATION
     n_clusters = None
-    if auto and isinstance(method, str):
-        right = None if space is None else _right(recording, number, rows)
-        by: Rule = "structure" if space is None else "reliability"
-        n_clusters = choose(scaled, AUTO[by], method, seed, by=by, right=right, regularisation=regularisation)
-    K = n_clusters.suggested if n_clusters is not None else K
-    labels, assigner = cluster(scaled, K, method, seed, regularisation)
+    with threadpool_limits(1):  # on tables this small several threads wait for each other more than they work
+        if auto and isinstance(method, str):
+            right = None if space is None else _right(recording, number, rows)
+            by: Rule = "structure" if space is None else "reliability"
+            n_clusters = choose(scaled, AUTO[by], method, seed, by=by, right=right, regularisation=regularisation)
+        K = n_clusters.suggested if n_clusters is not None else K
+        labels, assigner = cluster(scaled, K, method, seed, regularisation)
+        again = cross_fitted_labels(scaled, labels, K, method, seed, regularisation)
     if space is not None:
         space = replace(space, centres=space.mechanism_means(recording, rows, labels))
     mechanisms = Mechanisms(
@@ -150,7 +159,7 @@ def learn(
         target_name=name,
         samples=rows,
         labels=labels,
-        cross_fitted=cross_fitted_labels(scaled, labels, K, method, seed, regularisation),
+        cross_fitted=again,
         features=features,
         values=values,
         mean=mean,
@@ -164,7 +173,7 @@ def learn(
         settings={
             "n_mechanisms": int(labels.max()) + 1,
             "method": method if isinstance(method, str) else repr(method),
-            "reduce": reduce,
+            "reduce": way,
             "compactness": sizes,
             "scale": scale,
             "seed": seed,
@@ -258,11 +267,13 @@ def _space(
     if isinstance(compactness, Mapping):
         raise InputError(
             f"compactness={dict(compactness)!r}: reduce='{name}' has one number of principal components for all layers"
-            " together, such as compactness=10."
+            " together, such as compactness=10. Numbers of neurons per layer are for reduce='top'."
         )
     components = check_whole("compactness", compactness)
     if not scale:
-        raise InputError(f"scale=False: reduce='{name}' always standardises neurons; leave scale=True.")
+        raise InputError(
+            f"scale=False: reduce='{name}' always standardises neurons; leave scale=True, or use reduce='top'."
+        )
     if not neurons:
         raise InputError("critical names no layer; give at least one.")
     model, data, output = network
@@ -275,8 +286,7 @@ def _space(
                 "reduce='contribution' weighs neurons by what they add to a response: give target=, a class or another"
                 " target of the task."
             )
-        kind = critical.response if isinstance(critical, CriticalNeurons) else "logit"
-        response = recording.response(target, kind)[rows]
+        response = recording.response(target, _kind(critical))[rows]
         if not np.ptp(response):
             raise InputError(
                 f"The response to '{recording.target_name(target)}' is the same for all {len(rows)} inputs, so that"
@@ -289,6 +299,19 @@ def _space(
         assert model is not None
         metrics = layer_metrics(recording, every, list(neurons), model, data, rows, output, seed=seed)
     return build_space(recording, neurons, name, components, rows, response, metrics, seed)
+
+
+def _default(
+    recording: Recording, critical: Critical, neurons: Mapping[str, Any], rows: np.ndarray
+) -> Literal["all", "top"]:
+    """Choose the space where none was asked for."""
+    live = any(deviations(recording.activations(layer)[rows]).any() for layer in neurons)
+    return "all" if live and isinstance(critical, CriticalNeurons) else "top"
+
+
+def _kind(critical: Critical) -> str:
+    """Which response to a target: that of the discovery, where it was for a target."""
+    return critical.response if isinstance(critical, CriticalNeurons) and critical.target is not None else "logit"
 
 
 def _right(recording: Recording, target: int | str | None, rows: np.ndarray) -> np.ndarray | None:

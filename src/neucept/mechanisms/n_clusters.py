@@ -11,10 +11,12 @@ from typing import Literal, get_args
 import diptest
 import numpy as np
 import pandas as pd
+from scipy.special import xlogy
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from neucept.errors import InputError, check_whole
 from neucept.mechanisms.clustering import REGULARISATION, Method, cluster
@@ -22,6 +24,7 @@ from neucept.progress import progress as show_progress
 
 ALPHA = 0.05  # level of the test against one single mechanism
 STABLE = 0.6  # mean adjusted Rand index from which clusters are called stable
+ENOUGH = 0.9  # share of what the best number of clusters tells of errors that a smaller number has to tell
 Rule = Literal["structure", "reliability"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 MOST_INPUTS = 3000  # silhouettes grow with the square of the inputs
@@ -39,16 +42,18 @@ class NumberOfClusters:
         90% over the halvings), ``silhouette`` and ``bic`` (of a Gaussian mixture; lower is better). By reliability also
         ``p_reliability``: the p-value of the hypothesis that all K have the same precision, on the half of the inputs
         that the clusters were not fitted to, both ways, corrected for the two ways and for all K compared (NaN without
-        labels).
+        labels), and ``told``: the share of the uncertainty (entropy) about right and wrong that the clusters of one
+        half, with their precisions there, tell on the other; below 0 where they mislead.
     p_one : float
         P-value of the hypothesis that there is one single mechanism, see `one_mechanism`.
     suggested : int
         By structure: 1 where a single mechanism cannot be rejected at 5%, or where no other number could be compared;
         otherwise, of the numbers that are stable, the one with the best silhouette (2 where none is stable).
         By reliability: of the numbers whose clusters differ in precision at 5% corrected, the stable ones if there are
-        any, the one with the lowest BIC. Where none differs, of those that are stable and have a lower BIC than 1, the
-        one with the lowest. Where there is none either, 2 if a single cloud is rejected at 5%, else 1: one mechanism
-        is suggested only where neither structure nor reliability speaks against it.
+        any, the smallest that tells nine tenths of what the most telling one does. Where none differs, of those that
+        are stable and have a lower BIC than 1, the one with the lowest. Where there is none either, 2 if a single
+        cloud is rejected at 5%, else 1: one mechanism is suggested only where neither structure nor reliability speaks
+        against it.
     by : {"structure", "reliability"}
         The rule.
     """
@@ -95,6 +100,13 @@ class NumberOfClusters:
         )
         shaky = "" if row["stability"] >= STABLE else " They are not stable."
         return f"{self.suggested} mechanisms: {why}; stability {row['stability']:.2f}.{shaky}"
+
+    @property
+    def looks(self) -> int:
+        """How many numbers labels chose among, so that verdicts by the same labels have to be corrected for them."""
+        if "p_reliability" not in self.table:
+            return 1
+        return max(int(self.table["p_reliability"].notna().sum()), 1)
 
 
 def one_mechanism(V: np.ndarray, seed: int = 0, most: int = 5) -> float:
@@ -192,21 +204,39 @@ def choose(
     -------
     NumberOfClusters
     """
+    with threadpool_limits(1):  # on tables this small several threads wait for each other more than they work
+        return _choose(V, numbers, method, seed, halvings, progress, by, right, regularisation)
+
+
+def _choose(
+    V: np.ndarray,
+    numbers: Sequence[int],
+    method: Method,
+    seed: int,
+    halvings: int,
+    progress: bool,
+    by: Rule,
+    right: np.ndarray | None,
+    regularisation: float,
+) -> NumberOfClusters:
     rng = np.random.default_rng(seed)
     if len(V) > MOST_INPUTS:
         chosen = rng.permutation(len(V))[:MOST_INPUTS]
         V, right = V[chosen], None if right is None else right[chosen]
     numbers = [K for K in numbers if K >= 2 and len(V) >= 20 * K]
-    rows = []
+    rows, told = [], []
     with show_progress("comparing numbers of mechanisms", len(numbers), progress) as advance:
         for K in numbers:
-            agreement = []
+            agreement, of_halves = [], []
             for _ in range(halvings):
-                order = rng.permutation(len(V))
-                parts = [
-                    cluster(V[half], K, method, seed, regularisation)[1].predict(V) for half in np.array_split(order, 2)
-                ]
+                halves = np.array_split(rng.permutation(len(V)), 2)
+                parts = [cluster(V[half], K, method, seed, regularisation)[1].predict(V) for half in halves]
                 agreement.append(adjusted_rand_score(*parts))
+                if by == "reliability" and right is not None:
+                    of_halves += [
+                        _told(right, labels, *way) for labels, way in zip(parts, (halves, halves[::-1]), strict=True)
+                    ]
+            told.append(float(np.mean(of_halves)) if of_halves else np.nan)
             labels, _ = cluster(V, K, method, seed, regularisation)
             rows.append(
                 {
@@ -232,7 +262,26 @@ def choose(
     )
     table["p_reliability"] = [np.nan, *(corrected or [np.nan] * len(numbers))]
     table["p_reliability"] = table["p_reliability"].clip(upper=1)
+    table["told"] = [0.0, *told]
     return NumberOfClusters(table, p, _by_reliability(table, p), by)
+
+
+def _told(right: np.ndarray, labels: np.ndarray, fitted: np.ndarray, judged: np.ndarray) -> float:
+    """Share of the entropy of right and wrong on some inputs that precisions of clusters on others tell.
+
+    Precisions are pulled towards that of all by one input.
+    """
+    whole = (right[fitted].sum() + 0.5) / (len(fitted) + 1)
+    labels = np.maximum(labels, -1) + 1  # 0 for inputs of no cluster
+    sizes = np.bincount(labels[fitted], minlength=int(labels.max()) + 1)
+    hits = np.bincount(labels[fitted], right[fitted], minlength=len(sizes))
+    own = ((hits + whole) / (sizes + 1))[labels[judged]]
+    share = right[judged].mean()
+    entropy = -(xlogy(share, share) + xlogy(1 - share, 1 - share))
+    if entropy <= 0:
+        return 0.0
+    gain = np.where(right[judged], np.log(own / whole), np.log((1 - own) / (1 - whole)))
+    return float(gain.mean() / entropy)
 
 
 def _by_structure(table: pd.DataFrame, p_one: float) -> int:
@@ -250,9 +299,13 @@ def _by_reliability(table: pd.DataFrame, p_one: float) -> int:
     stable = several["stability"] >= STABLE
     differs = several["p_reliability"] <= ALPHA
     fits = several["bic"] < table["bic"].iloc[0]
-    for candidates in (several[differs & stable], several[differs], several[stable & fits]):
+    for candidates in (several[differs & stable], several[differs]):
         if len(candidates):
-            return int(candidates["mechanisms"].to_numpy()[candidates["bic"].to_numpy().argmin()])
+            best = float(candidates["told"].max())
+            return int(candidates["mechanisms"][candidates["told"] >= best - (1 - ENOUGH) * abs(best)].min())
+    if (stable & fits).any():
+        candidates = several[stable & fits]
+        return int(candidates["mechanisms"].to_numpy()[candidates["bic"].to_numpy().argmin()])
     return 1 if p_one > ALPHA or several.empty else 2
 
 

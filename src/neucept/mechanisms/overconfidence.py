@@ -15,7 +15,7 @@ from neucept.mechanisms.confidence import calibrate_confidence, fit_map
 
 WIDTH = 0.6  # of a stratum of equal calibrated confidence, over sqrt(n), on the scale of arcsin(sqrt(p))
 LEVEL = 0.05
-MATERIAL = 0.05  # smallest difference of precision and expected precision that a verdict speaks of, unless errors
+MATERIAL = 0.1  # smallest difference of precision and expected precision that a verdict speaks of, unless errors
 RATIO = 2.0  # are this many times as frequent as expected, or expected this many times as frequent as they are
 FACTOR = 5.0  # of the odds of an error, against predictions of other classes: clean classes differed by up to 3.1
 LEAST_ELSEWHERE = 50  # predictions of other classes, to compare with
@@ -148,12 +148,13 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
     ----------
     table : DataFrame
         With the columns ``precision``, ``judged``, ``expected``, ``comparable``, ``needed``, ``p_confidence``,
-        ``p_elsewhere`` (corrected here, over the table) and ``verdict`` of `neucept.reliability`.
+        ``p_elsewhere`` (corrected here, over the table and for ``looks``, if there is such a column) and ``verdict`` of
+        `neucept.reliability`.
 
     Returns
     -------
     list of str
-        ``overconfident``: precision below what the confidence predicts, at 5% corrected, and by 5 points or with twice
+        ``overconfident``: precision below what the confidence predicts, at 5% corrected, and by 10 points or with twice
         the errors, or far below what it predicts for other classes (`compare_elsewhere`); the alarm.
         ``underconfident``: above, by as much. ``unsure``: less reliable than the rest, and the confidence says so. ``as
         confident as right``: none of these, on inputs enough to see 10 points. ``too few to tell``: none of these, on
@@ -162,10 +163,10 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
     Notes
     -----
     No network is calibrated exactly in every part of its inputs, and with inputs enough every difference is
-    significant; so a verdict speaks of differences that matter only.
+    significant; so a verdict speaks of differences that matter only: those that ``needed`` is about.
     """
     verdicts = []
-    elsewhere = holm(table["p_elsewhere"].to_numpy(float))
+    elsewhere = np.minimum(holm(table["p_elsewhere"].to_numpy(float)) * _looks(table), 1.0)
     for row, p_elsewhere in zip(table.to_dict("records"), elsewhere, strict=True):
         if not row["judged"]:
             verdict = ""
@@ -184,9 +185,9 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
 
 
 def _matters(precision: float, expected: float) -> bool:
-    """Tell whether two precisions differ by 5 points, or one has twice the errors of the other."""
+    """Tell whether two precisions differ by 10 points, or one has twice the errors of the other."""
     few, many = sorted((1 - precision, 1 - expected))
-    return many - few >= MATERIAL or many >= RATIO * few
+    return many - few >= MATERIAL - 1e-9 or many >= RATIO * few
 
 
 def correct_over_classes(tables: Mapping[Any, pd.DataFrame], column: str = "target") -> pd.DataFrame:
@@ -202,8 +203,8 @@ def correct_over_classes(tables: Mapping[Any, pd.DataFrame], column: str = "targ
     Returns
     -------
     DataFrame
-        All rows, with the class in front; ``p_confidence`` is corrected by Holm's method over all of them, and
-        ``confidence_verdict`` is that at the new level.
+        All rows, with the class in front; ``p_confidence`` is corrected by Holm's method over all of them (and for the
+        numbers of mechanisms that were compared), and ``confidence_verdict`` is that at the new level.
 
     Raises
     ------
@@ -217,8 +218,7 @@ def correct_over_classes(tables: Mapping[Any, pd.DataFrame], column: str = "targ
             raise InputError(f"tables[{name!r}] is not what neucept.reliability returns: no column 'p_confidence_raw'.")
     joined: pd.DataFrame = pd.concat(dict(tables), names=[column])
     joined = joined.reset_index(level=0).reset_index(drop=True)
-    joined["p_confidence"] = holm(joined["p_confidence_raw"].to_numpy(float))
-    joined["needed"] = _needed(joined)
+    joined = corrected(joined)
     joined["confidence_verdict"] = confidence_verdicts(joined)
     return joined
 
@@ -286,10 +286,29 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
+def corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """Correct ``p_confidence_raw`` over the mechanisms of a table and, by Bonferroni, for ``looks``; needed inputs too.
+
+    Whichever of L numbers of mechanisms was chosen, the probability of a false verdict is at most the sum over all L of
+    the probability that a verdict on its mechanisms is false, each at a level of 1/L.
+    """
+    p = holm(table["p_confidence_raw"].to_numpy(float)) * _looks(table)
+    table = table.assign(p_confidence=np.minimum(p, 1.0))
+    return table.assign(needed=_needed(table))
+
+
+def _looks(table: pd.DataFrame) -> np.ndarray:
+    """Numbers of mechanisms compared, of each row."""
+    return table["looks"].fillna(1).to_numpy(float) if "looks" in table else np.ones(len(table))
+
+
 def _needed(table: pd.DataFrame) -> list[float]:
     """Compute the comparable inputs needed, for each mechanism of a table that is tested as one."""
     tests = max(int(table["p_confidence_raw"].notna().sum()), 1)
-    return [inputs_needed(expected, tests=tests) for expected in table["expected"]]
+    return [
+        inputs_needed(expected, tests=tests * int(looks))
+        for expected, looks in zip(table["expected"], _looks(table), strict=True)
+    ]
 
 
 def _strata(calibrated: np.ndarray) -> np.ndarray:

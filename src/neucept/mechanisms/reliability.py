@@ -13,7 +13,7 @@ from neucept.errors import InputError, check_kind
 from neucept.inputs import read_labels
 from neucept.mechanisms.confidence import ErrorDetection, confidence_elsewhere, detect_errors, log_odds
 from neucept.mechanisms.mechanisms import Mechanisms
-from neucept.mechanisms.overconfidence import compare_confidence, compare_elsewhere, confidence_verdicts
+from neucept.mechanisms.overconfidence import compare_confidence, compare_elsewhere, confidence_verdicts, corrected
 from neucept.recording import Recording
 from neucept.recording.task import Classes
 
@@ -42,7 +42,9 @@ def reliability(
     """Precision of each mechanism on inputs that it was not fitted to, beside what the network's confidence predicts.
 
     Cross-fitted: the clusters of one random half of the inputs are judged on the other half, both ways. The critical
-    neurons stay as they are; neither they nor the clusters depend on a label.
+    neurons stay as they are; neither they nor the clusters depend on a label. Only the number of mechanisms may, where
+    ``n_mechanisms="auto"`` chose it by reliability: then every p-value is corrected for all the numbers that were
+    compared as well, so that the verdicts hold whichever of them the labels chose.
 
     A mechanism that is right less often than others may be one of unsure predictions: the network's own confidence,
     its probability of the target, then says so too. The alarm is a mechanism whose precision is *below what that
@@ -70,13 +72,14 @@ def reliability(
         One row per mechanism: ``share``, ``judged`` (number of inputs it was judged on), ``precision`` (share of them
         of which the target is true), ``low`` and ``high`` (Wilson's interval, pointwise), ``rest`` (precision of all
         other mechanisms together), ``p_value`` (Fisher's exact test of the two precisions), ``p_corrected``
-        (Bonferroni, for the number of mechanisms), ``verdict`` (``less reliable``, ``more reliable`` or empty, at 5%
-        corrected) and ``agreement`` (share of the judged inputs that are in the same mechanism when all inputs are
-        clustered together). Then the comparison with confidence: ``expected`` (precision that the confidence
+        (Bonferroni, for mechanisms and numbers compared), ``verdict`` (``less reliable``, ``more reliable`` or empty,
+        at 5% corrected) and ``agreement`` (share of the judged inputs that are in the same mechanism when all inputs
+        are clustered together). Then the comparison with confidence: ``expected`` (precision that the confidence
         predicts), ``expected_low`` and ``expected_high`` (interval for the calibration's error), ``p_confidence``
-        (exact stratified test of precision against confidence, two-sided, corrected over mechanisms by Holm's method),
-        ``p_confidence_raw`` (the same, not corrected), ``comparable`` (for how many inputs those of the mechanism
-        count, beside others of equal confidence; 0 for a single mechanism, with which nothing can be compared),
+        (exact stratified test of precision against confidence, two-sided, corrected over mechanisms by Holm's method,
+        and for the numbers compared), ``p_confidence_raw`` (the same, not corrected), ``looks`` (how many numbers of
+        mechanisms were compared by these labels; 1 where none were), ``comparable`` (for how many inputs those of the
+        mechanism count, beside others of equal confidence; 0 for a single mechanism, to be compared with nothing),
         ``needed`` (how many of them it takes to see a precision 10 points below the expected one with a probability of
         80%), ``expected_elsewhere`` (precision of predictions of other classes at the same confidence),
         ``p_elsewhere`` (whether the odds of an error are more than 5 times theirs, not corrected) and
@@ -115,11 +118,13 @@ def reliability(
         )
     frame = pd.DataFrame(rows)
     agreement = frame.pop("agreement")
-    frame["p_corrected"] = np.minimum(frame["p_value"] * K, 1.0)
+    looks = 1 if mechanisms.n_clusters is None else mechanisms.n_clusters.looks
+    frame["p_corrected"] = np.minimum(frame["p_value"] * K * looks, 1.0)
     less = np.where(frame["precision"] < frame["rest"], "less reliable", "more reliable")
     frame["verdict"] = np.where(frame["p_corrected"] < 0.05, less, "")
     frame["agreement"] = agreement
     frame = pd.concat([frame, _against_confidence(recording, mechanisms, right, labels, confidence)], axis=1)
+    frame = corrected(frame.assign(looks=looks))
     frame["confidence_verdict"] = confidence_verdicts(frame)
     return frame
 

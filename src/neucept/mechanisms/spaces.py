@@ -221,10 +221,15 @@ def _neuron_weights(
     """Give the weight of each live neuron, standardised, (p,)."""
     if name == "contribution":
         assert response is not None
-        return np.asarray(RidgeCV(np.logspace(-4, 4, 9)).fit(Z, standardised(response)).coef_)
+        return contribution_weights(Z, response)
     if name == "posterior":
         return np.asarray(1 - given.local_fdr[live])
     return np.ones(len(live))
+
+
+def contribution_weights(Z: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Ridge coefficient of each standardised neuron, (n, p), for the standardised response, (p,)."""
+    return np.asarray(RidgeCV(np.logspace(-4, 4, 9)).fit(Z, standardised(response)).coef_)
 
 
 def _selected(given: Any, layer: str, width: int) -> np.ndarray:
