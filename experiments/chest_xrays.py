@@ -61,7 +61,7 @@ def picked_on_one_half(recording: neucept.Recording, critical: Any) -> dict[str,
         halves = np.array_split(np.random.default_rng(200 + seed).permutation(rows), 2)
         right = n = 0
         for mine, other in (halves, halves[::-1]):
-            results = quiet(neucept.learn, recording, critical, K, samples=np.sort(mine))
+            results = quiet(neucept.learn, recording, critical, K, reduce="top", samples=np.sort(mine))
             truth = recording.labels[results.samples] == 1
             here = [truth[results.labels == m].mean() for m in range(len(results))]
             least = int(np.argmin(here))
@@ -93,7 +93,7 @@ def xrays_of(seed: int, scale: Scale) -> dict[str, Any]:
     network, data = xray_network(seed, scale), xrays(scale)
     recording = neucept.record(network, data, LAYERS, progress=False)
     critical = quiet(neucept.discover, recording, "pneumonia", precision=LEVEL, progress=False)
-    mechanisms = quiet(neucept.learn, recording, critical, K)
+    mechanisms = quiet(neucept.learn, recording, critical, K, reduce="top")
     rows = mechanisms.samples
     right = {"right": (recording.labels[rows] == 1).astype(float)}
     groups = mechanisms.cross_fitted

@@ -69,7 +69,7 @@ def measure(task: str, seed: int, kind: str, paper: str, label: int, scale: Scal
         "global": discovered(task, seed, kind, 0, scale, **GLOBALLY)[layer],
     }
     top = {way: selection.ranked("information")[:TOP] for way, selection in selections.items()}
-    options = {"compactness": TOP, "target": label, "samples": "predicted"}
+    options = {"reduce": "top", "compactness": TOP, "target": label, "samples": "predicted"}
     learnt = {way: quiet(neucept.learn, recording, {layer: s}, 5, **options) for way, s in selections.items()}
     rng = np.random.default_rng(0)
     rows = learnt["ours"].samples

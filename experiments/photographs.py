@@ -25,6 +25,7 @@ import neucept
 READINGS = ("22", "1000")  # classes to choose from
 K, LEVEL = 4, 0.6  # the paper's for Inception-v3
 TYPICAL, HALVINGS = 8, 2
+SPACES = ("contribution", "all")  # the default, and the control
 
 
 def photographs_of(name: str, reading: str, which: str, scale: Scale) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def photographs_of(name: str, reading: str, which: str, scale: Scale) -> dict[st
     recording, layers = recorded(reading, scale), LAYERS[which]
     rows = recording.samples(name)
     critical = quiet(neucept.discover, recording, name, list(layers), precision=LEVEL, progress=False)
-    mechanisms = quiet(neucept.learn, recording, critical, K, compactness=dict(layers))
+    mechanisms = quiet(neucept.learn, recording, critical, K, reduce="top", compactness=dict(layers))
     choice = neucept.choose_n_mechanisms(mechanisms, range(2, 7), progress=False)
     alone = neucept.sufficiency(recording, critical, progress=False)
     number = recording.class_number(name)
@@ -97,17 +98,43 @@ def found_again(recording: neucept.Recording, name: str, layers: Mapping[str, in
     """Halve the inputs, find neurons and mechanisms on each half, and compare them on all: AMI, shared neurons."""
     rows = recording.samples(name)
     result: dict[str, list[float]] = {"AMI": [], "shared neurons": []}
-    for seed in range(HALVINGS):
-        order = np.random.default_rng(100 + seed).permutation(rows)
+    for halves in halvings(rows):
         parts = []
-        for half in np.array_split(order, 2):
-            critical = quiet(neucept.discover, recording, name, list(layers), samples=np.sort(half), progress=False)
-            parts.append(quiet(neucept.learn, recording, critical, K, compactness=dict(layers)))
+        for half in halves:
+            critical = quiet(neucept.discover, recording, name, list(layers), samples=half, progress=False)
+            parts.append(quiet(neucept.learn, recording, critical, K, reduce="top", compactness=dict(layers)))
         one, other = (part.assign(recording, rows)[0] for part in parts)
         names = [{feature.name for feature in part.features} for part in parts]
         result["AMI"].append(rounded(adjusted_mutual_info_score(one, other)))
         result["shared neurons"].append(rounded(len(names[0] & names[1]) / len(names[0])))
     return result
+
+
+def all_found_again(recording: neucept.Recording, name: str, layers: Mapping[str, int], space: str) -> dict[str, Any]:
+    """Find mechanisms in a weighted space, which takes no critical neurons, on each half, and compare them on all.
+
+    With K mechanisms, and with the number that the first half suggests.
+    """
+    rows = recording.samples(name)
+    every = {layer: range(recording.activations(layer).shape[1]) for layer in layers}
+    result: dict[str, Any] = {"AMI": [], "AMI auto": [], "K auto": []}
+    for halves in halvings(rows):
+        for number in (K, "auto"):
+            parts: list[neucept.Mechanisms] = []
+            for half in halves:
+                count = len(parts[0]) if parts else number
+                options = {"reduce": space, "samples": half, "target": name}
+                parts.append(neucept.learn(recording, every, count, **options))
+            one, other = (part.assign(recording, rows)[0] for part in parts)
+            ami = rounded(adjusted_mutual_info_score(one, other))
+            result["AMI" if number == K else "AMI auto"].append(ami)
+        result["K auto"].append(len(parts[0]))
+    return result
+
+
+def halvings(rows: np.ndarray) -> list[list[np.ndarray]]:
+    orders = [np.random.default_rng(100 + seed).permutation(rows) for seed in range(HALVINGS)]
+    return [[np.sort(half) for half in np.array_split(order, 2)] for order in orders]
 
 
 def run(scale: Scale) -> dict:
@@ -125,6 +152,14 @@ def run(scale: Scale) -> dict:
             f"again {name} {which}": lambda n=name, w=which: found_again(recorded("22", scale), n, LAYERS[w])
             for name in names
             for which in LAYERS
+        }
+        cells |= {
+            f"again {name} {which} {space}": lambda n=name, w=which, s=space: all_found_again(
+                recorded("22", scale), n, LAYERS[w], s
+            )
+            for name in names
+            for which in LAYERS
+            for space in SPACES
         }
     return Results("photographs", scale).fill(cells)
 

@@ -1,20 +1,22 @@
 """Compare the spaces in which mechanisms are clustered: are they found again, and do they show the fine classes.
 
-    python experiments/spaces.py [--groups given fresh vgg11] [--page]
+    python experiments/spaces.py [--groups given fresh baselines pair vgg11 fresh-vgg11] [--page]
 
 LeNets, the inputs predicted "even", K = 5: critical neurons, weights, components and clusters are all found anew on
 each random half of the inputs. *Again*: AMI of the two halves' mechanisms, both assigned to all inputs. *CE*: bits of
 the digit that the mechanisms of one half leave on the other half. The networks of ../shared/models ("given") are those
-that the spaces were worked out on; "fresh" pairs were trained for this alone (seeds that no other experiment uses), and
-measured once. VGG11 with ten classes (given; test images): mechanisms of each class learnt on one half with the number
-chosen there, their precision on that half and on the other. Writes docs/mechanism-space.md.
+that the spaces were worked out on; "fresh" pairs were trained after all choices, and measured once. "pair": the same
+for VGG11s that tell animals from objects. "baselines": CE of PKT networks as `experiments/clusters.py` measures it, of
+mechanisms by default beside the ten first neurons of other rankings. VGG11 with ten classes (test images): mechanisms
+of each class learnt on one half with the number chosen there, their precision on that half and on the other. "fresh"
+VGG11s lie in runs/fresh-vgg. Writes docs/mechanism-space.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from typing import Any
@@ -24,37 +26,33 @@ import torch
 from common import PROJECT, SHARED, Results, Scale, scale
 from discovery import quiet
 from networks import trained
-from safetensors.torch import load_file
-from scipy.stats import chi2_contingency
-from sklearn.metrics import adjusted_mutual_info_score
-from tasks import CONV3, CONV8, CONV9, LINEAR0, TASKS, tensors
-from torch import nn
+from spaces_vgg import (
+    DISCOVERED,
+    FRESH_VGG,
+    K,
+    again_and_entropy,
+    given,
+    halves,
+    largest_variance,
+    real_classes,
+    vgg_pair,
+)
+from tasks import CONV3, LINEAR0, TASKS, tensors
 from torch.utils.data import TensorDataset
 
 import neucept
+from neucept.rankings import Activation, DeepLift, IntegratedGradients, Random, Saliency, Variance, rank
 
-GIVEN, FRESH = range(3), range(10, 13)
+GIVEN, FRESH = range(3), (*range(5), *range(10, 13))
+IN_SHORT = [("fresh", seed) for seed in range(5)]  # networks measured with K-means, without spaces of critical neurons
 LAYERS = {"conv3": [CONV3], "linear0": [LINEAR0], "both": [CONV3, LINEAR0]}
 METHODS = ("kmeans", "gmm")
 WEIGHTED = ("contribution", "posterior", "metric", "all")
 SPACES = ("top", "variance", *WEIGHTED)
-DISCOVERED = ("top", "posterior")  # need critical neurons, discovered on one half: one way only, for want of time
-K = 5
-
-
-def given(name: str, classes: int, shared: Any) -> nn.Module:
-    """Return a network that lies with the data."""
-    network: nn.Module = TASKS[name.partition("-")[0]].architecture(n_classes=classes)
-    network.load_state_dict(load_file(shared / "models" / f"{name}.safetensors"))
-    return network.eval()
-
-
-def halves(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(np.random.default_rng(0).permutation(rows), 2)
-
-
-def largest_variance(recording: neucept.Recording, rows: np.ndarray, layers: list[str]) -> dict[str, np.ndarray]:
-    return {layer: np.argsort(-np.var(recording.activations(layer)[rows], axis=0))[:10] for layer in layers}
+KINDS = ("pkt", "normal")
+BASELINES = (IntegratedGradients(baseline="zero"), DeepLift(baseline="zero"), Saliency(), Activation(), Variance())
+RANDOM_SETS = 3
+GROUPS = ("given", "fresh", "baselines", "pair", "vgg11", "fresh-vgg11")
 
 
 @lru_cache(1)
@@ -69,7 +67,9 @@ def discovered(group: str, seed: int, kind: str, scale: Scale) -> tuple[Any, ...
     data = TensorDataset(X, torch.as_tensor(TASKS["lenet"].coarse(digits)))
     recording = neucept.record(model, data, LAYERS["both"], progress=False)
     parts = halves(recording.samples(0))
-    critical = [quiet(neucept.discover, recording, 0, samples=part, progress=False) for part in parts]
+    calibration = "auto" if (group, seed) not in IN_SHORT else None  # other spaces take the response alone
+    options: dict[str, Any] = {"calibration": calibration, "progress": False}
+    critical = [quiet(neucept.discover, recording, 0, samples=part, **options) for part in parts]
     return model, data, recording, parts, critical
 
 
@@ -80,6 +80,8 @@ def spaces(group: str, seed: int, kind: str, method: str, scale: Scale) -> dict[
     rows = np.concatenate(parts)
     results: dict[str, dict[str, list[float]]] = {}
     for (name, layers), space in product(LAYERS.items(), SPACES):
+        if space in DISCOVERED and (group, seed) in IN_SHORT:
+            continue
         found = []
         for part, own in zip(parts, critical, strict=True):
             options: dict[str, Any] = {"method": method, "layers": layers, "samples": part, "target": 0}
@@ -89,80 +91,65 @@ def spaces(group: str, seed: int, kind: str, method: str, scale: Scale) -> dict[
                 options |= {"model": model, "data": data} if space == "metric" else {}
                 mechanisms = quiet(neucept.learn, recording, own, K, reduce=space, **options)
             found.append(mechanisms.assign(recording)[0])
-        a, b = found
-        entropies = [
-            neucept.metrics.cluster_entropy(digits[part], labels[part])
-            for part, labels in zip(parts, (b, a), strict=True)
-        ]
-        again = adjusted_mutual_info_score(a[rows], b[rows])
-        results.setdefault(name, {})[space] = [round(again, 4), round(float(np.mean(entropies)), 4)]
+        results.setdefault(name, {})[space] = again_and_entropy(found, parts, rows, digits)
     return results
 
 
-def real_classes(space: str, method: str, scale: Scale) -> dict[str, Any]:
-    """Learn the mechanisms of ten classes on one half each, K chosen there, and judge them on the other half."""
-    X, labels = tensors("vgg11", "test", scale.shared, scale.inputs)
-    model, data = given("vgg11-prior-0", 10, scale.shared), TensorDataset(X, torch.as_tensor(labels))
-    recording = neucept.record(model, data, [CONV8, CONV9], progress=False)
-    every = {layer: range(recording.activations(layer).shape[1]) for layer in recording.layers}
-    results = {}
-    for number in range(10):
-        rows, right = recording.samples(number), recording.labels == number
-        both_ways = (halves(rows), halves(rows)[::-1])
-        for way, (own, other) in enumerate(both_ways[: 1 if space in DISCOVERED else 2]):
-            critical: Mapping[str, Any] | neucept.CriticalNeurons = every
-            if space in DISCOVERED:
-                critical = quiet(neucept.discover, recording, number, samples=own, progress=False)
-            network_too = {"model": model, "data": data} if space == "metric" else {}
-            options: dict[str, Any] = {"samples": own, "target": number, **network_too}
-            mechanisms = quiet(neucept.learn, recording, critical, "auto", method, space, **options)
-            again = mechanisms.assign(recording)[0]
-            found = mechanisms.n_clusters
-            results[f"{number} {way}"] = {
-                "K": len(mechanisms),
-                "stability": round(float(found.table.set_index("mechanisms")["stability"][len(mechanisms)]), 3),
-                "shares": [round(float(share), 3) for share in mechanisms.shares],
-                "own": [round(float(right[own_of].mean()), 4) for own_of in members(mechanisms.samples, mechanisms)],
-                "other": [round(float(right[one].mean()), 4) for one in members(other, again[other])],
-                "class": round(float(right[other].mean()), 4),
-                "p": p_value(right[other], again[other]),
-                "verdicts": list(mechanisms.reliability["verdict"]),
-            }
+def baselines(seed: int, scale: Scale) -> dict[str, dict[str, float]]:
+    """CE of a PKT network, K = 5, all inputs of a class: {"layer class": {method: CE}}; "NeuCEPT" by default."""
+    X, digits = tensors("lenet", "test", scale.shared, scale.inputs)
+    model = trained("lenet", seed, scale)["pkt"]
+    data = TensorDataset(X, torch.as_tensor(TASKS["lenet"].coarse(digits)))
+    recording = neucept.record(model, data, LAYERS["both"], progress=False)
+    methods = [*BASELINES, *(Random(number, f"random #{number}") for number in range(RANDOM_SETS))]
+    results: dict[str, dict[str, float]] = {}
+    for number, label in enumerate(TASKS["lenet"].classes):
+        table = rank(recording, number, methods, model, X)
+        rows = recording.samples(number)
+        for name in ("conv3", "linear0"):
+            (layer,) = LAYERS[name]
+            chosen = {m: part["neuron"].to_numpy() for m, part in table[table["layer"] == layer].groupby("method")}
+            parts: dict[str, list[float]] = {}
+            for method, order in chosen.items():
+                learnt = neucept.learn(recording, {layer: order[:10]}, K, reduce="top", samples=rows)
+                entropy = neucept.metrics.cluster_entropy(digits[rows], learnt.labels)
+                parts.setdefault(method.partition(" #")[0], []).append(entropy)
+            every = {layer: range(recording.activations(layer).shape[1])}
+            ours = neucept.learn(recording, every, K, reduce="all", target=number)
+            parts["NeuCEPT"] = [neucept.metrics.cluster_entropy(digits[ours.samples], ours.labels)]
+            results[f"{name} {label}"] = {method: round(float(np.mean(values)), 4) for method, values in parts.items()}
     return results
 
 
-def members(rows: np.ndarray, mechanisms: Any) -> list[np.ndarray]:
-    """Return the rows of each mechanism."""
-    labels = getattr(mechanisms, "labels", mechanisms)
-    return [rows[labels == k] for k in range(int(labels.max()) + 1)]
-
-
-def p_value(right: np.ndarray, labels: np.ndarray) -> float:
-    """Test whether mechanisms differ in precision (chi-squared)."""
-    counts = np.array([[(right & (labels == k)).sum(), (~right & (labels == k)).sum()] for k in np.unique(labels)])
-    if len(counts) < 2 or (counts.sum(axis=0) == 0).any():
-        return 1.0
-    return float(f"{chi2_contingency(counts)[1]:.3g}")
-
-
-def run(scale: Scale, groups: Sequence[str] = ("given", "fresh", "vgg11")) -> dict[str, Any]:
+def run(scale: Scale, groups: Sequence[str] = GROUPS) -> dict[str, Any]:
     cells: dict[str, Callable[[], Any]] = {}
     for group, seeds in (("given", GIVEN), ("fresh", FRESH)):
-        for seed, kind, method in product(seeds, ("pkt", "normal"), METHODS):
+        for seed, kind, method in product(seeds, KINDS, METHODS):
+            if method == "gmm" and (group, seed) in IN_SHORT:
+                continue
             cells[f"{group} {seed} {kind} {method}"] = partial(spaces, group, seed, kind, method, scale)
-    for space, method in (("contribution", "gmm"), ("all", "gmm"), ("contribution", "kmeans"), ("top", "kmeans")):
-        cells[f"vgg11 {space} {method}"] = partial(real_classes, space, method, scale)
+    for group, kind in product(("given", "fresh"), KINDS):
+        if group == "given" or (FRESH_VGG / f"{kind}.safetensors").exists():
+            cells[f"pair {group} {kind}"] = partial(vgg_pair, group, kind, scale)
+    for space in ("contribution", "all", "top"):
+        cells[f"vgg11 {space} kmeans"] = partial(real_classes, space, "kmeans", scale)
+    if (FRESH_VGG / "prior.safetensors").exists():
+        for space in ("contribution", "all"):
+            cells[f"fresh-vgg11 {space} kmeans"] = partial(real_classes, space, "kmeans", scale, "fresh")
+    for _, seed in IN_SHORT:
+        cells[f"baselines {seed}"] = partial(baselines, seed, scale)
     return Results("spaces", scale).fill({key: cell for key, cell in cells.items() if key.split()[0] in groups})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", nargs="*", default=["given", "fresh", "vgg11"], help="only these networks")
+    parser.add_argument("--groups", nargs="*", default=list(GROUPS), help="only these networks")
     parser.add_argument("--page", action="store_true", help="only write docs/mechanism-space.md from what is there")
     options = parser.parse_args()
     chosen = scale(reduced=False, shared=SHARED)
-    results = Results("spaces", chosen).cells if options.page else run(chosen, options.groups)
-    page = importlib.import_module("tell.spaces").tell(results)
+    if not options.page:
+        run(chosen, options.groups)
+    page = importlib.import_module("tell.spaces").tell(Results("spaces", chosen).cells)
     (PROJECT / "docs" / "mechanism-space.md").write_text(page + "\n")
 
 

@@ -33,7 +33,7 @@ METHODS = ("gradient", "integrated gradients")
 @cache
 def mechanisms(seed: int, kind: str, label: int, scale: Scale) -> neucept.Mechanisms:
     recording, critical = recorded("lenet", seed, kind, scale), discovered("lenet", seed, kind, label, scale)
-    return quiet(neucept.learn, recording, critical, 5)
+    return quiet(neucept.learn, recording, critical, 5, reduce="top")
 
 
 @cache

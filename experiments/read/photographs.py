@@ -27,5 +27,10 @@ def tests(cells: dict[str, Any]) -> list[tuple[str, str, float, int]]:
 
 
 def agreement(results: dict[str, Any]) -> list[float]:
-    """Return the AMI of mechanisms found on two halves of the images, for every halving."""
-    return [value for key, cell in results.items() if key.startswith("again") for value in cell["AMI"]]
+    """Return the AMI of mechanisms of the ten first neurons found on two halves of the images, for every halving."""
+    return [value for cell in found_again(results) for value in cell["AMI"]]
+
+
+def found_again(results: dict[str, Any], space: str = "") -> list[dict[str, Any]]:
+    """Return the cells of what was found on two halves, of the ten first neurons or in a space of all neurons."""
+    return [cell for key, cell in results.items() if key.startswith("again") and " ".join(key.split()[3:]) == space]

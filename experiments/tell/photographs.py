@@ -9,7 +9,7 @@ from claims import NO, PARTLY, YES, Claim, table
 from image_mechanisms import RANDOM
 from photographs import LEVEL, K
 from read.image_mechanisms import least_and_most, p_words, selected
-from read.photographs import agreement, drawn, measured_cells, tests
+from read.photographs import agreement, drawn, found_again, measured_cells, tests
 from template import Template
 from tiny_imagenet import VISIBLE
 
@@ -74,6 +74,7 @@ def mechanisms_table(cells: dict[str, Any], results: dict[str, Any]) -> str:
     for key, cell in cells.items():
         name, reading, which = key.split()
         again = results.get(f"again {name} {which}") if reading == "22" else None
+        whole = results.get(f"again {name} {which} all") if reading == "22" else None
         rows.append(
             [
                 f"{name}, {int(reading):,}, {which}",
@@ -84,11 +85,12 @@ def mechanisms_table(cells: dict[str, Any], results: dict[str, Any]) -> str:
                 f"{unlike(cell)} of {K}",
                 p_words(cell["beyond margin"]),
                 f"{np.mean(again['AMI']):.2f}" if again else "",
+                f"{np.mean(whole['AMI']):.2f}" if whole else "",
             ]
         )
     head = ["class, choice of, layers", "images", "right", "critical at 0.9 and 0.6"]
     head += ["least and most reliable mechanism", "unlike the others", "beyond the margin, p"]
-    return table([*head, "found again, AMI"], rows)
+    return table([*head, "found again, AMI", "by all neurons"], rows)
 
 
 def unlike(cell: dict[str, Any]) -> int:
@@ -115,9 +117,21 @@ def most(template: Template, key: str, cell: dict[str, Any]) -> str:
 
 
 def afresh(template: Template, results: dict[str, Any], ami: list[float]) -> str:
-    again = [cell for key, cell in results.items() if key.startswith("again")]
-    shared = np.mean([value for cell in again for value in cell["shared neurons"]])
-    return template.fill("afresh", shared=shared, low=min(ami), high=max(ami))
+    shared = np.mean([value for cell in found_again(results) for value in cell["shared neurons"]])
+    everything = [value for cell in found_again(results, "all") for value in cell["AMI"]]
+    weighted = [value for cell in found_again(results, "contribution") for value in cell["AMI"]]
+    default = ""
+    if everything and weighted:
+        default = template.fill(
+            "default",
+            **{
+                f"{name}_{end.__name__}": end(v)
+                for name, v in (("all", everything), ("c", weighted))
+                for end in (min, max)
+            },
+            times=np.mean(everything) / np.mean(ami),
+        )
+    return template.fill("afresh", shared=shared, low=min(ami), high=max(ami), default=default)
 
 
 def unreliable(template: Template, name: str, cell: dict[str, Any]) -> str:

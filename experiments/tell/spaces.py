@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from claims import table
 from common import plus_minus
+from read.spaces import called_less, more_than_one, of_classes, pair_cells, pairs, seeds, values
 from template import Template
 
 LAYERS = ("conv3", "linear0", "both")
 SPACES = ("top", "variance", "contribution", "posterior", "metric", "all")
+NETWORKS = {"vgg11": "given", "fresh-vgg11": "fresh"}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -18,7 +19,7 @@ def tell(results: dict[str, Any]) -> str:
     template = Template("spaces")
     return template.fill(
         given=pairs(results, "given", "kmeans"),
-        fresh=pairs(results, "fresh", "gmm"),
+        fresh=pairs(results, "fresh", "kmeans"),
         tried=table(
             ["space", *(f"{layer}: {what}" for layer in LAYERS for what in ("again", "CE"))],
             [[f"`{space}`", *tried(results, space)] for space in SPACES],
@@ -28,6 +29,7 @@ def tell(results: dict[str, Any]) -> str:
                 "layer",
                 "clusters",
                 "space",
+                "pairs",
                 "again: PKT",
                 "normal",
                 "CE: PKT",
@@ -43,6 +45,9 @@ def tell(results: dict[str, Any]) -> str:
             ],
         ),
         vgg=vgg(template, results),
+        pair=pair(template, results),
+        baselines=baselines(template, results),
+        **pair_cells(results),
         top_conv3=both_networks(results, "conv3", "kmeans", "top", 0),
         all_conv3=both_networks(results, "conv3", "kmeans", "all", 0),
         contribution_both=both_networks(results, "both", "kmeans", "contribution", 0),
@@ -71,51 +76,16 @@ def gap(results: dict[str, Any], space: str) -> str:
 
 
 def real(template: Template, results: dict[str, Any]) -> str:
-    if "vgg11 contribution gmm" not in results:
+    if "vgg11 all kmeans" not in results:
         return ""
-    cells = results["vgg11 contribution gmm"]
+    cells = results["vgg11 all kmeans"]
     less, below = called_less(cells)
     top = ""
     if "vgg11 top kmeans" in results:
         others = results["vgg11 top kmeans"]
-        top = f"; with `top`, the default, {more_than_one(others)} of {len(others)} halves have more than one mechanism"
+        top = f"; with `top` {more_than_one(others)} of {len(others)} halves have more than one mechanism"
     fields = {"several": more_than_one(cells), "ways": len(cells), "less": less, "below": below, "top": top}
     return template.fill("real", **fields)
-
-
-def more_than_one(cells: dict[str, Any]) -> int:
-    return sum(cell["K"] > 1 for cell in cells.values())
-
-
-def called_less(cells: dict[str, Any]) -> tuple[int, int]:
-    """Count the mechanisms called less reliable, and those of them below their class on the other half."""
-    below = [
-        cell["other"][k] < cell["class"]
-        for cell in cells.values()
-        for k, verdict in enumerate(cell["verdicts"])
-        if verdict == "less reliable"
-    ]
-    return len(below), sum(below)
-
-
-def seeds(results: dict[str, Any], group: str, method: str) -> list[str]:
-    """Return the pairs of which both networks were measured."""
-    known = [key.split()[1] for key in results if key.startswith(group) and key.endswith(f"pkt {method}")]
-    return [seed for seed in known if f"{group} {seed} normal {method}" in results]
-
-
-def pairs(results: dict[str, Any], group: str, method: str) -> int:
-    return len(seeds(results, group, method))
-
-
-def values(results: dict[str, Any], group: str, layer: str, method: str, space: str) -> np.ndarray:
-    """Return (pairs, 2 networks, 2 measures): again and CE of PKT and normal."""
-    return np.array(
-        [
-            [results[f"{group} {seed} {kind} {method}"][layer][space] for kind in ("pkt", "normal")]
-            for seed in seeds(results, group, method)
-        ]
-    )
 
 
 def tried(results: dict[str, Any], space: str) -> list[str]:
@@ -128,20 +98,24 @@ def tried(results: dict[str, Any], space: str) -> list[str]:
 
 def kept(results: dict[str, Any], layer: str, method: str, space: str) -> list[str]:
     own = values(results, "fresh", layer, method, space)
-    plain = values(results, "fresh", layer, "kmeans", "variance")
+    plain = values(results, "fresh", layer, "kmeans", "variance", seeds(results, "fresh", layer, method, space))
     difference = own[:, 1, 1] - own[:, 0, 1]
-    beyond = difference - (plain[: len(own), 1, 1] - plain[: len(own), 0, 1])
+    beyond = difference - (plain[:, 1, 1] - plain[:, 0, 1])
     numbers = [own[:, 0, 0], own[:, 1, 0], own[:, 0, 1], own[:, 1, 1]]
-    return [*map(plus_minus, numbers), plus_minus(difference), plus_minus(beyond, sign="+")]
+    return [str(len(own)), *map(plus_minus, numbers), plus_minus(difference), plus_minus(beyond, sign="+")]
 
 
 def vgg(template: Template, results: dict[str, Any]) -> str:
-    known = {key.partition(" ")[2]: cell for key, cell in results.items() if key.startswith("vgg11")}
-    if not known:
+    known = {key: cell for key, cell in results.items() if key.partition(" ")[0] in NETWORKS}
+    if "vgg11 all kmeans" not in known:
         return ""
-    rows = [[f"`{name.split()[0]}`", name.split()[1], *of_classes(cell)] for name, cell in known.items()]
-    first = "contribution gmm"
+    rows = [
+        [NETWORKS[network], f"`{space}`", method, *of_classes(cell)]
+        for (network, space, method), cell in ((key.split(), cell) for key, cell in known.items())
+    ]
+    first = "vgg11 all kmeans"
     head = [
+        "network",
         "space",
         "clusters",
         "K",
@@ -151,11 +125,12 @@ def vgg(template: Template, results: dict[str, Any]) -> str:
         "of a class",
         "differ",
         "called less reliable",
+        "overconfident",
     ]
     return template.fill(
         "vgg",
         table=table(head, rows),
-        first="`contribution` with a mixture",
+        first="`all` with K-means on the given network",
         classes=table(
             ["class", "K", "stability", "on its half", "on the other", "p"],
             [
@@ -174,23 +149,32 @@ def listed(shares: list[float]) -> str:
     return " ".join(f"{share:.2f}" for share in shares)
 
 
-def of_classes(cell: dict[str, Any]) -> list[str]:
-    """Sum up the ten classes, both ways."""
-    counts = [one["K"] for one in cell.values()]
-    error = [
-        np.average(np.abs(np.subtract(one["own"], one["other"])), weights=one["shares"][: len(one["own"])])
-        for one in cell.values()
+def pair(template: Template, results: dict[str, Any]) -> str:
+    """Tell how VGG11s of two classes are found again."""
+    groups = [group for group in ("given", "fresh") if {f"pair {group} pkt", f"pair {group} normal"} <= set(results)]
+    if not groups:
+        return ""
+    rows = [
+        [f"{layer}, {group}", f"`{space}`", *(f"{pkt[i]:.2f} / {normal[i]:.2f}" for i in (0, 1))]
+        for layer in ("conv8", "conv9", "both")
+        for group in groups
+        for space in ("variance", "contribution", "all")
+        for pkt, normal in [[results[f"pair {group} {kind}"][layer][space] for kind in ("pkt", "normal")]]
     ]
-    whole = [abs(float(np.average(one["own"], weights=one["shares"])) - one["class"]) for one in cell.values()]
-    differ = sum(one["p"] < 0.05 for one in cell.values())
-    less, below = called_less(cell)
-    ways = len(cell)
-    return [
-        f"{min(counts)} to {max(counts)}",
-        f"{more_than_one(cell)} of {ways}",
-        f"{np.mean([one['stability'] for one in cell.values()]):.2f}",
-        f"{np.mean(error):.3f}",
-        f"{np.mean(whole):.3f}",
-        f"{differ} of {ways}",
-        f"{less}; {below} below",
+    head = ["layer, pair", "space", "again: PKT / normal", "CE: PKT / normal"]
+    return template.fill("pair", table=table(head, rows))
+
+
+def baselines(template: Template, results: dict[str, Any]) -> str:
+    """Tell the CE of PKT networks beside that of other rankings."""
+    cells = [cell for key, cell in results.items() if key.startswith("baselines")]
+    if not cells:
+        return ""
+    won = [one["NeuCEPT"] < min(v for m, v in one.items() if m != "NeuCEPT") for cell in cells for one in cell.values()]
+    methods = list(cells[0]["conv3 even"])
+    rows = [
+        [method, *(plus_minus([cell[place][method] for cell in cells]) for place in cells[0])] for method in methods
     ]
+    return template.fill(
+        "baselines", n=len(cells), won=sum(won), all=len(won), table=table(["ranking", *cells[0]], rows)
+    )
