@@ -127,13 +127,13 @@ def verdicts_on_random_labels(seed: int) -> tuple[bool, bool]:
     logits = np.stack([np.zeros(200), np.maximum(odds, 0.1)], axis=1).astype(np.float32)
     right = (rng.random(200) < 0.8).astype(int)
     recording = Recording({"hidden": Z.astype(np.float32)}, logits, right, ("a", "b"))
-    mechanisms = learn(recording, {"hidden": range(6)}, "auto", reduce="contribution", target=1)
+    mechanisms = learn(recording, {"hidden": range(6)}, "auto", reduce="all", target=1)
     assert mechanisms.reliability is not None
     differ = mechanisms.reliability["confidence_verdict"].isin(["overconfident", "underconfident"])
     return bool((mechanisms.reliability["verdict"] != "").any()), bool(differ.any())
 
 
 def test_choosing_the_number_by_the_same_labels_does_no_harm() -> None:
-    found = np.array([verdicts_on_random_labels(seed) for seed in range(60)])
+    found = np.array([verdicts_on_random_labels(seed) for seed in range(40)])
     for hits in found.sum(axis=0).tolist():
         assert interval(hits, len(found))[0] <= 0.05, f"{hits} of {len(found)} data sets with a verdict"
