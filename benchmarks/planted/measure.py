@@ -190,7 +190,7 @@ def page(results: dict[str, Any]) -> str:
         " among. Made by `benchmarks/planted/measure.py`. On the networks 0 to 7 of each data set the rule for the"
         " number of mechanisms and the margins of the verdict (10 points or twice the errors; 5 times the odds of an"
         " error against other classes) were chosen. The others were measured once; of what is shown they decided one"
-        " thing, that `all` and not `contribution` is the default, so that the difference between these two is flattered.",
+        " thing, that `all` and not `contribution` is the default: the difference between these two is flattered.",
         "",
         "| mechanisms by | networks | judged | token's mechanism overconfident, token learnt | token weaker |"
         " mechanisms of clean networks overconfident | clean networks with one | mechanisms of a planted network |",
