@@ -1,11 +1,12 @@
-"""What restores the precision of critical neurons on real layers? The remedies, each on the same simulated responses.
+"""What restores the precision of critical neurons on real layers? The remedies, on simulated responses.
 
     python experiments/remedies.py [--shared ../shared] [--page]
 
 Equation (9) on one draw of knockoffs, with a Gaussian sampler, a mixture of ten Gaussians and predicted conditional
-means; and the model of the local false discovery rate on the knockoff statistics alone, on the importance in a trained
-network alone, and on both (the default). Those that learn are judged on responses that they never saw, at the level
-that `discover` would take. Results: experiments/results/remedies.json, and docs/remedies.md, written from it.
+means; and the model of the local false discovery rate on parts of the evidence, with a third of the responses, and on
+all (the default, which trains networks where there are inputs enough). Those that learn are judged on responses that
+they never saw, at the level that `discover` would take. Results: experiments/results/remedies.json, and
+docs/remedies.md, written from it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from promise import load
 from simulated import half_width, proportions
 
 import neucept
-from neucept.calibration import simulate
+from neucept.calibration import PARTS, gather, held_out, simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, prepare, select
 
 CELLS = [
@@ -31,8 +32,14 @@ CELLS = [
     ("vgg11-pkt-0", "features.28", 0),
 ]
 QS = (0.1, 0.2)
-KNOCKOFFS = slice(8, 12)  # columns of the evidence that come from knockoffs
-NETWORK = slice(0, 8)
+VARIANTS = {
+    "regression alone": {"squares", "random features", "products", "steps", "network"},
+    "without random features": {"random features"},
+    "without products": {"products"},
+    "without steps": {"steps"},
+    "without a network": {"network"},
+    "all (default)": set(),
+}  # parts of the evidence that are left out
 
 
 def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, list[float]]:
@@ -58,14 +65,25 @@ def measure(recording: neucept.Recording, layer: str, label: int) -> dict[str, l
         W = knockoff_statistics(prepared.Z, simulated.Y, sampler=sampler, draws=1, rng=rng, groups=groups)[0]
         for q in QS:
             keep(name, np.array([select(w, q) for w in W]), simulated.null, q)
-    for name, columns in {
-        "calibrated, knockoffs alone": KNOCKOFFS,
-        "calibrated, network alone": NETWORK,
-        "calibrated, both (default)": slice(None),
-    }.items():
-        variant = replace(calibration, evidence=calibration.evidence[..., columns])
-        for q in QS:
-            keep(name, np.array([largest_set(row, variant.level(q)) for row in variant.held_out]), variant.null, q)
+    rng = np.random.default_rng(6)
+    many = simulate(prepared.Z, calibration.groups, rng, nothing=36, repeats=3)
+    evidence, _ = gather(prepared.Z, many.Y, calibration.groups)
+    for name, without in VARIANTS.items():
+        columns = np.concatenate([np.r_[part] for part_name, part in PARTS.items() if part_name not in without])
+        columns = columns[columns < evidence.shape[2]]
+        for share, rows in {"": slice(None), ", a third of the responses": slice(None, None, 3)}.items():
+            if share and without:
+                continue
+            null = many.null[rows]
+            variant = replace(
+                calibration,
+                held_out=held_out(evidence[rows][..., columns], null),
+                null=null,
+                family=many.family[rows],
+            )
+            for q in QS:
+                masks = np.array([largest_set(row, variant.level(q)) for row in variant.held_out])
+                keep(f"calibrated, {name}{share}", masks, null, q)
     return result
 
 

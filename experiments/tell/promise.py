@@ -11,7 +11,8 @@ from template import Template
 
 HELD_OUT, CALIBRATED = "held-out families", "calibrated families"
 DEFAULT, EQUATION = "default", "eq. (9)"
-HEAD = ["network, layer, class", "inputs", "groups", "q", "held out: FDR", "power", "eq. (9): FDR", "power"]
+HEAD = ["network, layer, class", "inputs", "groups", "q", "held out: FDR", "power", "localised"]
+HEAD += ["eq. (9): FDR", "power"]
 HEAD += ["calibrated: FDR", "(9)"]
 
 
@@ -53,19 +54,39 @@ def cells_table(results: dict[str, Any]) -> str:
                 row[f"{families} | {way} | {q}"] for families in (HELD_OUT, CALIBRATED) for way in (DEFAULT, EQUATION)
             )
             powers = [f"{cell['power']:.2f}" for cell in (held, plain)]
-            cells = [rate(held), powers[0], rate(plain), powers[1], rate(known), rate(known_plain)]
+            cells = [
+                rate(held),
+                powers[0],
+                f"{held['localised']:.2f}",
+                rate(plain),
+                powers[1],
+                rate(known),
+                rate(known_plain),
+            ]
             rows.append([f"{network}, {layer}, {label}", str(row["inputs"]), groups, str(q), *cells])
     return table(HEAD, rows)
 
 
 def means_table(results: dict[str, Any]) -> str:
     rows = []
-    for kind in ("lenet", "vgg11"):
+    for kind in ("fresh-lenet", "fresh-vgg11", "lenet", "vgg11"):
         layers = [row for key, row in results.items() if key.startswith(kind)]
         for q in QS if layers else ():
-            fdr, power = (
-                np.mean([row[f"{HELD_OUT} | {DEFAULT} | {q}"][what] for row in layers]) for what in ("fdr", "power")
-            )
+            held = [row[f"{HELD_OUT} | {DEFAULT} | {q}"] for row in layers]
+            fdr, power, localised = (mean_of([cell[what] for cell in held]) for what in ("fdr", "power", "localised"))
             plain = np.mean([row[f"{HELD_OUT} | {EQUATION} | {q}"]["fdr"] for row in layers])
-            rows.append([kind, str(q), f"{fdr:.3f}", f"{power:.2f}", f"{plain:.3f}"])
-    return table(["networks", "asked", "held out: FDR", "power", "eq. (9): FDR"], rows)
+            known = [row[f"{CALIBRATED} | {DEFAULT} | {q}"]["by_family"] for row in layers]
+            family, worst = max(
+                ((name, float(np.mean([cell[name] for cell in known]))) for name in known[0]), key=lambda pair: pair[1]
+            )
+            rows.append(
+                [kind, str(len(layers)), str(q), fdr, power, localised, f"{worst:.3f} ({family})", f"{plain:.3f}"]
+            )
+    head = ["networks", "cells", "asked", "held out: FDR", "power", "localised", "worst family", "eq. (9): FDR"]
+    return table(head, rows)
+
+
+def mean_of(values: list[float]) -> str:
+    """Mean over cells with the half-width of its 95% interval."""
+    half = 1.96 * np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.3f} ± {half:.3f}"

@@ -9,7 +9,7 @@ import neucept
 from neucept import storage
 from neucept.calibration import Calibration, exchangeability, layer
 from neucept.calibration import calibration as module
-from neucept.calibration.calibration import calibrate_neurons, worst
+from neucept.calibration.calibration import LEVELS, calibrate_neurons, worst
 from neucept.calibration.evidence import PARTS, Layer, NullModel, Ridge, group_importance, importance, proportions
 from neucept.calibration.grouping import candidates, resolution
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, simulate
@@ -265,6 +265,19 @@ def test_levels_grow_with_q_and_never_pass_it(calibration: Calibration) -> None:
     assert levels == sorted(levels)
     assert all(level <= q for level, q in zip(levels, (0.01, 0.05, 0.1, 0.2, 0.4), strict=True))
     assert levels[2] > 0
+
+
+def test_the_level_is_the_largest_that_keeps_the_worst_family(calibration: Calibration) -> None:
+    for q in (0.1, 0.3):
+        best = 0.0
+        for level in LEVELS[q + 1e-9 >= LEVELS]:  # the plain way
+            false, _ = proportions(
+                np.array([largest_set(row, level) for row in calibration.held_out]), calibration.null
+            )
+            if worst(false, calibration.family) > q:
+                break
+            best = float(level)
+        assert calibration.level(q) == best > 0
 
 
 def test_table_counts_what_is_selected(calibration: Calibration) -> None:
