@@ -206,7 +206,7 @@ def test_a_calibration_of_an_earlier_version_opens(tmp_path) -> None:  # type: i
 def test_more_neurons_than_can_be_compared() -> None:
     Z = np.random.default_rng(0).standard_normal((40, 7000)).astype(np.float32)
     recording = neucept.Recording({"wide": Z}, Z[:, :2], None, ("a", "b"))
-    with pytest.raises(neucept.InputError, match=r"Layer 'wide' has 7,000 .* 6,000 at most.* 8 GB .* hours"):
+    with pytest.raises(neucept.InputError, match=r"Layer 'wide' has 7,000 .* 6,000 at most.* 12 GB .* hours"):
         neucept.discover(recording, 0, samples="all")
     with pytest.raises(neucept.InputError, match="Leave some out"):
         neucept.calibrate(recording, "wide")

@@ -33,7 +33,7 @@ def check_width(X: np.ndarray, what: str) -> None:
     step = 1024
     number = sum(int(alive(X[:, first : first + step]).sum()) for first in range(0, X.shape[1], step))
     if number > MOST_NEURONS:
-        memory, hours = 160 * number**2 / 1e9, 0.15 * (number / 5000) ** 3
+        memory, hours = 240 * number**2 / 1e9, 0.11 * (number / 5000) ** 3
         raise InputError(
             f"{what} has {number:,} neurons or features that vary, but all are compared with each other, which is done"
             f" for {MOST_NEURONS:,} at most: these would take some {memory:,.0f} GB of memory and {hours:,.1f} hours."
