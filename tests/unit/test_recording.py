@@ -582,6 +582,18 @@ def test_a_store_holds_what_memory_would(
     assert [p.name for p in tmp_path.iterdir()] == ["recorded"]
 
 
+@pytest.mark.parametrize("task", ["classes", "binary", "multi-label", "regression"])
+def test_a_store_holds_the_outputs_of_every_task(task: str, tmp_path: Any) -> None:
+    """What is not converted is a view of the file: writing it over would leave zeros."""
+    model, x = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1 if task == "binary" else 2)), torch.randn(60, 6)
+    y = torch.rand(60) if task == "regression" else torch.randint(2, (60, 2) if task == "multi-label" else (60,))
+    held = record(model, (x, y), ["1"], task=task)
+    stored = record(model, (x, y), ["1"], task=task, store=tmp_path / "recorded")
+    for found in (stored, Recording.open(tmp_path / "recorded")):
+        assert np.array_equal(found.logits, held.logits) and held.logits.any()
+        assert np.array_equal(found.activations("1"), held.activations("1"))
+
+
 def test_a_store_behind_a_link(mlp: nn.Module, tmp_path: Any) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -228,7 +228,8 @@ class _Run:
             )
         logits = arrays.pop("logits")
         if kind != "logits" or (logits.shape[1] == 1 and not isinstance(task, Regression)):
-            logits = Readout(kind=kind)(torch.from_numpy(np.asarray(logits))).numpy()
+            read = Readout(kind=kind)(torch.from_numpy(np.asarray(logits))).numpy()
+            logits = logits if np.may_share_memory(read, logits) else read  # a view of the file would be written over
         return Recording(
             neurons={layer: arrays[f"neurons/{layer}"] for layer in self.units},
             logits=logits,
