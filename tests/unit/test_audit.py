@@ -470,7 +470,7 @@ def row(verdict: str, **more: Any) -> dict[str, Any]:
             [row("too few to tell"), row("as confident as right")],
             ["Of 1 mechanisms to be judged, none", "80 can be compared with others of equal confidence, and 124 are"],
         ),
-        ([row("too few to tell", comparable=0.0)], ["is as good as alone at its confidence"]),
+        ([row("nothing to compare", comparable=0.0)], ["is as good as alone at its confidence"]),
         ([row("no probability")], ["The outputs are no probabilities"]),
         ([{"class": "cat", "mechanism": 0}], ["Without labels nobody can say"]),
     ],

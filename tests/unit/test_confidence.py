@@ -325,7 +325,7 @@ def test_few_inputs_say_so() -> None:
 def test_one_mechanism_can_be_compared_with_nothing() -> None:
     odds, right, groups = planted()
     table = table_of(odds, right, groups, 1)
-    assert table["comparable"][0] == 0 and table["confidence_verdict"][0] == "too few to tell"
+    assert table["comparable"][0] == 0 and table["confidence_verdict"][0] == "nothing to compare"
     assert table["p_confidence"][0] == 1
 
 

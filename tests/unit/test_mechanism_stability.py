@@ -141,3 +141,14 @@ def test_bad_input(three_groups: Any, make_recording: Make) -> None:
     critical = discover(some, Z[:, 0], calibration=None, draws=2, progress=False)
     with pytest.raises(InputError, match="discovered for an array, which is not kept"):
         mechanism_stability(some, critical, learn(some, critical, 2, reduce="top"), progress=False)
+
+
+def test_a_single_mechanism_is_neither_stable_nor_not(three_groups: Any, tmp_path: Path) -> None:
+    recording = three_groups[0]
+    mechanisms = learn(recording, ALL_SIX, 1, target=1)
+    table = mechanism_stability(recording, ALL_SIX, mechanisms, draws=3, progress=False)
+    assert table["found_again"].tolist() == [""]
+    assert table[["jaccard", "jaccard_low"]].isna().all(axis=None)
+    assert table["split_stability"].notna().all()
+    mechanisms.with_stability(table).save(tmp_path / "one")
+    pd.testing.assert_frame_equal(Mechanisms.open(tmp_path / "one").stability, table)

@@ -60,7 +60,7 @@ COLUMNS = (
 _TEXTS = ("class", "confidence_verdict", "verdict", "found_again", "neurons")
 _DOUBTFUL = ("dissolved", "doubtful")
 # What is worth looking at first; a mechanism is at the first of these that is true of it.
-_ATTENTION = ("overconfident", "unsure", "doubtful", "too few to tell", "underconfident")
+_ATTENTION = ("overconfident", "unsure", "doubtful", "too few to tell", "nothing to compare", "underconfident")
 
 R = TypeVar("R")
 

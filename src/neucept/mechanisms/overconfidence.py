@@ -158,7 +158,9 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
         the errors, or far below what it predicts for other classes (`compare_elsewhere`); the alarm.
         ``underconfident``: above, by as much. ``unsure``: less reliable than the rest, and the confidence says so. ``as
         confident as right``: none of these, on inputs enough to see 10 points. ``too few to tell``: none of these, on
-        fewer. ``no probability``: the outputs are no probabilities. Empty where no input of a mechanism was judged.
+        fewer. ``nothing to compare``: none of these, and no other input of the class is as confident, as where there
+        is one mechanism. ``no probability``: the outputs are no probabilities. Empty where no input of a
+        mechanism was judged.
 
     Notes
     -----
@@ -178,6 +180,8 @@ def confidence_verdicts(table: pd.DataFrame) -> list[str]:
             verdict = "overconfident" if row["precision"] < row["expected"] else "underconfident"
         elif row["verdict"] == "less reliable":
             verdict = "unsure"
+        elif row["comparable"] < 1:
+            verdict = "nothing to compare"
         else:
             verdict = "as confident as right" if row["comparable"] >= row["needed"] else "too few to tell"
         verdicts.append(verdict)

@@ -85,6 +85,7 @@ def reliability(
         ``p_elsewhere`` (whether the odds of an error are more than 5 times theirs, not corrected) and
         ``confidence_verdict``: ``overconfident`` (the alarm), ``underconfident``, ``unsure`` (less reliable
         than the rest, and the confidence says so), ``as confident as right``, ``too few to tell`` (fewer than needed),
+        ``nothing to compare`` (none other of the class as confident, as with a single mechanism),
         ``no probability`` (a regression, scores, and tasks of your own without ``log_odds``; numbers are NaN there).
 
     Raises

@@ -75,7 +75,8 @@ def mechanism_stability(
     DataFrame
         One row per mechanism: ``mechanism``; ``jaccard``, the mean over draws of its Jaccard similarity with the most
         similar cluster; ``jaccard_low``, the 5% quantile; ``found_again``: ``dissolved`` (mean at most .5),
-        ``doubtful`` (below .75) or ``stable``; ``split_stability``, the adjusted Rand index of clusterings of its
+        ``doubtful`` (below .75) or ``stable``; a single mechanism is found again whatever the inputs, so its numbers
+        are NaN and its ``found_again`` is empty; ``split_stability``, the adjusted Rand index of clusterings of its
         inputs in two, on halves (NaN for fewer than 40 inputs); ``splits``, whether two are stable (at least .6) and
         fit better than one cluster by BIC. `Mechanisms.with_stability` keeps it with the mechanisms.
 
@@ -119,7 +120,8 @@ def mechanism_stability(
         )
     rng = np.random.default_rng(seed)
     rows, K = mechanisms.samples, len(mechanisms)
-    similarities = np.zeros((draws, K))
+    similarities = np.full((draws, K), np.nan)
+    draws = draws if K > 1 else 0
     with show_progress("finding mechanisms again", draws, progress) as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the mechanisms were learnt
         for draw in range(draws):
@@ -186,6 +188,8 @@ def _best_jaccard(labels: np.ndarray, others: np.ndarray, K: int) -> np.ndarray:
 
 
 def _verdict(mean: float) -> str:
+    if np.isnan(mean):
+        return ""
     return "dissolved" if mean <= DISSOLVED else "doubtful" if mean < DOUBTFUL else "stable"
 
 

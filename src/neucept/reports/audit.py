@@ -43,9 +43,11 @@ TERMS = {
     "underconfident": "More precise than the confidence says.",
     "as confident as right": "No difference, on inputs enough to see one of 10 points.",
     "too few to tell": "No difference was found, but there are too few inputs to compare to see one of 10 points.",
+    "nothing to compare": "No other input of the class is as confident, as where the class has one mechanism; compared"
+    " with other classes there is no alarm.",
     "extra mistakes": "Inputs judged times the precision that is lacking against what the confidence says.",
     "stability": "Mean Jaccard similarity with the most similar cluster found on random halves of the inputs: stable"
-    " from .75 on, doubtful below, dissolved up to .5.",
+    " from .75 on, doubtful below, dissolved up to .5. A class of one mechanism has none.",
 }
 
 

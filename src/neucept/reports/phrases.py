@@ -268,22 +268,23 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     unsure = [row for row in rows if row.confidence_verdict == "unsure"]
     told = [row for row in rows if row.confidence_verdict in _TOLD]
     few = [row for row in rows if row.confidence_verdict == "too few to tell"]
+    alone = [row for row in rows if row.confidence_verdict == "nothing to compare"]
     said = _named(alarms, most)
     if told and not alarms:
         which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
         said.append(f"{which} is less reliable than the network's own confidence says.")
     said += _named(unsure, most)
-    if alone := [row for row in few if not row.comparable >= 1]:
+    if alone:
         first = f"Mechanism {alone[0].mechanism} of class '{alone[0].class_name}'"
         which = f"{first} is" if len(alone) == 1 else f"{len(alone)} mechanisms are"
         said.append(
             f"{which} as good as alone at {'its' if len(alone) == 1 else 'their'} confidence in the class; compared"
             " with other classes there is no alarm."
         )
-    if short := [row for row in few if row.comparable >= 1]:
-        best = max(short, key=lambda row: row.comparable / row.needed)
+    if few:
+        best = max(few, key=lambda row: row.comparable / row.needed)
         one = f"mechanism {best.mechanism} of class '{best.class_name}'"
-        which = one if len(short) == 1 else f"{len(short)} mechanisms, of which {one} is nearest to enough"
+        which = one if len(few) == 1 else f"{len(few)} mechanisms, of which {one} is nearest to enough"
         said.append(
             f"There are too few inputs to judge {which}: {number(best.comparable)} can be compared with others of equal"
             f" confidence, and {number(best.needed)} are needed to see a precision that is 10 points too low."
