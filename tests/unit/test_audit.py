@@ -243,6 +243,20 @@ def test_without_labels_it_says_what_cannot_be_said(tmp_path: Path) -> None:
     assert "Without labels nobody can say" in page
 
 
+def test_labels_may_be_names_and_targets_may_be_numbers(tmp_path: Path) -> None:
+    X = torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    labels = [("cat", "dog")[int(x > 0)] for x in X[:, 0]]
+    options = {**FAST, "layers": ["1"], "stability": 0}
+    named = audit(model, (X, labels), class_names=["cat", "dog"], **options)
+    numbered = audit(model, (X, (X[:, 0] > 0).long()), class_names=["cat", "dog"], **options)
+    same(named, numbered)
+    values = audit(model[:2].append(nn.Linear(8, 1)), (X, X[:, 0] + X[:, 1]), task="regression", **options)
+    assert values.recording.logits.std() > 0
+    assert values.classes["inputs"].tolist() == [40, 40]
+    assert len(values.analysis("highest tenth", progress=False).mechanisms)
+
+
 # On disk
 
 

@@ -166,6 +166,8 @@ def audit(
         missing = " and ".join(name for name, given in {"model": model, "data": data}.items() if given is None)
         raise InputError(f"Nothing is recorded, without {missing}: call audit(model, data), or give recording=.")
     inputs = None if data is None else Inputs.of(data, model)
+    if inputs is not None and class_names is not None and not isinstance(class_names, str):
+        inputs = replace(inputs, class_names=inputs.class_names or tuple(map(str, class_names)))  # labels may be texts
     if recording is not None:
         check_kind("recording", recording, Recording, "what neucept.record returns")
         if model is not None and inputs is not None:
