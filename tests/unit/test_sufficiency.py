@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept import InputError, Recording, discover, record, sufficiency
-from neucept.evaluation.sufficiency import held_out_r2
+from neucept.evaluation.sufficiency import _linear_r2, held_out_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::neucept.NothingSelectedWarning")
 
@@ -176,3 +176,25 @@ def test_any_ranking_is_measured(deciding: tuple[nn.Module, Tensor, Recording, A
         sufficiency(recording, ranking)
     with pytest.raises(InputError, match="holds 30; expected numbers from 0 to 29"):
         sufficiency(recording, {"hidden": [30]}, target=1)
+
+
+def test_a_neuron_that_is_nearly_silent_in_one_half_does_no_harm() -> None:
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(400, 5)), rng.normal(size=400)
+    y += 2 * Z[:, 0]
+    silent = np.where(np.arange(400) % 2 == 0, 0, np.abs(rng.normal(size=400)))  # varies in the odd rows alone, ...
+    silent[0] = 1e-3  # ... but for this one
+    alone = _linear_r2(Z, y)
+    assert alone > 0.7
+    assert abs(_linear_r2(np.column_stack([Z, silent]), y) - alone) < 0.05
+    assert _linear_r2(Z * [1, 1e6, 1, 1e-6, 1] + 100, y) == pytest.approx(alone, abs=1e-6)
+
+
+def test_constants_of_a_network_of_half_precision(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    inputs, found = deciding[1], {}
+    for kind in (torch.float32, torch.float16, torch.bfloat16):
+        model = Deciding().to(kind)
+        recording = record(model, inputs, ["hidden"])
+        table = sufficiency(recording, list(range(30)), model, inputs, target=1, counts=[12], progress=False)
+        found[kind] = float(table.loc[table["method"] == "critical", "agreement_constant"].iloc[0])
+    assert min(found.values()) > 0.9

@@ -116,9 +116,9 @@ class Linear:
     Attributes
     ----------
     Z : array
-        (n, k) standardised neurons.
+        (n, k) standardised neurons, or centred ones.
     values, vectors : array
-        Eigenvalues and eigenvectors of their correlations, positive ones alone.
+        Eigenvalues and eigenvectors of their correlations (covariances), positive ones alone.
     """
 
     Z: np.ndarray
@@ -126,9 +126,9 @@ class Linear:
     vectors: np.ndarray
 
     @classmethod
-    def of(cls, Z: np.ndarray) -> Linear:
-        """Prepare for neurons, (n, k)."""
-        scaled = standardised(Z)
+    def of(cls, Z: np.ndarray, scale: bool = True) -> Linear:
+        """Prepare for neurons, (n, k); without ``scale`` their scale stays as it is, and only means are taken off."""
+        scaled = standardised(Z) if scale else Z - Z.mean(axis=0)
         n, k = scaled.shape
         if n >= k:
             values, vectors = np.linalg.eigh(scaled.T @ scaled / n)

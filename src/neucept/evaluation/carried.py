@@ -69,7 +69,7 @@ class Carrying:
         passes = len(sets) * STEPS * FOR_CONSTANTS * 3
         if not len(learn) or not len(judge) or operations(self.rest, self.parts) * passes > WORK:
             return dict.fromkeys(sets, float("nan"))
-        all_kinds = self.rest.values(self.parts.others)
+        all_kinds = self.rest.values(self.parts.others).float()  # in half precision Adam divides by 0
         mean, spread = all_kinds.mean(0, keepdim=True), all_kinds.std(0, keepdim=True).clamp_min(1e-6)
         found = {}
         for name, neurons in sets.items():
@@ -77,11 +77,12 @@ class Carrying:
             descent = torch.optim.Adam([step], lr=0.1)
             for _ in range(STEPS if len(neurons) < self.k else 0):
                 with torch.enable_grad():
-                    mixed = self.rest.mix(here, (mean + step * spread).expand_as(here), mask)
+                    constant = (mean + step * spread).to(here.dtype).expand_as(here)
+                    mixed = self.rest.mix(here, constant, mask)
                     lost = self.aim.told_apart(self.rest.run(mixed), learn).mean()
                     (step.grad,) = torch.autograd.grad(lost, step)
                 descent.step()
-            constant = (mean + step.detach() * spread).expand_as(judged)
+            constant = (mean + step.detach() * spread).to(judged.dtype).expand_as(judged)
             outputs = [self.rest.run(self.rest.mix(judged[p], constant[p], mask)) for p in chunks(judged)]
             predicted = self.aim.predicted(torch.cat(outputs).detach().cpu().numpy())
             found[name] = float((predicted == self.aim.predicted_of(judge)).mean())

@@ -25,7 +25,7 @@ from neucept.discovery.selection import neurons_by_layer
 from neucept.errors import InputError, check_kind, check_whole
 from neucept.evaluation.carried import Carrying
 from neucept.inputs import Inputs
-from neucept.knockoffs.preprocessing import alive, deviations, standardised
+from neucept.knockoffs.preprocessing import alive, standardised
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.hooks import check_model, left_as_found
@@ -282,16 +282,18 @@ def _by_number(
 
 
 def _linear_r2(Z: np.ndarray, y: np.ndarray) -> float:
-    """Held-out share of the variance of y that a linear fit predicts, in two halves: cheaper than `held_out_r2`."""
+    """Held-out share of the variance of y that a linear fit predicts, in two halves: cheaper than `held_out_r2`.
+
+    The scale of a neuron is that on all inputs: one that hardly varies in the half that is fitted, and does in the
+    other, would be blown up there.
+    """
     if not standardised(y).any():
         return float("nan")
-    half = np.arange(len(y)) % 2 == 0
+    Z, half = standardised(Z), np.arange(len(y)) % 2 == 0
     left = 0.0
     for fitted in (half, ~half):
-        fit = Linear.of(Z[fitted])
-        mean, size = Z[fitted].mean(axis=0), np.where(deviations(Z[fitted]) > 0, deviations(Z[fitted]), np.inf)
-        response = y[fitted]
-        predicted = (Z[~fitted] - mean) / size @ fit.coefficients(standardised(response)) * response.std()
+        fit, response = Linear.of(Z[fitted], scale=False), y[fitted]
+        predicted = (Z[~fitted] - Z[fitted].mean(axis=0)) @ fit.coefficients(standardised(response)) * response.std()
         left += float(np.sum((y[~fitted] - response.mean() - predicted) ** 2))
     return float(1 - left / len(y) / y.var())
 
