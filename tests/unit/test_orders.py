@@ -71,6 +71,19 @@ def test_what_suffices() -> None:
     assert f"of the {len(found.sufficient(0.9))} that suffice for 90% of the predictions" in repr(found)
 
 
+def test_where_all_that_vary_do_not_suffice_it_says_so() -> None:
+    """Neurons that are silent on the target's inputs, and loud on others, decide by being silent."""
+    model = Deciding()
+    data = torch.cat([torch.randn(300, 20), torch.randn(300, 20)])
+    data[:, 0] = torch.where(torch.arange(600) < 300, 0.0, -5.0)
+    data[:, 1:DECIDE] = data[:, 1:DECIDE].abs()
+    model, data, recording = model, data, record(model, data, layers=["hidden"], progress=False)
+    rows = np.arange(300)
+    found = discover(recording, 1, model=model, data=data, effect=False, samples=rows, **QUIET)["hidden"]
+    assert found.groups[0] == -1 and found.kept is not None and found.kept[-1] < 0.9
+    assert "; all 19 that vary keep" in found.suffices and "suffice" not in found.suffices
+
+
 def test_the_first_is_the_best_of_all_by_trying_each() -> None:
     """On the pairs that the search looks at, no other first neuron keeps more."""
     model, data, recording = made(Deciding())
@@ -105,6 +118,10 @@ def test_another_order_without_a_new_discovery(tmp_path: Path) -> None:
     later = alone.ordered("sufficient", recording, model, data)
     at_once = discover(recording, 1, order="sufficient", model=model, data=data, effect=False, **QUIET)
     np.testing.assert_array_equal(later["hidden"].ranking, at_once["hidden"].ranking)
+    other = discover(recording, 1, seed=7, **QUIET).ordered("sufficient", recording, model, data)  # its seed is 7
+    given = alone.ordered("sufficient", recording, model, data, seed=7)
+    np.testing.assert_array_equal(other["hidden"].kept, given["hidden"].kept)
+    assert not np.array_equal(other["hidden"].kept, later["hidden"].kept)
     np.testing.assert_array_equal(later["hidden"].statistics, alone["hidden"].statistics)
     assert set(later["hidden"].neurons) == set(alone["hidden"].neurons)
     assert later.ordered("contribution")["hidden"].ranking.tolist() == alone["hidden"].ranking.tolist()

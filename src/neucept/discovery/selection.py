@@ -332,10 +332,19 @@ class Selection:
 
     @property
     def suffices(self) -> str:
-        """Say how many neurons keep 90% of the predictions, and how many of these are selected; empty if not known."""
+        """Say how many neurons keep 90% of the predictions, and how many of these are selected; empty if not known.
+
+        Where even all that vary keep less, it says so: those that are constant on the target's inputs, but not on
+        others, are taken from another input as well.
+        """
         if self.kept is None:
             return ""
         enough = self.sufficient(0.9)
+        if self.kept[len(enough)] < 0.9:
+            return (
+                f"; all {len(enough)} that vary keep {self.kept[-1]:.0%} of the predictions: those that are constant on"
+                " these inputs carry the rest"
+            )
         return (
             f"; of the {len(enough)} that suffice for 90% of the predictions, {self.is_selected[enough].sum()} selected"
         )
@@ -394,7 +403,7 @@ class CriticalNeurons(Mapping[str, Selection]):
         model: nn.Module | None = None,
         data: Any = None,
         output: Output = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> CriticalNeurons:
         """Put the neurons in another order, without discovering anew; the selection stays.
 
@@ -408,8 +417,9 @@ class CriticalNeurons(Mapping[str, Selection]):
             The recorded ones, for ``robust`` and ``sufficient``.
         output : None, str, int or callable
             As in `neucept.record`; that of the recording by default.
-        seed : int
-            Seed for inputs and noise.
+        seed : int, optional
+            Seed for inputs and noise; by default that of the discovery, by which `neucept.sufficiency` knows on which
+            inputs the order was not found.
 
         Raises
         ------
@@ -417,7 +427,7 @@ class CriticalNeurons(Mapping[str, Selection]):
             When what the order needs is missing, or the network cannot be cut at a layer.
         """
         one_of("order", order, ORDERS)
-        selections = dict(self.selections)
+        selections, seed = dict(self.selections), int(self.settings.get("seed", 0)) if seed is None else seed
         missing = [layer for layer, selection in self.items() if order not in selection.known_orders]
         if missing and recording is None:
             selections[missing[0]].ranked(order)  # says what is missing
