@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +305,16 @@ def test_shares_of_all_inputs_sum_to_what_is_explained() -> None:
     shares = contributions(Z, Z @ [3, 2, 1, 0, 0] + np.sqrt(14) * rng.normal(size=2000), np.arange(2000))
     assert shares.sum() == pytest.approx(0.5, abs=0.05)
     np.testing.assert_allclose(shares[:3], np.array([9, 4, 1]) / 28, atol=0.04)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantiz:DeprecationWarning", "ignore:.*quantiz:UserWarning")
+def test_without_gradients_an_order_by_the_network_is_refused() -> None:
+    quantise = importlib.import_module("torch.ao.quantization").quantize_dynamic
+    torch.manual_seed(0)
+    model = quantise(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), {nn.Linear}, torch.qint8)
+    X = torch.randn(300, 5)
+    recording = record(model, X, ["1"], progress=False)
+    options: dict[str, Any] = {**QUIET, "model": model, "data": X}
+    with pytest.raises(InputError, match="No gradient of the outputs reaches layer '1'"):
+        discover(recording, 0, order="sufficient", **options)
+    assert discover(recording, 0, **options)["1"].by == "contribution"

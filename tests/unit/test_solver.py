@@ -174,7 +174,7 @@ X = np.random.default_rng(0).normal(size=(80, 12))
 
 def work(sampler):
     evidence = np.random.default_rng(1).normal(size=(40, 12, 3))
-    NullModel().fit(evidence, evidence[..., 0] > 0).predict(evidence)
+    NullModel.fit(evidence, evidence[..., 0] > 0).predict(evidence)
     return knockoff_statistics(X, X[:, :3], sampler=sampler, draws=4, rng=np.random.default_rng(0)).tobytes()
 
 samplers = ["gaussian", "mixture"]

@@ -450,12 +450,13 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
     workers = min(workers, len(waiting))
     _calibrate_once(recording, job, targets)
     with show_progress("auditing classes", len(waiting), progress) as advance:
-        alone = False
+        alone, killed = False, 0
         while waiting:
             first = waiting[0]
             try:
                 for target in _each(job, recording, network, [first] if alone else list(waiting), workers):
                     waiting.remove(target)
+                    killed = 0
                     advance(1)
             except PicklingError as error:
                 warnings.warn(
@@ -466,8 +467,10 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
                 workers = 1
             except BrokenProcessPool:  # a process was killed, most often because memory ran out
                 waiting = [target for target in waiting if not _is_done(job.folder, recording, target)]
-                if alone and first in waiting:
+                killed += alone and first in waiting
+                if killed == 2:  # once may be the end of the processes before, which takes others with it
                     waiting.remove(first)
+                    killed = 0
                     why = "The process that audited it was killed, perhaps because memory ran out."
                     _keep(job, Outcome(first, recording.target_name(first), why))
                     advance(1)

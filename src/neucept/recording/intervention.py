@@ -208,8 +208,8 @@ def rest_of(
     Raises
     ------
     InputError
-        When neurons of the layer cannot be replaced, when the network cannot be cut there, or, later, when the layer's
-        output differs in shape between inputs.
+        When neurons of the layer cannot be replaced, when the network cannot be cut there, when no gradient reaches the
+        layer, or, later, when the layer's output differs in shape between inputs.
     """
     held = recording.units[layer]
     if not can_replace(recording, layer) or not readable(held):
@@ -260,6 +260,15 @@ def rest_of(
     def run(values: Tensor) -> Tensor:
         return pick_logits(cut(values.movedim(0, axis)), way).float()
 
+    with torch.enable_grad():
+        start = first.clone().requires_grad_()
+        outputs = run(start)
+        reached = outputs.requires_grad and torch.autograd.grad(outputs.sum(), start, allow_unused=True)[0] is not None
+    if not reached:
+        raise InputError(
+            f"No gradient of the outputs reaches layer '{layer}', as in a quantised network: give the network that it"
+            " was made from."
+        )
     plain = isinstance(units, Channels | Elements) and first[0].numel() == width
     return Rest(run, recorded if plain else returned_for, units, modules[0], first[0].numel())
 
