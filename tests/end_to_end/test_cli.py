@@ -128,8 +128,18 @@ def test_run_says_which_target_it_took_and_takes_a_page_by_name(workshop: Path, 
     options = ["--layers", "5", "--mechanisms", 2, "--draws", 2, "--precision", 0.5, "--limit", 300]
     result = run(workshop, "--out", tmp_path / "a.html", *options)
     assert result.exit_code == 0, said(result)
-    assert "Target: 'b" in said(result)
+    assert "Target: 'b" in said(result) and "no better than" not in said(result)
+    assert re.search(r"Accuracy: [\d.]+% \([\d.]+ to [\d.]+\) of 300 inputs\.", said(result))
     assert {path.name for path in tmp_path.iterdir()} == {"a.html", "a-critical.csv", "a-mechanisms.csv"}
+
+
+def test_run_warns_of_an_implausible_accuracy_before_the_work(workshop: Path, tmp_path: Path) -> None:
+    made = np.load(workshop / "shapes.npz")
+    arrays = {name: np.zeros_like(made[name]) if made[name].ndim > 2 else made[name] for name in made.files}
+    np.savez(tmp_path / "dark.npz", **arrays)
+    result = run(workshop, "--data", tmp_path / "dark.npz", "--out", tmp_path / "out", "--layers", "5")
+    assert "Accuracy: " in said(result) and "no better than" in said(result)
+    assert "Check that the inputs are normalised as in its training (--mean, --std)" in said(result)
 
 
 def test_run_says_how_many_mechanisms_it_suggests_and_why(workshop: Path, tmp_path: Path) -> None:
@@ -300,6 +310,7 @@ def test_layers_lists_modules(workshop: Path) -> None:
         (["--batch-size", "0"], "--batch-size 0: expected a number from 1 on"),
         (["--size", "20"], "does not take inputs of shape and type (1, 20, 20) float32"),
         (["--mean", "0.5;0.5"], "expected numbers with commas between"),
+        (["--mean", "125.3"], "mean=[125.3]: expected numbers from 0 to 1"),
         (["--mean", "0.5,0.5"], "mean has 2 numbers for pictures of 1 channels"),
         (["--split", "test"], "has no split 'test'"),
         (["--classes", "bar"], "The class 'blob' of the data is not among --classes"),

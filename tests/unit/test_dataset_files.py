@@ -637,6 +637,8 @@ IMAGES = np.zeros((2, 4, 4), np.uint8)
         ({"x": IMAGES, "y": [0, 1]}, {"size": "8"}, "size='8' is not possible"),
         ({"x": IMAGES, "y": [0, 1]}, {"channels": "3"}, "channels='3' is not possible"),
         ({"x": IMAGES, "y": [0, 1]}, {"mean": 0.5}, "mean=0.5: expected one number per channel"),
+        ({"x": IMAGES, "y": [0, 1]}, {"mean": (125.3,)}, r"mean=\(125.3,\): expected numbers from 0 to 1"),
+        ({"x": IMAGES, "y": [0, 1]}, {"mean": (-0.5,)}, r"scaled to \[0, 1\]"),
         ({"x": IMAGES, "y": [0, 1]}, {"std": (0,)}, "above 0"),
         ({"x": IMAGES, "y": [0, 1]}, {"class_names": 5}, "expected a list of names"),
         ({"x": IMAGES, "y": [0, 1]}, {"class_names": []}, "but there are 0 class names"),

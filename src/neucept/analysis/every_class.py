@@ -311,14 +311,14 @@ class Audit:
     @property
     def accuracy(self) -> float | None:
         """Share of all inputs that are classified right; None without labels, and for tasks that do not classify."""
-        right = _right(self.recording)
-        return None if right is None else float(right.mean())
+        known = accuracy_with_interval(self.recording)
+        return None if known is None else known[0]
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
         """Wilson's 95% interval of `accuracy`."""
-        right = _right(self.recording)
-        return None if right is None else wilson(int(right.sum()), len(right))
+        known = accuracy_with_interval(self.recording)
+        return None if known is None else known[1:]
 
     @cached_property
     def doubt(self) -> str:
@@ -463,6 +463,12 @@ def _confusion(recording: Recording) -> np.ndarray | None:
     known = (recording.labels >= 0) & (recording.labels < C)
     pairs = recording.labels[known] * C + recording.predictions[known]
     return np.bincount(pairs, minlength=C * C).reshape(C, C)
+
+
+def accuracy_with_interval(recording: Recording) -> tuple[float, float, float] | None:
+    """Share of all inputs that are classified right, with Wilson's 95% interval; None where nobody can say."""
+    right = _right(recording)
+    return None if right is None else (float(right.mean()), *wilson(int(right.sum()), len(right)))
 
 
 def implausible(recording: Recording) -> str:

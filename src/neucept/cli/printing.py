@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import neucept
+from neucept.analysis.every_class import accuracy_with_interval
 from neucept.errors import InputError
 from neucept.reports.calibration import units
 from neucept.reports.phrases import between, confidence_findings, family_name, percent
@@ -79,11 +80,15 @@ def _calibrated(row: Mapping[Any, Any]) -> list[str]:
     return [f"{row['precision']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", power, f"{row['uncalibrated']:.3f}"]
 
 
+def print_accuracy(recording: neucept.Recording) -> None:
+    """Print the share of all inputs that are classified right, where the labels say it."""
+    if (known := accuracy_with_interval(recording)) is not None:
+        console.print(f"Accuracy: {between(*known)} of {len(recording):,} inputs.", highlight=False)
+
+
 def print_audit(audit: neucept.Audit) -> None:
     """Print the accuracy, where the network is confidently wrong, and the mechanisms most worth looking at."""
-    if audit.accuracy is not None and audit.accuracy_interval is not None:
-        share = between(audit.accuracy, *audit.accuracy_interval)
-        console.print(f"Accuracy: {share} of {len(audit.recording):,} inputs.", highlight=False)
+    print_accuracy(audit.recording)
     table = audit.table
     if len(table):
         print_findings(table)

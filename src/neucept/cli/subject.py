@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 import neucept
+from neucept.analysis.every_class import implausible
 from neucept.calibration.layer import FEWEST_INPUTS
-from neucept.cli.printing import console
+from neucept.cli.printing import console, print_accuracy
 from neucept.datasets import ImageDataset, load_data
 from neucept.errors import InputError, closest, missing
 from neucept.models import default_layers, load_function, load_model, preprocessing
@@ -148,6 +149,8 @@ class Subject:
     ) -> tuple[neucept.Recording, int | str]:
         """Record all pictures, and find the class given as the target, or the one most predicted.
 
+        The accuracy is printed, with a warning where it is implausible.
+
         Raises
         ------
         InputError
@@ -158,6 +161,9 @@ class Subject:
         recording = self._record(self.pictures, batch_size)
         if not self.has_labels():
             recording = replace(recording, labels=None)
+        print_accuracy(recording)
+        if doubt := implausible(recording):
+            warnings.warn(doubt, stacklevel=1)
         targets: Sequence[int | str] = range(len(recording.class_names))
         if isinstance(recording.task, Regression):
             targets = ("highest tenth", "lowest tenth")

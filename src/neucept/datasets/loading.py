@@ -64,7 +64,7 @@ def load_data(
     channels : {1, 3}, optional
         1 for gray, 3 for colour. None takes gray where every picture is.
     mean, std : sequence of float, optional
-        For normalisation, one number per channel, on the scale of [0, 1].
+        For normalisation, one number per channel, on the scale of [0, 1]; a mean outside of it is refused.
     transform : callable, optional
         From a PIL image to a tensor (C, H, W), instead of `size`, `mean` and `std`.
     class_names : sequence of str, optional
@@ -341,4 +341,9 @@ def _numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | N
         raise InputError(f"{name}={values!r}: expected one number per channel, such as (0.5,).") from error
     if numbers is not None and (not np.isfinite(numbers).all() or (name == "std" and min(numbers) <= 0)):
         raise InputError(f"{name}={values!r}: expected finite numbers{', above 0' if name == 'std' else ''}.")
+    if name == "mean" and numbers is not None and not (0 <= min(numbers, default=0) <= max(numbers, default=0) <= 1):
+        raise InputError(
+            f"mean={values!r}: expected numbers from 0 to 1, because pixels are scaled to [0, 1] before the mean is"
+            " subtracted. Divide a mean (and std) of bytes by 255; a transform= replaces both."
+        )
     return numbers
