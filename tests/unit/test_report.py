@@ -268,6 +268,18 @@ def test_one_mechanism_one_layer(page, recording, critical, measured):
     assert "no significant difference" not in text and "verdict</div>" not in text  # there is nothing to differ from
 
 
+def test_what_chose_the_number_of_mechanisms_is_all_that_is_said(page, mechanisms, compared):
+    """Where reliability chose it, that no gap was found is a note on the clusters, not a verdict on their number."""
+    table = compared.table.assign(p_reliability=1e-3)
+    chosen = replace(compared, table=table, by="reliability", suggested=len(mechanisms), p_one=1.0)
+    text = well_formed_text(page(n_clusters=chosen))
+    assert text.count(chosen.reason) == 3  # the lead, the numbers and the section
+    assert "a single one is" not in text and "reject" not in text
+    assert "Clusters are not separated by gaps" in text and "the division is one of degree" in text
+    text = page(n_clusters=replace(chosen, suggested=1))
+    assert "(1 would be suggested)" in text and "one of degree" not in text
+
+
 def test_inputs_of_no_mechanism(page, mechanisms, images):
     labels = mechanisms.labels.copy()
     labels[:5] = -1

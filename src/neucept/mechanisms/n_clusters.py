@@ -80,26 +80,34 @@ class NumberOfClusters:
 
     def _reliability_in_words(self) -> str:
         table = self.table.set_index("mechanisms")
-        p_least = table["p_reliability"].min()
-        differs = "p < 0.001" if p_least < 1e-3 else f"p = {p_least:.2g}"
         if len(table) == 1:
             return (
                 f"One mechanism: no larger number could be compared (a single cloud: p = {self.p_one:.2g}); each needs"
                 " 20 inputs per mechanism."
             )
         if self.suggested == 1:
+            return f"One mechanism: {self.reason}."
+        stability = table.loc[self.suggested, "stability"]
+        shaky = "" if stability >= STABLE else " They are not stable."
+        return f"{self.suggested} mechanisms: {self.reason}; stability {stability:.2f}.{shaky}"
+
+    @property
+    def reason(self) -> str:
+        """What the suggestion rests on, in a few words."""
+        p_one = "p < 0.001" if self.p_one < 1e-3 else f"p = {self.p_one:.2g}"
+        if self.by != "reliability":
+            return f"a single one is {'not ' if self.p_one > ALPHA else ''}rejected, {p_one}"
+        table = self.table.set_index("mechanisms")
+        p_least = table["p_reliability"].min()
+        differs = "p < 0.001" if p_least < 1e-3 else f"p = {p_least:.2g}"
+        if self.suggested == 1:
             known = "" if np.isnan(p_least) else f", nor does precision differ between clusters ({differs})"
-            return f"One mechanism: no number of clusters is stable and fits better than one{known}."
-        row = table.loc[self.suggested]
-        why = (
-            f"their precision differs on other inputs ({differs}, corrected)"
-            if p_least <= ALPHA
-            else f"a mixture of {self.suggested} fits better than one"
-            if row["bic"] < table["bic"][1]
-            else f"a single cloud is rejected (p = {self.p_one:.2g})"
-        )
-        shaky = "" if row["stability"] >= STABLE else " They are not stable."
-        return f"{self.suggested} mechanisms: {why}; stability {row['stability']:.2f}.{shaky}"
+            return f"no number of clusters is stable and fits better than one{known}"
+        if p_least <= ALPHA:
+            return f"their precision differs on other inputs ({differs}, corrected)"
+        if table.loc[self.suggested, "bic"] < table.loc[1, "bic"]:
+            return f"a mixture of {self.suggested} fits better than one"
+        return f"a single cloud is rejected ({p_one})"
 
     @property
     def looks(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from neucept.analysis import Analysis, Reliability
 from neucept.analysis.pictures import Embedding
-from neucept.mechanisms.n_clusters import ALPHA, STABLE
+from neucept.mechanisms.n_clusters import ALPHA, STABLE, NumberOfClusters
 from neucept.reports import figures, phrases
 from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, text
 from neucept.reports.figures.canvas import plain
@@ -61,12 +61,14 @@ def _about_number(analysis: Analysis) -> str:
     """Say how many mechanisms there are, and whether there is more than one."""
     K, comparison = len(analysis.mechanisms), analysis.n_clusters
     p = phrases.p_value(comparison.p_one)
+    if comparison.by == "reliability" and comparison.suggested != K:
+        treated = "treated as one mechanism" if K == 1 else f"clustered into {K} mechanisms"
+        return f"The inputs are {treated} ({comparison.suggested} would be suggested)."
     if K == 1:
-        tail = f", although the test rejects a single one ({p})" if comparison.p_one <= ALPHA else ""
+        rejected = comparison.by != "reliability" and comparison.p_one <= ALPHA
+        tail = f", although the test rejects a single one ({p})" if rejected else ""
         return f"The inputs are treated as one mechanism{tail}."
     if comparison.by == "reliability":
-        if comparison.suggested != K:
-            return f"The inputs are clustered into {K} mechanisms ({comparison.suggested} would be suggested)."
         return f"The inputs form {comparison}"
     if comparison.p_one > ALPHA:
         return (
@@ -159,11 +161,12 @@ def _numbers(analysis: Analysis) -> list[tuple[str, str, str]]:
     chosen = sum(len(s.neurons) for s in selections)
     total = sum(len(s.representatives if phrases.is_grouped(s) else s.groups) for s in selections)
     layers = "one layer" if len(selections) == 1 else f"{len(selections)} layers"
-    p_one = analysis.n_clusters.p_one
-    single = f"a single one is {'not ' if p_one > ALPHA else ''}rejected, {phrases.p_value(p_one)}"
+    comparison, K = analysis.n_clusters, len(analysis.mechanisms)
+    chosen_elsewhere = comparison.by == "reliability" and comparison.suggested != K
+    reason = f"{comparison.suggested} would be suggested" if chosen_elsewhere else comparison.reason
     numbers = [
         ("inputs analysed", phrases.number(len(analysis.rows)), f"of {phrases.number(len(analysis.recording))}"),
-        ("mechanisms", str(len(analysis.mechanisms)), single),
+        ("mechanisms", str(K), reason),
         (f"critical {units}", phrases.number(chosen), f"of {phrases.number(total)}, at {layers}"),
     ]
     if analysis.precision is not None:
@@ -294,10 +297,23 @@ def finding_errors(analysis: Analysis) -> Html | None:
     return text(tag("p", words, class_="note"), tag("div", tag("div", plot(figure, name)), class_="panels"))
 
 
+def _about_gaps(comparison: NumberOfClusters) -> str:
+    """Say whether gaps divide the inputs, where something else chose the number of clusters; empty otherwise."""
+    if comparison.by != "reliability" or len(comparison.table) == 1:
+        return ""
+    p = phrases.p_value(comparison.p_one)
+    test = f"(Hartigan's dip test: {p}, in directions found on one half of the inputs and tested on the other)"
+    if comparison.p_one <= ALPHA:
+        return f"A gap between groups of inputs was found {test}."
+    if comparison.suggested == 1:
+        return f"No gap between groups of inputs was found {test}."
+    return f"Clusters are not separated by gaps {test}: the division is one of degree."
+
+
 def number_of_clusters(analysis: Analysis) -> Html:
     """Show the comparison of numbers of clusters."""
     comparison, used = analysis.n_clusters, len(analysis.mechanisms)
-    test = (
+    test = _about_gaps(comparison) or (
         "The test looks for a direction in which the inputs have more than one mode (Hartigan's dip test; directions"
         " are found on one half of the inputs and tested on the other)."
     )
