@@ -87,7 +87,7 @@ class NumberOfClusters:
             )
         if self.suggested == 1:
             return f"One mechanism: {self.reason}."
-        stability = table.loc[self.suggested, "stability"]
+        stability = table["stability"][self.suggested]
         shaky = "" if stability >= STABLE else " They are not stable."
         return f"{self.suggested} mechanisms: {self.reason}; stability {stability:.2f}.{shaky}"
 
@@ -105,7 +105,8 @@ class NumberOfClusters:
             return f"no number of clusters is stable and fits better than one{known}"
         if p_least <= ALPHA:
             return f"their precision differs on other inputs ({differs}, corrected)"
-        if table.loc[self.suggested, "bic"] < table.loc[1, "bic"]:
+        bic = table["bic"]
+        if bic[self.suggested] < bic[1]:
             return f"a mixture of {self.suggested} fits better than one"
         return f"a single cloud is rejected ({p_one})"
 
