@@ -470,6 +470,19 @@ def row(verdict: str, **more: Any) -> dict[str, Any]:
             ["Mechanism 2 of class 'cat' is right in 41% (33 to 49) where its confidence says 78% (overconfident)."],
         ),
         (
+            [row("overconfident", confidence=0.95)],
+            [
+                "On 'cat' the network is right in 41% and 95% confident: too confident as a whole, which calibration",
+                "41% (33 to 49); the network's own confidence is 95% there, and inputs of the class with such"
+                " confidence"
+                " are right in 78% (overconfident).",
+            ],
+        ),
+        (
+            [row("overconfident", expected=0.42, expected_low=0.35, confidence=0.48)],
+            ["is 48% there, and other classes are right in 80% at this confidence (overconfident)."],
+        ),
+        (
             [row("overconfident", expected=0.42, expected_low=0.35)],
             ["where other classes are right in 80% at this confidence (overconfident)."],
         ),
@@ -478,6 +491,24 @@ def row(verdict: str, **more: Any) -> dict[str, Any]:
             [
                 "None of the mechanisms is less reliable than the network's own confidence says.",
                 "the rest of the class in 90%, and its confidence says so (43%) (unsure).",
+            ],
+        ),
+        (
+            [row("unsure", expected=0.43, confidence=0.48), row("as confident as right", confidence=0.4)],
+            [
+                "None of the mechanisms is less",
+                "in 90%; the network's own confidence is 48% there, and inputs of the class with such confidence"
+                " are right in 43% (unsure).",
+            ],
+        ),
+        (
+            [
+                row("as confident as right", confidence=0.6),
+                row("as confident as right", confidence=0.7, **{"class": "dog"}),
+            ],
+            [
+                "On 'dog' the network is right in 41% and 70% confident, and so on 2 of 2 classes (this is the worst)",
+                "None of the mechanisms is less",
             ],
         ),
         (

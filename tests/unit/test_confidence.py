@@ -289,6 +289,8 @@ def test_the_alarm_and_the_unsure() -> None:
     words = dict(zip(table["judged"].rank().astype(int), table["confidence_verdict"], strict=True))
     assert words[1] == "overconfident"  # the smallest group; the others stand above the calibration it drags down
     assert "overconfident" not in (words[2], words[3])
+    own = (table["judged"] * table["confidence"]).sum() / table["judged"].sum()
+    assert own == pytest.approx((1 / (1 + np.exp(-odds))).mean())  # all inputs are judged; softmax of two logits
     odds, right, groups = planted(2000)
     rest = groups < 2
     clean = table_of(odds[rest], right[rest], groups[rest], 2)
@@ -335,6 +337,7 @@ def test_a_regression_has_no_confidence() -> None:
     mechanisms = learn(recording, {"hidden": [0, 1, 2]}, 2, samples="all", target="highest tenth")
     table = neucept.reliability(recording, mechanisms)
     assert set(table["confidence_verdict"]) == {"no probability"} and table["expected"].isna().all()
+    assert table["confidence"].isna().all()
     with pytest.raises(InputError, match="regression task are no probabilities"):
         detect(recording, mechanisms)
 

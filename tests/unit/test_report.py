@@ -351,6 +351,8 @@ def test_the_report_leads_with_confident_mistakes(page, recording, critical, mea
     known.loc[2, ["expected", "expected_low", "expected_high", "expected_elsewhere"]] = [0.3, 0.05, 0.6, np.nan]
     text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known))
     assert f"{alarm} where the network's own confidence predicts 30%." in html.unescape(text) and "nan%" not in text
+    text = page(recording=predicted, mechanisms=replace(mechanisms, reliability=known.assign(confidence=0.777)))
+    assert len(re.findall(r"own confidence</dt><dd>78%", text)) == 3
     without = known.drop(
         columns=["expected", "expected_low", "expected_high", "expected_elsewhere", "confidence_verdict"]
     )

@@ -46,6 +46,7 @@ class Reliability(NamedTuple):
     expected_high: float = float("nan")
     expected_elsewhere: float = float("nan")
     confidence_verdict: str = ""
+    confidence: float = float("nan")
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -184,6 +185,7 @@ class Analysis:
         columns = ["judged", "precision", "rest", "low", "high", "agreement", "p_corrected", "verdict"]
         later = ["expected", "expected_low", "expected_high", "expected_elsewhere", "confidence_verdict"]
         columns += later if set(later) <= set(known) else []
+        columns += ["confidence"] if {*later, "confidence"} <= set(known) else []
         return tuple(map(Reliability, *(known[name].tolist() for name in columns)))
 
     @cached_property

@@ -40,6 +40,7 @@ COLUMNS = (
     "precision",
     "low",
     "high",
+    "confidence",
     "expected",
     "expected_low",
     "expected_high",

@@ -142,7 +142,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
         console.print("Neurons that cannot be told apart form a group; 'critical' counts groups and names one of each.")
     _print_guarantee(critical)
     columns = ["mechanism", "share"]
-    columns += ["precision (95%)", "confidence says", "verdict"] if judged is not None else []
+    columns += ["precision (95%)", "own confidence", "confidence says", "verdict"] if judged is not None else []
     ways = Table(*columns, title="Mechanisms", title_justify="left")
     for number, share in enumerate(mechanisms.shares):
         cells = []
@@ -150,7 +150,8 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
             row: dict[Any, Any] = judged.set_index("mechanism").loc[number].to_dict()
             says = f"{row['expected']:.0%}" if pd.notna(row["expected"]) else "–"
             own = between(row["precision"], row["low"], row["high"]) if row["judged"] else "–"
-            cells = [own, says, str(row["confidence_verdict"])]
+            itself = f"{row['confidence']:.0%}" if pd.notna(row.get("confidence")) else "–"
+            cells = [own, itself, says, str(row["confidence_verdict"])]
         ways.add_row(str(number), f"{share:.1%}", *cells)
     console.print(ways)
     if judged is None:
@@ -158,7 +159,8 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
     else:
         console.print(
             "precision: share of a mechanism's inputs whose label is the class, on inputs it was not found on;"
-            " confidence says: what the network's own probabilities predict, calibrated within the class."
+            " own confidence: the mean probability that the network gives the class there; confidence says: what these"
+            " probabilities predict, calibrated within the class."
         )
 
 

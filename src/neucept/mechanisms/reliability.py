@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import fisher_exact, norm
 
 from neucept.errors import InputError, check_kind
@@ -74,7 +75,8 @@ def reliability(
         other mechanisms together), ``p_value`` (Fisher's exact test of the two precisions), ``p_corrected``
         (Bonferroni, for mechanisms and numbers compared), ``verdict`` (``less reliable``, ``more reliable`` or empty,
         at 5% corrected) and ``agreement`` (share of the judged inputs that are in the same mechanism when all inputs
-        are clustered together). Then the comparison with confidence: ``expected`` (precision that the confidence
+        are clustered together). Then the comparison with confidence: ``confidence`` (mean probability that the network
+        itself gives the target, on the judged inputs; not calibrated), ``expected`` (precision that the confidence
         predicts), ``expected_low`` and ``expected_high`` (interval for the calibration's error), ``p_confidence``
         (exact stratified test of precision against confidence, two-sided, corrected over mechanisms by Holm's method,
         and for the numbers compared), ``p_confidence_raw`` (the same, not corrected), ``looks`` (how many numbers of
@@ -143,6 +145,10 @@ def _against_confidence(
     if odds is not None:
         elsewhere = confidence_elsewhere(recording, target, _labels(recording, labels))
     predicted = recording.predicted(target)[mechanisms.samples]
+    own = [
+        float(expit(odds[judged == k]).mean()) if odds is not None and (judged == k).any() else np.nan for k in range(K)
+    ]
+    within.insert(0, "confidence", own)
     against = compare_elsewhere(odds, right, np.where(predicted, judged, -1), K, elsewhere)
     return pd.concat([within, against], axis=1)
 

@@ -37,6 +37,7 @@ _VERDICTS = {"overconfident": "bad", "unsure": "plain", "underconfident": "plain
 TERMS = {
     "mechanism": "A cluster of the inputs predicted as a class that the network decides in a similar way.",
     "precision": "Share of its inputs that are labelled as the class, on inputs that its clusters were not found on.",
+    "own confidence": "The mean probability that the network itself gives the class there: not calibrated.",
     "confidence says": "The precision that the network's own probabilities predict, calibrated on other inputs.",
     "overconfident": "Less precise than the confidence says: low confidence does not find these mistakes. The alarm.",
     "unsure": "Less precise than the rest of its class, and the confidence says so: a threshold finds these mistakes.",
@@ -136,7 +137,7 @@ def mechanism_table(index: Index) -> Html | None:
     ]
     head: list[Child] = ["mechanism"]
     if judged:
-        head += ["verdict", f"precision, {start:.0%} to 100%", "confidence says", "extra mistakes"]
+        head += ["verdict", f"precision, {start:.0%} to 100%", "own confidence", "confidence says", "extra mistakes"]
     head += ["inputs", "stability", "set apart by"]
     note = (
         "Those most worth looking at come first: the overconfident by their mistakes beyond what the confidence says,"
@@ -150,7 +151,7 @@ def mechanism_table(index: Index) -> Html | None:
         if len(known) > MOST_ROWS
         else ""
     )
-    numbers = [3, 4, 5] if judged else [1]
+    numbers = [3, 4, 5, 6] if judged else [1]
     return text(tag("p", note, rest, class_="note"), table(head, rows, "Mechanisms of all classes", numbers))
 
 
@@ -167,6 +168,7 @@ def _row(index: Index, row: Any, start: float, judged: bool) -> list[Child]:
         cells += [
             tag("span", verdict, class_=f"verdict {_VERDICTS.get(row.confidence_verdict, 'plain')}"),
             text(bar, tag("span", between(*own) if known else "–", class_="named")),
+            percent(row.confidence, 0) if np.isfinite(row.confidence) else "–",
             between(*says) if np.isfinite(row.expected) else "–",
             f"{round(row.confident_mistakes):+d}" if np.isfinite(row.confident_mistakes) else "–",
         ]

@@ -105,10 +105,11 @@ def _verdict(row: Reliability, are_predictions: bool) -> Html:
 
 
 def _expectation(analysis: Analysis, row: Reliability) -> list[tuple[str, str]]:
-    """Give the precision that the network's own confidence predicts, where it is known."""
+    """Give the network's own confidence and the precision that it predicts, where they are known."""
     if not analysis.are_predictions or not np.isfinite(row.expected):
         return []
-    return [("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))]
+    own = [("the network's own confidence", percent(row.confidence))] if np.isfinite(row.confidence) else []
+    return [*own, ("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))]
 
 
 def _alarm(row: Reliability | None) -> Html | None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from neucept.calibration.simulation import NONE
 from neucept.discovery import Selection
-from neucept.mechanisms import Feature, inputs_needed
+from neucept.mechanisms import Feature, inputs_needed, wilson
 from neucept.recording import Recording
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
@@ -221,12 +221,22 @@ def about_mechanism(row: Any) -> str:
     """
     which = f"Mechanism {row.mechanism} of class '{row.class_name}'"
     right = f"is right in {between(row.precision, row.low, row.high)}"
+    own, others = "", "inputs of the class with such confidence are right in"
+    if np.isfinite(getattr(row, "confidence", np.nan)):
+        own = f"; the network's own confidence is {percent(row.confidence)} there, and"
     if row.confidence_verdict == "overconfident":
         says = percent(_says(row))
         if row.precision < row.expected_low:
+            if own:
+                return f"{which} {right}{own} {others} {says} (overconfident)."
             return f"{which} {right} where its confidence says {says} (overconfident)."
-        return f"{which} {right} where other classes are right in {says} at this confidence (overconfident)."
+        return f"{which} {right}{own or ' where'} other classes are right in {says} at this confidence (overconfident)."
     if row.confidence_verdict == "unsure":
+        if own:
+            return (
+                f"{which} {right}, the rest of the class in {percent(row.rest)}{own} {others} {percent(row.expected)}"
+                " (unsure)."
+            )
         says = f"and its confidence says so ({percent(row.expected)})"
         return f"{which} {right}, the rest of the class in {percent(row.rest)}, {says} (unsure)."
     return ""
@@ -250,7 +260,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     Returns
     -------
     list of str
-        The alarm first; never empty.
+        A confidence that is too high in whole classes, then the alarm; never empty.
     """
     if "confidence_verdict" not in table or not (table["confidence_verdict"] != "").any():
         needed = inputs_needed(0.9, tests=max(len(table), 1))
@@ -269,7 +279,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     told = [row for row in rows if row.confidence_verdict in _TOLD]
     few = [row for row in rows if row.confidence_verdict == "too few to tell"]
     alone = [row for row in rows if row.confidence_verdict == "nothing to compare"]
-    said = _named(alarms, most)
+    said = [*_too_confident(table), *_named(alarms, most)]
     if told and not alarms:
         which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
         said.append(f"{which} is less reliable than the network's own confidence says.")
@@ -292,6 +302,26 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     if any(row.confidence_verdict == "no probability" for row in rows):
         said.append("The outputs are no probabilities, so that precision cannot be compared with a confidence.")
     return said
+
+
+def _too_confident(table: pd.DataFrame) -> list[str]:
+    """Say where the mean confidence lies above the interval of the precision of a whole class."""
+    if "confidence" not in table:
+        return []
+    known = table[table["confidence"].notna() & (table["judged"] > 0)]
+    classes = known.groupby("class", sort=False)
+    too_sure = []
+    for name, rows in classes:
+        n = int(rows["judged"].sum())
+        right, sure = ((rows["judged"] * rows[column]).sum() / n for column in ("precision", "confidence"))
+        if sure > wilson(right * n, n, 1 - 0.05 / len(classes))[1]:
+            too_sure.append((sure - right, name, right, sure))
+    if not too_sure:
+        return []
+    _, name, right, sure = max(too_sure, key=lambda one: one[0])
+    said = f"On '{name}' the network is right in {percent(right)} and {percent(sure)} confident"
+    where = "" if len(too_sure) == 1 else f", and so on {len(too_sure)} of {len(classes)} classes (this is the worst)"
+    return [f"{said}{where}: too confident as a whole, which calibration (temperature) would mend."]
 
 
 def _named(rows: Sequence[Any], most: int) -> list[str]:

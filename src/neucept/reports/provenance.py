@@ -35,6 +35,7 @@ _OF_CALIBRATION = {
     "group": "Neurons of a layer that are too strongly correlated to tell which of them is critical.",
 }
 _OF_MECHANISMS = {
+    "the network's own confidence": "The mean probability that the network gives the target, as it is: not calibrated.",
     "predicted by its confidence": "The precision that the network's own probabilities, calibrated on other inputs,"
     " predict for a mechanism. One that lies below it is overconfident: low confidence does not find its mistakes.",
     "mechanism": "A cluster of inputs with similar activations of the critical neurons; 0 is the largest.",
