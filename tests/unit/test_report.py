@@ -280,6 +280,21 @@ def test_what_chose_the_number_of_mechanisms_is_all_that_is_said(page, mechanism
     assert "(1 would be suggested)" in text and "one of degree" not in text
 
 
+def test_principal_components_have_short_names(page, recording, critical):
+    """Names that fit beside a circle of the graph, and the single neurons that an index of an audit names too."""
+    space = neucept.learn(
+        recording, {"second": critical["second"]}, 2, reduce="all", compactness=3, samples="all", target=0
+    )
+    assert space.space is not None
+    text = well_formed_text(
+        page(mechanisms=space, n_clusters=neucept.choose_n_mechanisms(space, [1, 2], progress=False))
+    )
+    assert {"PC 1", "PC 2", "PC 3"} <= set(re.findall(r'class="neuron">([^<]*)<', text))
+    assert re.search(r">PC 1 \(\d+, \d+, \d+\)</span>", text)
+    for neurons in space.set_apart_by():
+        assert re.fullmatch(r"second: \d+, \d+, \d+", neurons) and f"Set apart by {neurons}." in text
+
+
 def test_inputs_of_no_mechanism(page, mechanisms, images):
     labels = mechanisms.labels.copy()
     labels[:5] = -1

@@ -46,7 +46,6 @@ from neucept.recording.task import Binary, Classes, Task
 from neucept.recording.units import Neurons
 
 _SAMPLED = 64  # inputs by which data are known again
-_NAMED = 3  # neurons of a layer that a table names
 
 
 @dataclass(frozen=True)
@@ -604,22 +603,8 @@ def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
         rows = rows.merge(mechanisms.reliability.drop(columns=["share"]), on="mechanism", how="left")
     if again is not None:
         rows = rows.assign(stability=again["jaccard"].to_numpy(), found_again=again["found_again"].to_numpy())
-    names, apart = mechanisms.deciding_neurons()
-    rows["neurons"] = [_by_layer([names[j] for j in np.argsort(-own, kind="stable")[:_NAMED]]) for own in apart]
+    rows["neurons"] = mechanisms.set_apart_by()
     return rows
-
-
-def _by_layer(names: Sequence[str]) -> str:
-    """Join names of neurons, layer by layer.
-
-    >>> _by_layer(["conv:7", "conv:3", "fc:1"])
-    'conv: 7, 3; fc: 1'
-    """
-    layers: dict[str, list[str]] = {}
-    for name in names:
-        layer, _, neuron = name.rpartition(":")
-        layers.setdefault(layer, []).append(neuron)
-    return "; ".join(f"{layer}: {', '.join(neurons)}" for layer, neurons in layers.items())
 
 
 def _keep(

@@ -196,6 +196,18 @@ class Mechanisms:
             return [feature.name for feature in self.features], self.separation().abs().to_numpy().T
         return self.space.names, self.space.split_distance(self.space.centres - self.space.mean)
 
+    def set_apart_by(self, most: int = 3) -> list[str]:
+        """Name the neurons that set each mechanism apart most, layer by layer: such as ``"conv: 7, 3; fc: 1"``."""
+        names, apart = self.deciding_neurons()
+        named = []
+        for own in apart:
+            layers: dict[str, list[str]] = {}
+            for j in np.argsort(-own, kind="stable")[:most]:
+                layer, _, neuron = names[j].rpartition(":")
+                layers.setdefault(layer, []).append(neuron)
+            named.append("; ".join(f"{layer}: {', '.join(neurons)}" for layer, neurons in layers.items()))
+        return named
+
     def table(self) -> pd.DataFrame:
         """One row per mechanism: inputs, share, the neurons that set it apart, its reliability if known."""
         apart = self.separation()

@@ -211,7 +211,7 @@ def activation_strip(levels: np.ndarray, breaks: Sequence[int], title: str) -> H
 def _node(neuron: str, level: float, x: float, y: float, layer: str) -> Html:
     kind, opacity = _paint(level)
     known = np.isfinite(level)
-    unit = neuron if neuron.startswith("component") else f"neuron {neuron}"
+    unit = neuron if neuron.startswith("PC ") else f"neuron {neuron}"
     words = f"{layer}, {unit}: {level:+.1f} deviations" if known else layer
     place: dict[str, str | float] = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
     return tag(

@@ -24,7 +24,7 @@ from neucept.reports.components import (
 )
 from neucept.reports.figures.canvas import MUTED, colour
 from neucept.reports.pathways import pathways_note, pathways_part
-from neucept.reports.phrases import between, feature_label, number, p_value, percent, shorten, unit_names
+from neucept.reports.phrases import between, feature_label, feature_title, number, p_value, percent, shorten, unit_names
 
 _SEPARATING = 5  # neurons that a card names
 _AGREEMENT = 0.7  # below it a card warns
@@ -215,11 +215,21 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         fill = tag("i", style=f"left:{left:.1f}%;width:{width:.1f}%", class_="high" if value > 0 else "low")
         level = tag("b", f"{value:+.1f}")
         named = unit_names(analysis.recording, features[name])
-        words = f"{name} {named}" if named else name
-        label = tag("span", words, class_="name unit" if named else "name", title=words)
+        shown = feature_title(features[name], len(analysis.mechanisms.layers))
+        words = f"{shown} {named}" if named else shown
+        label = tag("span", words, class_="name unit" if named else "name", title=f"{name} {named}".rstrip())
         items.append(tag("li", label, tag("span", fill, class_="bar"), level))
     small = tag("small", "standardized mean difference from the other inputs")
-    return tag("div", tag("h4", "Separating neurons ", small), tag("ul", *items, class_="apart"))
+    kind = "neurons" if analysis.mechanisms.space is None else "components"
+    bars = tag("ul", *items, class_="apart")
+    return tag("div", tag("h4", f"Separating {kind} ", small), bars, _set_apart(analysis, mechanism))
+
+
+def _set_apart(analysis: Analysis, mechanism: int) -> Html | None:
+    """Name the single neurons that set a mechanism apart in a weighted space, those that an audit's index names."""
+    if analysis.mechanisms.space is None:
+        return None
+    return tag("p", f"Set apart by {analysis.mechanisms.set_apart_by()[mechanism]}.", class_="small")
 
 
 def _examples(analysis: Analysis, mechanism: int) -> Html | None:

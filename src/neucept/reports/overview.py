@@ -144,9 +144,9 @@ def _about_features(analysis: Analysis) -> str:
     if space is not None:
         weights = _WEIGHTS.get(str(analysis.mechanisms.settings.get("reduce")), "weighted")
         return (
-            f"Mechanisms are clusters of the inputs in {space.weights.shape[1]} principal components of all"
-            f" {len(space.neurons)} varying neurons of {layers}, {weights}. The required precision does not cover these"
-            " neurons."
+            f"Mechanisms are clusters of the inputs in {space.weights.shape[1]} principal components (PC) of"
+            f" all {len(space.neurons)} varying neurons of {layers}, {weights}. The required precision does not cover"
+            " these neurons."
         )
     beyond = sum(not feature.selected for feature in features)
     some = f"{beyond} of them, which were" if beyond < len(features) else "them: they were"
@@ -257,7 +257,7 @@ def separating_neurons(analysis: Analysis) -> Html | None:
         one, other = (mechanisms.values[mechanisms.labels == n, feature] for n in (a, b))
         figure = figures.neuron_histogram(everything[:, feature], one, other, (a, b))
         figure.update_layout(showlegend=False, margin={"t": 10})
-        name = mechanisms.features[feature].name
+        name = phrases.feature_title(mechanisms.features[feature])
         named = phrases.unit_names(analysis.recording, mechanisms.features[feature])
         both = (tag("span", chip(k), f"mechanism {k}", class_="named") for k in (a, b))
         panels.append(

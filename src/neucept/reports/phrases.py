@@ -87,9 +87,25 @@ def feature_label(feature: Feature, most: int = 2) -> str:
     '7+21+2 more'
     """
     if feature.component is not None:
-        return f"component {feature.component + 1}"
+        return f"PC {feature.component + 1}"
     first = "+".join(map(str, feature.neurons[:most]))
     return first if len(feature.neurons) <= most else f"{first}+{len(feature.neurons) - most} more"
+
+
+def feature_title(feature: Feature, layers: int = 2) -> str:
+    """Name a representative neuron in a heading; a principal component, where there is one layer, without it.
+
+    >>> feature_title(Feature("conv", (7, 21), True))
+    'conv:7+21'
+    >>> feature_title(Feature("conv", (7, 21), False, (0.9, 0.1), 0))
+    'conv PC 1 (7, 21)'
+    >>> feature_title(Feature("conv", (7, 21), False, (0.9, 0.1), 0), layers=1)
+    'PC 1 (7, 21)'
+    """
+    if feature.component is None:
+        return feature.name
+    short = f"PC {feature.component + 1} ({', '.join(map(str, feature.main_neurons))})"
+    return short if layers == 1 else f"{feature.layer} {short}"
 
 
 def unit_names(recording: Recording, feature: Feature, most: int = 2) -> str:
