@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -293,6 +294,15 @@ def test_principal_components_have_short_names(page, recording, critical):
     assert re.search(r">PC 1 \(\d+, \d+, \d+\)</span>", text)
     for neurons in space.set_apart_by():
         assert re.fullmatch(r"second: \d+, \d+, \d+", neurons) and f"Set apart by {neurons}." in text
+
+
+def test_curves_of_sufficiency_have_plain_numbers():
+
+    counts = [5, 10, 20, 50, 100, 200, 1000]
+    rows = pd.DataFrame({"method": "critical", "count": counts, "r2_linear": 0.5})
+    figure = figures.by_number(rows, "r2_linear", "a long title that would be cut")
+    assert list(figure.layout.xaxis.ticktext) == ["5", "10", "20", "50", "100", "200", "1,000"]
+    assert figure.layout.yaxis.title.text is None
 
 
 def test_inputs_of_no_mechanism(page, mechanisms, images):

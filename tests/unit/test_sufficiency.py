@@ -161,6 +161,16 @@ def test_what_suffices_is_judged_on_other_inputs(deciding: tuple[nn.Module, Tens
     np.testing.assert_allclose(ours["agreement_resampled"], kept[[4, 8]], atol=1e-9)
 
 
+def test_random_neurons_of_table_and_curve_are_the_same(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
+    _, _, recording, critical = deciding
+    for given in (critical, {"hidden": critical["hidden"].ranking[:14]}):  # a short ranking: random ones of all others
+        for seed in range(3):
+            table = sufficiency(recording, given, target=1, counts=[12], top=12, seed=seed)
+            drawn = table.loc[table["neurons"] == "12 random", "r2_linear"].item()
+            curve = table.loc[table["method"] == "random", "r2_linear"].item()
+            assert abs(drawn) < 0.1 and curve == pytest.approx(drawn, abs=0.1)
+
+
 def test_any_ranking_is_measured(deciding: tuple[nn.Module, Tensor, Recording, Any]) -> None:
     model, inputs, recording, critical = deciding
     expected = sufficiency(recording, critical, model, inputs, counts=(), top=12).set_index("neurons")

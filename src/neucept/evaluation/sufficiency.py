@@ -136,8 +136,9 @@ def sufficiency(
         ``neurons``, ``count``, ``r2_linear`` and ``r2_nonlinear`` (held-out share of the response's variance),
         ``agreement_mean`` and ``agreement_resampled`` (share of predictions that stay; NaN without model and data, or
         where neurons cannot be replaced). ``method`` is empty in these rows. Then, by number of
-        neurons, rows with a ``method``: ``critical`` (the order given), those of ``beside``, ``random``, ``variance``,
-        and with model and data where the network can be cut at the layer ``saliency`` and ``learnt gates``:
+        neurons, rows with a ``method``: ``critical`` (the order given), those of ``beside``,
+        ``random`` (it begins with the neurons of ``10 random``), ``variance``, and with
+        model and data where the network can be cut at the layer ``saliency`` and ``learnt gates``:
         ``r2_linear``, ``agreement_resampled``, and ``agreement_constant``, the share of inputs, half of them of the
         target, that stay on their side of it with the others at constants that were learnt to keep them (optimal
         ablation; NaN where it would take too long). Inputs are judged on which neither the order ``sufficient`` of the
@@ -210,7 +211,7 @@ def sufficiency(
                     if rest is None or aim is None
                     else Carrying.of(rest, recording, layer, aim, samples, found_with)
                 )
-                orders = _orders(chosen, Z, carrying, gates, rng)
+                orders = _orders(chosen, Z, carrying, gates, sets[f"{top} random"], rng)
                 orders |= {name: _order(more[layer], Z.shape[1]) for name, more in further.items() if layer in more}
                 table += _by_number(layer, orders, numbers, Z, y, carrying)
             advance(1)
@@ -233,10 +234,19 @@ def _rest(model: nn.Module, inputs: Inputs, recording: Recording, layer: str, ou
 
 
 def _orders(
-    chosen: Selection | Sequence[int], Z: np.ndarray, carrying: Carrying | None, gates: bool, rng: np.random.Generator
+    chosen: Selection | Sequence[int],
+    Z: np.ndarray,
+    carrying: Carrying | None,
+    gates: bool,
+    drawn: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Order the neurons by several methods, the one in question first."""
-    orders = {"critical": _order(chosen, Z.shape[1]), "random": rng.permutation(np.flatnonzero(alive(Z)))}
+    """Order the neurons by several methods, the one in question first; the random order begins with those drawn."""
+    others = np.setdiff1d(np.flatnonzero(alive(Z)), drawn)
+    orders = {
+        "critical": _order(chosen, Z.shape[1]),
+        "random": np.concatenate([rng.permutation(drawn), rng.permutation(others)]),
+    }
     orders["variance"] = np.argsort(-np.asarray(Z, np.float64).var(axis=0), kind="stable")
     if carrying is not None:
         orders["saliency"] = np.argsort(-carrying.saliency(), kind="stable")
@@ -309,6 +319,7 @@ def _sets(
     else:
         ranked, selected = numbers_of(list(chosen), Z.shape[1], f"critical['{layer}']"), {}
         living = np.flatnonzero(alive(Z))
+    ranked = np.concatenate([ranked, np.setdiff1d(living, ranked)])
     rest = ranked[top:] if len(ranked) >= 2 * top else ranked
     return {
         **selected,

@@ -204,7 +204,10 @@ def _sufficiency(analysis: Analysis, layer: str) -> Html | None:
 def _by_number(rows: pd.DataFrame, layer: str) -> Html | None:
     """Draw both sufficiencies by number of neurons, beside other orders."""
     drawn = [
-        plot(figures.by_number(rows, name, title), f"{title}, by number of the first neurons of {layer}")
+        text(
+            tag("p", f"{title[0].upper()}{title[1:]}", class_="small"),
+            plot(figures.by_number(rows, name, title), f"{title}, by number of the first neurons of {layer}"),
+        )
         for name, title in _CURVES.items()
         if len(rows) and rows[name].notna().any()
     ]
@@ -212,7 +215,8 @@ def _by_number(rows: pd.DataFrame, layer: str) -> Html | None:
         return None
     words = (
         "By number of the first neurons. Information (R²) and intervention (what the network still predicts) are two"
-        " sufficiencies: a fit needs each piece of information once, the network reads every copy."
+        " sufficiencies: a fit needs each piece of information once, the network reads every copy. “random” is a single"
+        " draw; it begins with the random neurons of the table, which are none of the top ones where there are enough."
     )
     if rows["agreement_resampled"].notna().any():
         words += " Predictions are judged on inputs that the order “sufficient” was not found on."

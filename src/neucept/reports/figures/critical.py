@@ -29,7 +29,7 @@ def by_number(rows: pd.DataFrame, measure: str, title: str, height: int = 260) -
     measure : str
         Its column.
     title : str
-        Of the axis.
+        What the column is, shown at the pointer; the axis has no title, which would be cut.
     height : int
         Pixels.
     """
@@ -42,10 +42,11 @@ def by_number(rows: pd.DataFrame, measure: str, title: str, height: int = 260) -
             mode="lines+markers",
             name="this ranking" if ours else str(method),
             line={"color": ACCENT if ours else colour(number), "width": 3 if ours else 1.5},
-            hovertemplate=f"{method}, first %{{x}}: %{{y:.2f}}<extra></extra>",
+            hovertemplate=f"{method}, first %{{x}}: %{{y:.2f}}<br>{title}<extra></extra>",
         )
-    figure.update_xaxes(title="number of neurons", type="log", dtick=1 if rows["count"].max() > 300 else None)
-    figure.update_yaxes(title=title, rangemode="tozero")
+    counts = sorted({int(count) for count in rows["count"]})
+    figure.update_xaxes(title="number of neurons", type="log", tickvals=counts, ticktext=[f"{n:,}" for n in counts])
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
