@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +88,20 @@ def test_rows_are_ordered_by_what_is_worth_looking_at() -> None:
 
     table = pd.DataFrame(
         {
-            "name": list("abcdefg"),
+            "name": list("abcdefgh"),
             "confidence_verdict": [
                 *["as confident as right", "unsure", "overconfident", "overconfident", "unsure"],
-                *["as confident as right", "too few to tell"],
+                *["as confident as right", "too few to tell", "too few to tell"],
             ],
-            "found_again": ["stable", "stable", "stable", "dissolved", "stable", "doubtful", "stable"],
+            "verdict": [*[""] * 7, "more reliable"],
+            "found_again": ["stable", "stable", "stable", "dissolved", "stable", "doubtful", "stable", "stable"],
             "judged": 100,
-            "precision": [0.9, 0.7, 0.5, 0.2, 0.5, 0.9, 0.8],
+            "precision": [0.9, 0.7, 0.5, 0.2, 0.5, 0.9, 0.8, 0.98],
             "rest": 0.9,
-            "confident_mistakes": [1.0, 90.0, 20.0, 40.0, 0.0, 0.0, 0.0],
+            "confident_mistakes": [1.0, 90.0, 20.0, 40.0, 0.0, 0.0, 0.0, 0.5],
         }
     )
-    assert "".join(_most_worth_first(table)["name"]) == "dcebfga"
+    assert "".join(_most_worth_first(table)["name"]) == "dcebfgah"
 
 
 def test_processes_change_no_digit(audited: Audit, tmp_path: Path) -> None:
@@ -456,10 +458,13 @@ def test_confusions_are_counted() -> None:
 # What is said
 
 
-def row(verdict: str, **more: Any) -> dict[str, Any]:
+BETTER = {"verdict": "more reliable"}
+
+
+def row(confidence_verdict: str, **more: Any) -> dict[str, Any]:
     known = {"class": "cat", "mechanism": 2, "precision": 0.41, "low": 0.33, "high": 0.49, "expected": 0.78}
     known |= {"expected_low": 0.7, "expected_high": 0.84, "expected_elsewhere": 0.8, "rest": 0.9, "judged": 150}
-    return known | {"comparable": 80.0, "needed": 124.0, "confidence_verdict": verdict} | more
+    return known | {"comparable": 80.0, "needed": 124.0, "confidence_verdict": confidence_verdict} | more
 
 
 @pytest.mark.parametrize(
@@ -515,6 +520,14 @@ def row(verdict: str, **more: Any) -> dict[str, Any]:
             [row("too few to tell"), row("as confident as right")],
             ["Of 1 mechanisms to be judged, none", "80 can be compared with others of equal confidence, and 124 are"],
         ),
+        (
+            [row("too few to tell", **BETTER), row("as confident as right")],
+            ["Of 1 mechanisms to be judged, none is less reliable"],
+        ),
+        (
+            [row("too few to tell", **BETTER)],
+            ["1 mechanisms are more reliable than the rest of their class; too few inputs are of equal confidence"],
+        ),
         ([row("nothing to compare", comparable=0.0)], ["is as good as alone at its confidence"]),
         ([row("no probability")], ["The outputs are no probabilities"]),
         ([{"class": "cat", "mechanism": 0}], ["Without labels nobody can say"]),
@@ -525,6 +538,20 @@ def test_findings_in_words(rows: list[dict[str, Any]], sentences: list[str]) -> 
     assert len(said) == len(sentences)
     for sentence, words in zip(said, sentences, strict=True):
         assert words in sentence
+
+
+def test_both_verdicts_are_shown(capsys: pytest.CaptureFixture[str], audited: Audit) -> None:
+    from neucept.cli.printing import print_audit
+    from neucept.reports.audit import Index, mechanism_table
+
+    table = audited.table.assign(verdict="more reliable", confidence_verdict="too few to tell")
+    shown = replace(audited)
+    shown.__dict__["table"] = table
+    print_audit(shown)
+    words = "more reliable; too few of equal confidence to say more"
+    assert "are needed" not in (said := " ".join(capsys.readouterr().out.split())) and "too few to tell" not in said
+    html = str(mechanism_table(Index(shown, {})))
+    assert html.count(words) == len(table) and 'verdict good"' in html
 
 
 # Wrong input

@@ -255,10 +255,11 @@ class Audit:
 
         First the overconfident ones, by ``confident_mistakes``: how many of the inputs judged are wrong beyond what the
         network's own confidence predicts. Then the unsure ones by their mistakes beyond those of the rest, those whose
-        stability is doubtful, those with too few labels to tell, the underconfident, and all others. ``p_confidence``
-        and ``p_corrected`` are corrected by Holm's method over all mechanisms of all classes, and the verdicts are at
-        the corrected level; other columns as in `neucept.reliability`. ``stability`` is the mean Jaccard similarity of
-        `neucept.mechanisms.mechanism_stability`, ``neurons`` names those that set the mechanism apart.
+        stability is doubtful, those with too few labels to tell (unless more reliable than the rest of the class), the
+        underconfident, and all others. ``p_confidence`` and ``p_corrected`` are corrected by Holm's method over all
+        mechanisms of all classes, and the verdicts are at the corrected level; other columns as in
+        `neucept.reliability`. ``stability`` is the mean Jaccard similarity of `neucept.mechanisms.mechanism_stability`,
+        ``neurons`` names those that set the mechanism apart.
         """
         parts = {outcome.name: outcome.rows for outcome in self.outcomes if not outcome.reason}
         if not parts:
@@ -440,6 +441,8 @@ def _most_worth_first(table: pd.DataFrame) -> pd.DataFrame:
         table["confidence_verdict"].isin(["overconfident", "unsure"]) | ~table["found_again"].isin(_DOUBTFUL),
         "doubtful",
     )
+    few = verdict == "too few to tell"
+    verdict = verdict.where(~few | (table["verdict"] != "more reliable"), "")
     place = {name: number for number, name in enumerate(_ATTENTION)}
     against_rest = table["judged"] * (table["rest"] - table["precision"])
     mistakes = table["confident_mistakes"].where(verdict != "unsure", against_rest)

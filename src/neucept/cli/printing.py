@@ -18,7 +18,7 @@ import neucept
 from neucept.analysis.every_class import accuracy_with_interval
 from neucept.errors import InputError
 from neucept.reports.calibration import units
-from neucept.reports.phrases import between, confidence_findings, family_name, percent
+from neucept.reports.phrases import between, confidence_findings, family_name, percent, verdict_words
 
 console = Console()
 _errors = Console(stderr=True)
@@ -99,7 +99,8 @@ def print_audit(audit: neucept.Audit) -> None:
         cells = [escape(str(row["class"])), str(row["mechanism"]), f"{row['inputs']:,}"]
         if judged:
             cells += ["–" if pd.isna(row["precision"]) else between(row["precision"], row["low"], row["high"])]
-            cells += ["–" if pd.isna(row["expected"]) else percent(row["expected"]), str(row["confidence_verdict"])]
+            words = verdict_words(row["verdict"], row["confidence_verdict"])
+            cells += ["–" if pd.isna(row["expected"]) else percent(row["expected"]), words]
         grid.add_row(*cells, str(row["found_again"]) or "–")
     if len(table):
         console.print(grid)
@@ -151,7 +152,7 @@ def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechani
             says = f"{row['expected']:.0%}" if pd.notna(row["expected"]) else "–"
             own = between(row["precision"], row["low"], row["high"]) if row["judged"] else "–"
             itself = f"{row['confidence']:.0%}" if pd.notna(row.get("confidence")) else "–"
-            cells = [own, itself, says, str(row["confidence_verdict"])]
+            cells = [own, itself, says, verdict_words(row["verdict"], row["confidence_verdict"])]
         ways.add_row(str(number), f"{share:.1%}", *cells)
     console.print(ways)
     if judged is None:

@@ -26,7 +26,7 @@ from neucept.reports.components import (
     text,
 )
 from neucept.reports.figures.canvas import colour
-from neucept.reports.phrases import between, confidence_findings, number, percent
+from neucept.reports.phrases import between, confidence_findings, number, percent, verdict_words
 
 MOST_ROWS = 300  # of the table of mechanisms; all are in the table that is written beside it
 _CONFUSIONS = 15
@@ -40,6 +40,7 @@ TERMS = {
     "own confidence": "The mean probability that the network itself gives the class there: not calibrated.",
     "confidence says": "The precision that the network's own probabilities predict, calibrated on other inputs.",
     "overconfident": "Less precise than the confidence says: low confidence does not find these mistakes. The alarm.",
+    "more reliable, less reliable": "Than the rest of its class, by precision alone (Fisher's exact test).",
     "unsure": "Less precise than the rest of its class, and the confidence says so: a threshold finds these mistakes.",
     "underconfident": "More precise than the confidence says.",
     "as confident as right": "No difference, on inputs enough to see one of 10 points.",
@@ -164,9 +165,11 @@ def _row(index: Index, row: Any, start: float, judged: bool) -> list[Child]:
         tick = row.expected if np.isfinite(row.expected) else row.precision
         own = row.precision, row.low, row.high
         bar = interval_bar(*own, tick, start, colour(row.mechanism), "its confidence says") if known else None
-        verdict = row.confidence_verdict or "–"
+        verdict = verdict_words(row.verdict, row.confidence_verdict) or "–"
+        better = row.verdict == "more reliable" and row.confidence_verdict == "too few to tell"
+        kind = "good" if better else _VERDICTS.get(row.confidence_verdict, "plain")
         cells += [
-            tag("span", verdict, class_=f"verdict {_VERDICTS.get(row.confidence_verdict, 'plain')}"),
+            tag("span", verdict, class_=f"verdict {kind}"),
             text(bar, tag("span", between(*own) if known else "–", class_="named")),
             percent(row.confidence, 0) if np.isfinite(row.confidence) else "–",
             between(*says) if np.isfinite(row.expected) else "–",

@@ -258,6 +258,20 @@ def about_mechanism(row: Any) -> str:
     return ""
 
 
+def verdict_words(verdict: Any, confidence_verdict: Any) -> str:
+    """Say both verdicts on a mechanism: against the rest of its class, and against its confidence.
+
+    >>> verdict_words("more reliable", "too few to tell")
+    'more reliable; too few of equal confidence to say more'
+    >>> verdict_words("", "as confident as right"), verdict_words("less reliable", "unsure")
+    ('as confident as right', 'less reliable; unsure')
+    """
+    known = [words for words in (verdict, confidence_verdict) if isinstance(words, str) and words]
+    if known == ["more reliable", "too few to tell"]:
+        known[1] = "too few of equal confidence to say more"
+    return "; ".join(known)
+
+
 def _says(row: Any) -> float:
     """Precision that the confidence of an overconfident mechanism says, or would say in other classes."""
     return float(row.expected if row.precision < row.expected_low else row.expected_elsewhere)
@@ -294,6 +308,8 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     unsure = [row for row in rows if row.confidence_verdict == "unsure"]
     told = [row for row in rows if row.confidence_verdict in _TOLD]
     few = [row for row in rows if row.confidence_verdict == "too few to tell"]
+    better = [row for row in few if getattr(row, "verdict", "") == "more reliable"]
+    few = [row for row in few if getattr(row, "verdict", "") != "more reliable"]
     alone = [row for row in rows if row.confidence_verdict == "nothing to compare"]
     said = [*_too_confident(table), *_named(alarms, most)]
     if told and not alarms:
@@ -317,6 +333,11 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
         )
     if any(row.confidence_verdict == "no probability" for row in rows):
         said.append("The outputs are no probabilities, so that precision cannot be compared with a confidence.")
+    if better and not said:
+        said.append(
+            f"{len(better)} mechanisms are more reliable than the rest of their class; too few inputs are of equal"
+            " confidence to say more."
+        )
     return said
 
 
