@@ -114,8 +114,10 @@ def test_another_order_without_a_new_discovery(tmp_path: Path) -> None:
     model, data, recording = made(Deciding())
     alone = discover(recording, 1, **QUIET)
     assert alone["hidden"].by == "contribution"  # the best that a recording says
-    with pytest.raises(InputError, match=r"not known yet.*ordered\('sufficient', recording=, model= and data=\)"):
+    with pytest.raises(InputError, match=r'not known yet.*= critical.ordered\("sufficient", recording, model, data\)'):
         alone.ordered("sufficient")
+    with pytest.raises(InputError, match=r'critical.ordered\("sufficient", recording, model, data\)'):
+        alone["hidden"].sufficient(0.9)
     later = alone.ordered("sufficient", recording, model, data)
     at_once = discover(recording, 1, order="sufficient", model=model, data=data, effect=False, **QUIET)
     np.testing.assert_array_equal(later["hidden"].ranking, at_once["hidden"].ranking)

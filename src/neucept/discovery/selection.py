@@ -136,10 +136,11 @@ class Selection:
         elif order in self.orders:
             first = self.orders[order]
         else:
-            needs = "recording=" if order == "contribution" else "recording=, model= and data="
+            needs = "recording" if order == "contribution" else "recording, model, data"
             raise InputError(
                 f"The order '{order}' of layer '{self.layer}' is not known yet; there are"
-                f" {', '.join(self.known_orders)}. Call critical.ordered('{order}', {needs})."
+                f" {', '.join(self.known_orders)}. To find it without a new discovery, call"
+                f' critical = critical.ordered("{order}", {needs}).'
             )
         place = np.full(len(self.groups), len(self.groups))
         if first is not None:
