@@ -365,7 +365,7 @@ def test_audit_writes_an_index_and_goes_on(workshop: Path, tmp_path: Path) -> No
     for name in ("index.html", "mechanisms.csv", "classes.csv"):
         assert str(out / name) in result.stdout
     result = run(workshop, *options, "--seed", 3, command="audit")
-    assert result.exit_code == 2 and "holds an audit of or with seed=0" in said(result)
+    assert result.exit_code == 2 and "holds another audit, which has seed=0. To" in said(result)
 
 
 @pytest.mark.parametrize(

@@ -391,9 +391,9 @@ def _prepare(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
         differ += [f"{name}={own.get(name)!r}" for name in other if own.get(name) != other[name]]
     if differ:
         raise InputError(
-            f"{folder} holds an audit of or with {', '.join(differ)}. To go on with it, ask for the same; for another"
-            " audit choose another folder (out=, --out), or begin anew with overwrite=True (--overwrite), which removes"
-            " it."
+            f"{folder} holds another audit, which has {', '.join(differ)}. To go on with it, ask for the same; for"
+            " another audit choose another folder (--out, in Python out=), or begin anew, which removes it"
+            " (--overwrite, in Python overwrite=True)."
         )
 
 

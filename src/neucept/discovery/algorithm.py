@@ -305,7 +305,7 @@ class _Job:
             which = "" if samples is not None or isinstance(target, np.ndarray) else f" predicted as '{name}'"
             raise InputError(
                 f"{len(rows)} inputs{which}, but at least {FEWEST_INPUTS} are needed (a few times the number of neurons"
-                " is better). Record more inputs, or use samples='all'."
+                " is better). Record more inputs; in Python, samples='all' takes all that are recorded."
             )
         return cls(target, name, rows, y)
 

@@ -80,7 +80,7 @@ def check_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
         if name not in known and layer != INPUT:
             raise InputError(
                 f"The model has no module '{name}'.{closest(name, [*known, INPUT])}"
-                " `neucept.recording.list_layers(model, inputs)` lists all."
+                " `neucept layers` lists all (in Python, neucept.recording.list_layers(model, inputs))."
             )
     return list(layers)
 
