@@ -394,6 +394,8 @@ def test_a_page_compares_finding_errors_with_and_without_mechanisms(audited: Aud
     analysis = audited.analysis("cat", progress=False)
     detection = analysis.error_detection
     assert detection is not None and detection.auc["confidence and mechanism"] > 0.8 > 0.5 > detection.auc["confidence"]
+    areas = audited.table.set_index("class").loc["cat", ["auc_confidence", "auc_mechanisms"]].to_numpy()
+    assert np.allclose(areas, [detection.auc["confidence"], detection.auc["confidence and mechanism"]])
     page = report(analysis, path=tmp_path / "cat.html").read_text(encoding="utf-8")
     assert "Confidence alone is worse than chance" in page and f"(AUC {detection.auc['confidence']:.2f})" in page
     unknown = audit(recording=tokens(300, labelled=False), classes=["cat"], **FAST).analysis("cat", progress=False)
@@ -529,6 +531,15 @@ def row(confidence_verdict: str, **more: Any) -> dict[str, Any]:
             ["1 mechanisms are more reliable than the rest of their class; too few inputs are of equal confidence"],
         ),
         ([row("nothing to compare", comparable=0.0)], ["is as good as alone at its confidence"]),
+        (
+            [row("as confident as right", auc_confidence=0.85, auc_mechanisms=0.854)],
+            [
+                "On 'cat' mechanisms tell errors no better than the network's own confidence does (AUC 0.85 and 0.85).",
+                "None of the mechanisms",
+            ],
+        ),
+        ([row("as confident as right", auc_confidence=0.4, auc_mechanisms=0.4)], ["None of the mechanisms"]),
+        ([row("as confident as right", auc_confidence=0.8, auc_mechanisms=0.82)], ["None of the mechanisms"]),
         ([row("no probability")], ["The outputs are no probabilities"]),
         ([{"class": "cat", "mechanism": 0}], ["Without labels nobody can say"]),
     ],

@@ -35,7 +35,7 @@ from neucept.discovery.orders import BY_NETWORK
 from neucept.errors import InputError, check_kind, check_precision, check_whole, closest
 from neucept.inputs import Inputs
 from neucept.knockoffs.preprocessing import alive
-from neucept.mechanisms import Mechanisms, learn, mechanism_stability
+from neucept.mechanisms import Mechanisms, error_detection, learn, mechanism_stability
 from neucept.models import default_layers
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, list_layers, record
@@ -592,8 +592,9 @@ def _examine(
         mechanisms = mechanisms.with_stability(again)
     notes = [f"Layer '{layer}' is constant on these inputs and was left out." for layer in dead]
     selected = {layer: len(selection.neurons) for layer, selection in critical.items()}
+    judged = _rows(mechanisms, again).assign(**_areas(recording, mechanisms))
     name = recording.target_name(target)
-    return Outcome(target, name, "", tuple(notes), _rows(mechanisms, again), selected), critical, mechanisms
+    return Outcome(target, name, "", tuple(notes), judged, selected), critical, mechanisms
 
 
 def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
@@ -605,6 +606,19 @@ def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
         rows = rows.assign(stability=again["jaccard"].to_numpy(), found_again=again["found_again"].to_numpy())
     rows["neurons"] = mechanisms.set_apart_by()
     return rows
+
+
+def _areas(recording: Recording, mechanisms: Mechanisms) -> dict[str, float]:
+    """How well errors are told by confidence alone, and with mechanisms; nothing where it cannot be said."""
+    if mechanisms.reliability is None or mechanisms.target is None:
+        return {}
+    if not recording.predicted(mechanisms.target)[mechanisms.samples].all():
+        return {}
+    try:
+        auc = error_detection(recording, mechanisms).auc
+    except InputError:
+        return {}
+    return {"auc_confidence": auc["confidence"], "auc_mechanisms": auc["confidence and mechanism"]}
 
 
 def _keep(

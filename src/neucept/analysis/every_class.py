@@ -57,6 +57,8 @@ COLUMNS = (
     "needed",
     "rest",
     "expected_elsewhere",
+    "auc_confidence",
+    "auc_mechanisms",
 )
 _TEXTS = ("class", "confidence_verdict", "verdict", "found_again", "neurons")
 _DOUBTFUL = ("dissolved", "doubtful")
@@ -259,7 +261,8 @@ class Audit:
         underconfident, and all others. ``p_confidence`` and ``p_corrected`` are corrected by Holm's method over all
         mechanisms of all classes, and the verdicts are at the corrected level; other columns as in
         `neucept.reliability`. ``stability`` is the mean Jaccard similarity of `neucept.mechanisms.mechanism_stability`,
-        ``neurons`` names those that set the mechanism apart.
+        ``neurons`` names those that set the mechanism apart. ``auc_confidence`` and ``auc_mechanisms`` are those of the
+        class, by `neucept.mechanisms.error_detection`: how well errors are told by confidence, and with mechanisms.
         """
         parts = {outcome.name: outcome.rows for outcome in self.outcomes if not outcome.reason}
         if not parts:

@@ -188,7 +188,7 @@ def run(
             learning={"compactness": compactness, "reduce": reduce},
             seed=seed,
         )
-        print_results(analysis.critical, analysis.mechanisms)
+        print_results(analysis.critical, analysis.mechanisms, analysis.error_detection)
         console.print(f"How many mechanisms? {analysis.n_clusters}", markup=False)
         neucept.report(analysis, path=page)
         tables = {"critical": analysis.critical.table(), "mechanisms": analysis.mechanisms.table()}

@@ -17,6 +17,7 @@ from rich.table import Table
 import neucept
 from neucept.analysis.every_class import accuracy_with_interval
 from neucept.errors import InputError
+from neucept.mechanisms import ErrorDetection
 from neucept.reports.calibration import units
 from neucept.reports.phrases import between, confidence_findings, family_name, percent, verdict_words
 
@@ -123,10 +124,15 @@ def print_findings(table: pd.DataFrame) -> None:
         console.print(said, style=style, markup=False, highlight=False)
 
 
-def print_results(critical: neucept.CriticalNeurons, mechanisms: neucept.Mechanisms) -> None:
+def print_results(
+    critical: neucept.CriticalNeurons, mechanisms: neucept.Mechanisms, errors: ErrorDetection | None = None
+) -> None:
     """Print where the network is confidently wrong, the selection, its guarantee, and the mechanisms."""
     judged = mechanisms.reliability
     known = pd.DataFrame({"mechanism": range(len(mechanisms))}) if judged is None else judged
+    if errors is not None:
+        auc = errors.auc
+        known = known.assign(auc_confidence=auc["confidence"], auc_mechanisms=auc["confidence and mechanism"])
     print_findings(known.assign(**{"class": critical.target_name}))
     columns = ["layer", "neurons", "groups", "critical", "the most important"]
     selected = Table(*columns, title=escape(f"Neurons that decide '{critical.target_name}'"), title_justify="left")

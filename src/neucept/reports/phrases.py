@@ -290,7 +290,8 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     Returns
     -------
     list of str
-        A confidence that is too high in whole classes, then the alarm; never empty.
+        Whether mechanisms tell errors no better than confidence does (with ``auc_confidence`` and ``auc_mechanisms``),
+        a confidence that is too high in whole classes, then the alarm; never empty.
     """
     if "confidence_verdict" not in table or not (table["confidence_verdict"] != "").any():
         needed = inputs_needed(0.9, tests=max(len(table), 1))
@@ -311,7 +312,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     better = [row for row in few if getattr(row, "verdict", "") == "more reliable"]
     few = [row for row in few if getattr(row, "verdict", "") != "more reliable"]
     alone = [row for row in rows if row.confidence_verdict == "nothing to compare"]
-    said = [*_too_confident(table), *_named(alarms, most)]
+    said = [*_no_better(table), *_too_confident(table), *_named(alarms, most)]
     if told and not alarms:
         which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
         said.append(f"{which} is less reliable than the network's own confidence says.")
@@ -341,6 +342,24 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     return said
 
 
+def _no_better(table: pd.DataFrame) -> list[str]:
+    """Say on which classes mechanisms add nothing to confidence for telling errors."""
+    if not {"auc_confidence", "auc_mechanisms"} <= set(table):
+        return []
+    areas = table.groupby("class", sort=False)[["auc_confidence", "auc_mechanisms"]].first().dropna()
+    alone, both = areas["auc_confidence"], areas["auc_mechanisms"]
+    equal = areas[(alone >= 0.5) & (both - alone < _GAIN)]
+    if equal.empty:
+        return []
+    middle = equal.median()
+    where = f"On '{equal.index[0]}'" if len(equal) == 1 else f"On {len(equal)} of {len(areas)} classes"
+    return [
+        f"{where} mechanisms tell errors no better than the network's own confidence does"
+        f" ({'AUC' if len(equal) == 1 else 'median AUC'} {middle['auc_mechanisms']:.2f} and"
+        f" {middle['auc_confidence']:.2f})."
+    ]
+
+
 def _too_confident(table: pd.DataFrame) -> list[str]:
     """Say where the mean confidence lies above the interval of the precision of a whole class."""
     if "confidence" not in table:
@@ -367,4 +386,5 @@ def _named(rows: Sequence[Any], most: int) -> list[str]:
     return [*map(about_mechanism, rows[:most]), *([more] if more else [])]
 
 
+_GAIN = 0.01  # of the area under the curve, from which mechanisms tell errors better than confidence
 _TOLD = ("overconfident", "underconfident", "unsure", "as confident as right")
