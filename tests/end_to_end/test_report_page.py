@@ -44,8 +44,12 @@ function measure() {
   const wide = [...document.querySelectorAll("main *")].filter((part) =>
     part.getBoundingClientRect().right > innerWidth + 1 &&
     !part.closest(".scroll, pre, .graph-box, .figure, caption, figcaption"));
+  const beyond = (part, frame) => box(part).right > box(frame).right + 1 || box(part).left < box(frame).left - 1;
+  const cut = [...document.querySelectorAll(".graph .neuron, .critical *")].filter((part) =>
+    beyond(part, part.closest(".graph, .sites")));
   const found = {
     width: innerWidth,
+    cut: cut.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
     content: document.documentElement.scrollWidth,
     wide: wide.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
     figures: document.querySelectorAll(".figure").length,
@@ -159,6 +163,7 @@ def test_page_fits_its_width(opened):
     found, _, _, width = opened
     assert found["width"] == width
     assert found["wide"] == []
+    assert found["cut"] == []
     assert found["content"] <= width
 
 
