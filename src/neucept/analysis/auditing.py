@@ -23,6 +23,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -457,14 +458,16 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
                     waiting.remove(target)
                     killed = 0
                     advance(1)
-            except PicklingError as error:
-                warnings.warn(
-                    f"The model, the data or an object among the settings cannot be sent to other processes ({error});"
-                    " classes are audited one after the other in this one.",
-                    stacklevel=3,
-                )
-                workers = 1
-            except BrokenProcessPool:  # a process was killed, most often because memory ran out
+            except (PicklingError, BrokenProcessPool) as error:
+                if not isinstance(error, TerminatedWorkerError):  # also what the other process cannot read
+                    warnings.warn(
+                        f"The model, the data or an object among the settings cannot be sent to other processes ({error});"
+                        " classes are audited one after the other in this one.",
+                        stacklevel=3,
+                    )
+                    workers, alone = 1, False
+                    continue
+                # a process was killed, most often because memory ran out
                 waiting = [target for target in waiting if not _is_done(job.folder, recording, target)]
                 killed += alone and first in waiting
                 if killed == 2:  # once may be the end of the processes before, which takes others with it
