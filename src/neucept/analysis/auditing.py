@@ -461,8 +461,8 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
             except (PicklingError, BrokenProcessPool) as error:
                 if not isinstance(error, TerminatedWorkerError):  # also what the other process cannot read
                     warnings.warn(
-                        f"The model, the data or an object among the settings cannot be sent to other processes ({error});"
-                        " classes are audited one after the other in this one.",
+                        "The model, the data or an object among the settings cannot be sent to other processes"
+                        f" ({error}); classes are audited one after the other in this one.",
                         stacklevel=3,
                     )
                     workers, alone = 1, False
