@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -201,8 +202,6 @@ class Ends:
         self.n = n
 
     def fit_predict(self, V: np.ndarray) -> np.ndarray:
-        import os
-
         if len(V) == self.n:
             os.kill(os.getpid(), signal.SIGKILL)
         return np.asarray(V[:, 0] > 0).astype(int)
@@ -234,8 +233,21 @@ class Stays(Breaks):
         return self
 
 
-def test_what_cannot_be_sent_to_processes_is_done_here() -> None:
-    options = {**FAST, "discovery": {"calibration": None, "draws": 2, "sampler": Stays()}}
+class Unread(Stays):
+    """A sampler that is sent to another process, and cannot be read there."""
+
+    def __init__(self, made_in: int) -> None:
+        if os.getpid() != made_in:
+            raise ModuleNotFoundError("what it was made of is not there")
+        self.made_in = made_in
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Unread, (self.made_in,)
+
+
+@pytest.mark.parametrize("sampler", [Stays(), Unread(os.getpid())])
+def test_what_cannot_be_sent_to_processes_is_done_here(sampler: Stays) -> None:
+    options = {**FAST, "discovery": {"calibration": None, "draws": 2, "sampler": sampler}}
     with pytest.warns(UserWarning, match="cannot be sent to other processes .*one after the other in this one"):
         result = audit(recording=tokens(300), **{**options, "workers": 2})
     same(result, audit(recording=tokens(300), **options))

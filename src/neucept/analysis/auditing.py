@@ -450,13 +450,12 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
     workers = min(workers, len(waiting))
     _calibrate_once(recording, job, targets)
     with show_progress("auditing classes", len(waiting), progress) as advance:
-        alone, killed = False, 0
+        alone = False
         while waiting:
             first = waiting[0]
             try:
                 for target in _each(job, recording, network, [first] if alone else list(waiting), workers):
                     waiting.remove(target)
-                    killed = 0
                     advance(1)
             except (PicklingError, BrokenProcessPool) as error:
                 if not isinstance(error, TerminatedWorkerError):  # also what the other process cannot read
@@ -467,12 +466,10 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
                     )
                     workers, alone = 1, False
                     continue
-                # a process was killed, most often because memory ran out
+                # A process was killed, most often because memory ran out.
                 waiting = [target for target in waiting if not _is_done(job.folder, recording, target)]
-                killed += alone and first in waiting
-                if killed == 2:  # once may be the end of the processes before, which takes others with it
+                if alone and first in waiting:
                     waiting.remove(first)
-                    killed = 0
                     why = "The process that audited it was killed, perhaps because memory ran out."
                     _keep(job, Outcome(first, recording.target_name(first), why))
                     advance(1)
