@@ -7,19 +7,16 @@ the clusters' entropy (CE, in bits; 0 where each mechanism is one digit) measure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 import neucept
@@ -29,6 +26,7 @@ from neucept.mechanisms.clustering import cluster
 from neucept.mechanisms.spaces import contribution_weights
 from neucept.models import LeNet
 from neucept.progress import progress as show_progress
+from neucept.threads import one_thread
 from neucept.training import accuracy, train_with_prior
 
 LAYERS = {"feature_extractor.7": "third convolution", "classifier.1": "first linear layer"}
@@ -98,7 +96,7 @@ def run_demo(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with _one_thread():
+    with one_thread():  # for networks this small, several threads wait for each other more than they work
         return _run(out, digits, seed, progress, epochs)
 
 
@@ -176,18 +174,6 @@ def _components(V: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """First principal components of weighted neurons, (n, d)."""
     d = min(COMPONENTS, V.shape[1], len(V) - 1)
     return np.asarray(PCA(d, svd_solver="full", random_state=seed).fit_transform(V))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: for networks this small, several of them wait for each other more than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _parity(digits: ImageDataset) -> ImageDataset:

@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from neucept import storage
@@ -45,6 +44,7 @@ from neucept.recording.outputs import Output, logits_of
 from neucept.recording.reading import call_first, float_type
 from neucept.recording.task import Binary, Classes, Task
 from neucept.recording.units import Neurons
+from neucept.threads import one_thread
 
 _SAMPLED = 64  # inputs by which data are known again
 
@@ -524,7 +524,7 @@ def _calibrate_once(recording: Recording, job: _Job, targets: Sequence[int | str
     groups = options.get("groups")
     for layer in job.layers:
         own = groups.get(layer) if isinstance(groups, Mapping) else groups
-        with suppress(InputError), _one_thread():  # said for each class
+        with suppress(InputError), one_thread():  # said for each class
             calibrate(recording, layer, target=targets[0], samples=samples, groups=own)
 
 
@@ -542,7 +542,7 @@ def _audit_class(job: _Job, recording: Recording | None, network: _Network, targ
     recording = Recording.open(job.recording, job.task) if recording is None else recording
     name, started = recording.target_name(target), time.monotonic()
     critical = mechanisms = None
-    with _one_thread(), warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty selection is a number in the table
         try:
             outcome, critical, mechanisms = _examine(job, recording, network, target)
@@ -631,15 +631,3 @@ def _keep(
             critical.save(draft / "critical")
             mechanisms.save(draft / "mechanisms")
         storage.write(draft, KIND_OF_CLASS, outcome.facts(), {})
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread, as every process does, so that their number changes no result."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
