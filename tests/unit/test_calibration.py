@@ -10,8 +10,10 @@ from neucept import storage
 from neucept.calibration import Calibration, exchangeability, layer
 from neucept.calibration import calibration as module
 from neucept.calibration.calibration import LEVELS, calibrate_neurons, worst
-from neucept.calibration.evidence import PARTS, Layer, NullModel, Ridge, group_importance, importance, proportions
+from neucept.calibration.evidence import PARTS, Layer, Ridge, group_importance
 from neucept.calibration.grouping import candidates, resolution
+from neucept.calibration.learnt_response import importance
+from neucept.calibration.null_model import NullModel, proportions
 from neucept.calibration.simulation import FAMILIES, HELD_OUT, NONE, simulate
 from neucept.knockoffs import largest_set
 

@@ -168,7 +168,7 @@ numba.config.NUMBA_NUM_THREADS = 2
 """
 WORK = """
 from neucept.knockoffs import kernels, knockoff_statistics
-from neucept.calibration.evidence import NullModel
+from neucept.calibration.null_model import NullModel
 kernels._WORTH_THREADS = 0
 X = np.random.default_rng(0).normal(size=(80, 12))
 

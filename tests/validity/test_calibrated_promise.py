@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neucept
-from neucept.calibration.evidence import proportions
+from neucept.calibration.null_model import proportions
 from neucept.calibration.simulation import HELD_OUT, simulate
 from neucept.knockoffs import prepare
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
-from neucept.calibration.evidence import Layer, NullModel, boosted_trees, held_out, proportions
+from neucept.calibration.evidence import Layer
 from neucept.calibration.grouping import LITTLE, RESPONSES, Resolution, null_groups, resolution
+from neucept.calibration.null_model import NullModel, boosted_trees, held_out, proportions
 from neucept.calibration.simulation import FAMILIES, NOISES, NONE, SHARES, Family, simulate
 from neucept.knockoffs import knockoff_statistics, largest_set, select
 from neucept.knockoffs.preprocessing import standardised

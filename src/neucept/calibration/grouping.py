@@ -8,7 +8,9 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from neucept.calibration.evidence import Advance, Found, Layer, NullModel, joined, nothing
+from neucept.calibration.evidence import Found, Layer, joined
+from neucept.calibration.learnt_response import Advance, nothing
+from neucept.calibration.null_model import NullModel
 from neucept.calibration.simulation import FAMILIES, Simulated, simulate
 
 CUTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # average linkage on 1 - |correlation|
