@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
 import tempfile
 import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from inspect import signature
@@ -27,7 +24,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from torch import nn
 
 from neucept import storage
-from neucept.analysis.every_class import KIND, KIND_OF_CLASS, Audit, Outcome, implausible, targets_of
+from neucept.analysis.audit_folder import alone, by_number, hash_data, hash_recording, hash_weights, plain, prepare
+from neucept.analysis.every_class import KIND_OF_CLASS, Audit, Outcome, implausible, targets_of
 from neucept.analysis.measuring import step_options
 from neucept.calibration import calibrate
 from neucept.discovery import CriticalNeurons, discover
@@ -45,8 +43,6 @@ from neucept.recording.reading import call_first, float_type
 from neucept.recording.task import Binary, Classes, Task
 from neucept.recording.units import Neurons
 from neucept.threads import one_thread
-
-_SAMPLED = 64  # inputs by which data are known again
 
 
 @dataclass(frozen=True)
@@ -180,18 +176,18 @@ def audit(
         chosen = _layers(model, inputs, layers, output)
     settings = {
         "layers": chosen,
-        **{name: _plain(getattr(steps, name)) for name in ("precision", "n_mechanisms", "stability", "seed")},
-        **{name: _plain(getattr(steps, name)) for name in ("discovery", "learning")},
-        "neurons": _plain(neurons),
-        "output": _plain(output),
-        "task": _plain(task),
+        **{name: plain(getattr(steps, name)) for name in ("precision", "n_mechanisms", "stability", "seed")},
+        **{name: plain(getattr(steps, name)) for name in ("discovery", "learning")},
+        "neurons": plain(neurons),
+        "output": plain(output),
+        "task": plain(task),
         "class_names": None if class_names is None else list(map(str, class_names)),
     }
     content = {
         "version": version("neucept"),
         "network": "" if model is None else hash_weights(model),
-        "data": "" if inputs is None else _hash_data(inputs),
-        "recording": "" if recording is None else _hash_recording(recording),
+        "data": "" if inputs is None else hash_data(inputs),
+        "recording": "" if recording is None else hash_recording(recording),
     }
     asked = [] if classes is None else _asked(classes)
     if recording is not None:
@@ -208,9 +204,9 @@ def audit(
         name = type(model).__name__
     else:
         name = str(recording.facts.get("model", "network")) if recording is not None else "network"
-    _prepare(folder, {"settings": settings, "content": content, "model_name": name, "classes": asked}, overwrite)
+    prepare(folder, {"settings": settings, "content": content, "model_name": name, "classes": asked}, overwrite)
     meaning = recording.task if recording is not None else task if not isinstance(task, str) else None
-    with _alone(folder):
+    with alone(folder):
         place = folder / "recording"
         if not place.exists():
             if recording is None:
@@ -222,7 +218,7 @@ def audit(
                     stored.save(place)
             else:
                 recording.save(place)
-        elif recording is None and model is not None and inputs is not None and _by_number(inputs):
+        elif recording is None and model is not None and inputs is not None and by_number(inputs):
             Recording.open(place, meaning).verify(model, inputs, output)
         known = Recording.open(place, meaning)
         targets = targets_of(known, asked)
@@ -271,19 +267,11 @@ def _layers(model: nn.Module, inputs: Inputs, layers: Sequence[str] | None, outp
         return list(layers)
     if inputs.n == 0:
         raise InputError("The data holds no inputs.")
-    batch = inputs[[0]] if _by_number(inputs) else next(inputs.batches(1))[0].part(slice(0, 1))
+    batch = inputs[[0]] if by_number(inputs) else next(inputs.batches(1))[0].part(slice(0, 1))
     table = list_layers(model, Inputs(batch.tree, batch.n))
     with left_as_found(model) as device, torch.no_grad():
         outputs = logits_of(call_first(model, batch.to(device, float_type(model))), output)
     return default_layers(table, outputs.shape[1])
-
-
-def _by_number(inputs: Inputs) -> bool:
-    """Tell whether inputs can be found again by their number: not those of a stream, or of a loader that shuffles."""
-    try:
-        return inputs.dataset is not None and inputs.n is not None
-    except InputError:
-        return False
 
 
 def _asked(classes: Any) -> list[int | str]:
@@ -302,124 +290,6 @@ def _check_names(asked: Sequence[int | str], names: Sequence[str] | None, inputs
         if isinstance(one, str) and one not in names:
             listed = ", ".join(names[:20])
             raise InputError(f"classes= names '{one}', but the classes are {listed}.{closest(one, names)}")
-
-
-# What the results of a folder are of
-
-
-def hash_weights(model: nn.Module) -> str:
-    """Hash a network's type and all its parameters and buffers.
-
-    >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
-    >>> hash_weights(a) == hash_weights(a), hash_weights(a) == hash_weights(b)
-    (True, False)
-    """
-    sha = hashlib.sha256(type(model).__name__.encode())
-    for name, value in model.state_dict().items():
-        sha.update(name.encode())
-        _add(sha, value)
-    return sha.hexdigest()[:24]
-
-
-def _add(sha: Any, value: Any) -> None:
-    if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        sha.update(f"{value.dtype} {tuple(value.shape)}".encode())
-        sha.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    else:
-        sha.update(_plain_text(value).encode())
-
-
-def _hash_data(inputs: Inputs) -> str:
-    """Hash the number of inputs, the labels that are known, and some inputs spread over all."""
-    sha = hashlib.sha256(str(inputs.n).encode())
-    if inputs.labels is not None:
-        sha.update(np.ascontiguousarray(inputs.labels).tobytes())
-    if _by_number(inputs):
-        for row in np.unique(np.linspace(0, len(inputs) - 1, _SAMPLED).astype(int)).tolist():
-            for tensor in inputs[[row]].tensors():
-                _add(sha, tensor)
-    return sha.hexdigest()[:24]
-
-
-def _hash_recording(recording: Recording) -> str:
-    """Hash all that a recording holds."""
-    sha = hashlib.sha256(" ".join(recording.class_names).encode())
-    for name, array in {**recording.neurons, " logits": recording.logits, " labels": recording.labels}.items():
-        if array is not None:
-            sha.update(f"{name} {array.dtype} {array.shape}".encode())
-            for start in range(0, len(array), 4096):
-                sha.update(np.ascontiguousarray(array[start : start + 4096]).tobytes())
-    return sha.hexdigest()[:24]
-
-
-def _plain(value: Any) -> Any:
-    """Write a setting as JSON can hold it; an object by what it says of itself."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return f"array {hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:24]}"
-    if isinstance(value, list | tuple | range):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if value is None or isinstance(value, bool | int | float | str) else _plain_text(value)
-
-
-def _plain_text(value: Any) -> str:
-    """Describe an object without its address in memory, which differs from run to run."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _prepare(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
-    """Make the folder of an audit, or check that the one there is of the same network, data and settings."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-    if folder.exists() and (folder / _LOCK).exists():
-        with _alone(folder):
-            pass
-    if overwrite or not (folder / "recording").exists():  # nothing is lost
-        with storage.new_folder(folder, KIND) as draft:
-            (draft / "classes").mkdir()
-            storage.write(draft, KIND, facts, {})
-        return
-    with storage.opened(folder, KIND) as (held, _):
-        before, now = held["content"], facts["content"]
-        differ = [f"another {name}" for name in ("network", "recording") if before[name] != now[name]]
-        differ += ["other data"] if before["data"] != now["data"] else []
-        differ += [f"neucept {before['version']}"] if before["version"] != now["version"] else []
-        own, other = held["settings"], facts["settings"]
-        differ += [f"{name}={own.get(name)!r}" for name in other if own.get(name) != other[name]]
-    if differ:
-        raise InputError(
-            f"{folder} holds another audit, which has {', '.join(differ)}. To go on with it, ask for the same; for"
-            " another audit choose another folder (--out, in Python out=), or begin anew, which removes it"
-            " (--overwrite, in Python overwrite=True)."
-        )
-
-
-_LOCK = ".neucept-lock"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a folder of results; what a killed one left half-written is removed."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"Another process is auditing into {folder}; wait for it, or choose another folder (out=, --out)."
-            ) from None
-        for draft in (*folder.glob(".neucept-*"), *folder.glob("classes/.neucept-*")):
-            if draft.is_dir():
-                shutil.rmtree(draft, ignore_errors=True)
-        yield
 
 
 # The classes, one after the other or in parallel
