@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ from neucept.reports.calibration import calibration_page
 from neucept.reports.document import check_installed
 
 MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
+_NAMES = {"task": NAMES, "objective": OBJECTIVES, "response": RESPONSES, "order": ORDERS, "reduce": REDUCTIONS}
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -67,6 +68,22 @@ def main(
     ] = False,
 ) -> None:
     """Which neurons of a network decide, in which different ways, and which of those ways are unreliable."""
+
+
+def _check_names(**given: str | None) -> None:
+    """Refuse a value that is none of the names that an option takes, before any work."""
+    for name, value in given.items():
+        if value is not None:
+            check_one_of(f"--{name}", value, _NAMES[name])
+
+
+def _discovery(
+    objective: str, response: str, no_calibration: bool, draws: int, order: str | None, effect: float | None
+) -> dict[str, Any]:
+    """Give the arguments of `neucept.discover` that `run` and `audit` share."""
+    calibration = None if no_calibration else "auto"
+    of_neurons = {"order": order, "effect": effect}
+    return {"objective": objective, "response": response, "calibration": calibration, "draws": draws, **of_neurons}
 
 
 @app.command()
@@ -159,13 +176,7 @@ def run(
     with clear_errors():
         page = page_at(out)
         check(device, precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
-        check_one_of("--task", task, NAMES)
-        check_one_of("--objective", objective, OBJECTIVES)
-        check_one_of("--response", response, RESPONSES)
-        if order is not None:
-            check_one_of("--order", order, ORDERS)
-        if reduce is not None:
-            check_one_of("--reduce", reduce, REDUCTIONS)
+        _check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
@@ -177,14 +188,7 @@ def run(
             recording=recording,
             precision=precision,
             n_mechanisms=n_mechanisms or "auto",
-            discovery={
-                "objective": objective,
-                "response": response,
-                "calibration": None if no_calibration else "auto",
-                "draws": draws,
-                "order": order,
-                "effect": effect,
-            },
+            discovery=_discovery(objective, response, no_calibration, draws, order, effect),
             learning={"compactness": compactness, "reduce": reduce},
             seed=seed,
         )
@@ -242,13 +246,7 @@ def audit(
         check_installed()
         at_least_one = {"compactness": compactness, "draws": draws, "batch_size": batch_size}
         check(device, precision, seed, **at_least_one, **({} if workers is None else {"workers": workers}))
-        check_one_of("--task", task, NAMES)
-        check_one_of("--objective", objective, OBJECTIVES)
-        check_one_of("--response", response, RESPONSES)
-        if order is not None:
-            check_one_of("--order", order, ORDERS)
-        if reduce is not None:
-            check_one_of("--reduce", reduce, REDUCTIONS)
+        _check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
@@ -269,14 +267,7 @@ def audit(
             class_names=subject.class_names,
             device=device,
             batch_size=batch_size,
-            discovery={
-                "objective": objective,
-                "response": response,
-                "order": order,
-                "effect": effect,
-                "calibration": None if no_calibration else "auto",
-                "draws": draws,
-            },
+            discovery=_discovery(objective, response, no_calibration, draws, order, effect),
             learning={"compactness": compactness, "reduce": reduce},
             seed=seed,
         )
@@ -318,7 +309,7 @@ def calibrate(
     with clear_errors():
         page = page_at(out, "calibration.html")
         check(device, precision, seed, batch_size=batch_size)
-        check_one_of("--task", task, NAMES)
+        _check_names(task=task)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target)
