@@ -95,9 +95,10 @@ def calibrate(
 
     Responses with known critical neurons are simulated on the layer: linear ones, random networks of several kinds,
     thresholds, products, squares, maxima and pure noise, with several numbers of critical neurons and noise levels. The
-    evidence on each neuron is how strongly a network that has learnt the response depends on it, and by how much it
-    beats its knockoffs. From this evidence a model estimates the local false discovery rate: the probability that a
-    neuron is null (Efron and others, 2001). Responses are evaluated by models that were not trained on them.
+    evidence on each neuron is what fits of the response say of it: regressions on the neurons, their squares and
+    products, random features, and a small network where there are enough inputs. From this evidence a model estimates
+    the local false discovery rate: the probability that a neuron is null (Efron and others, 2001). Responses are
+    evaluated by models that were not trained on them.
 
     The result is kept with the recording, and beside it on disk where it was saved, by layer, inputs and groups. It
     depends on neither target nor seed.

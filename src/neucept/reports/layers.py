@@ -45,9 +45,8 @@ _KNOCKOFF = (
 )
 _CALIBRATED = (
     "The probability that a neuron is critical is learned from simulated responses whose critical neurons are known,"
-    " planted on the layer's own activations. It combines the importance of the neuron, the gradient of a small"
-    " network trained on the target, with the knockoff statistic W, which compares the neuron with a random stand-in"
-    " that has the same relation to the other neurons but no relation to the target."
+    " planted on the layer's own activations. It combines what fits of the target say of the neuron: regressions on"
+    " the neurons, their squares and products, random features, and a small network where there are enough inputs."
 )
 _ORDERS = {
     "sufficient": "puts those first that let the network keep its predictions while all others are another input's",
@@ -277,7 +276,8 @@ def _neuron(analysis: Analysis, top: TopInputs, mechanism: dict[int, int]) -> Ht
         parts = [tag("div", *whole, class_="whole"), cut, caption(row, name, dot)]
         tiles.append(tag("figure", *parts, class_="tile", title=said))
     named = unit_names(analysis.recording, feature)
-    remarks = ([named] if named else []) + ([] if feature.selected else ["not selected"])
+    chosen = feature.selected or feature.component is not None  # a component is of all neurons
+    remarks = ([named] if named else []) + ([] if chosen else ["not selected"])
     if correlated := _correlated(analysis, feature):
         remarks.append(f"grouped with {group_label(correlated)}")
     small = tag("small", "; ".join(remarks)) if remarks else None

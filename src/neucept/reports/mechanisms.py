@@ -24,14 +24,24 @@ from neucept.reports.components import (
 )
 from neucept.reports.figures.canvas import MUTED, colour
 from neucept.reports.pathways import pathways_note, pathways_part
-from neucept.reports.phrases import between, feature_label, feature_title, number, p_value, percent, shorten, unit_names
+from neucept.reports.phrases import (
+    between,
+    feature_label,
+    feature_title,
+    features_called,
+    number,
+    p_value,
+    percent,
+    shorten,
+    unit_names,
+)
 
 _SEPARATING = 5  # neurons that a card names
 _AGREEMENT = 0.7  # below it a card warns
 _KINDS = 6  # labels named in the composition of a mechanism
 _CHARACTERS = 240  # of a text that stands for a mechanism
 _COLOURS = (
-    "Graphs and strips show standardized activations of the representative neurons: red above the mean of the analysed"
+    "Graphs and strips show standardized activations of the {features}: red above the mean of the analysed"
     f" inputs, blue below, saturated at {STRONG:g} standard deviations. The graph shows the mean of a mechanism, the"
     " strip below a picture that input."
 )
@@ -42,7 +52,7 @@ def mechanism_cards(analysis: Analysis) -> Html:
     unassigned = int((analysis.mechanisms.labels < 0).sum())
     notes = [
         tag("p", _how_judged(analysis), class_="note"),
-        tag("p", _COLOURS, class_="note"),
+        tag("p", _COLOURS.format(features=features_called(analysis.mechanisms)), class_="note"),
         pathways_note(analysis),
         tag("p", f"The clusterer left {number(unassigned)} inputs unassigned.", class_="note") if unassigned else None,
     ]
@@ -136,7 +146,7 @@ def _card(analysis: Analysis, mechanism: int) -> Html:
             ("agreement", percent(row.agreement)),
         ]
     known = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
-    words = f"Mean activation of the representative neurons in mechanism {mechanism}"
+    words = f"Mean activation of the {features_called(analysis.mechanisms)} in mechanism {mechanism}"
     graph = tag("div", activation_graph(_columns(analysis, mechanism), words), class_="graph-box", tabindex=0)
     left = tag("div", known, _unstable(row), _composition(analysis, mechanism), _separating(analysis, mechanism))
     return tag(
@@ -220,9 +230,13 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         label = tag("span", words, class_="name unit" if named else "name", title=f"{name} {named}".rstrip())
         items.append(tag("li", label, tag("span", fill, class_="bar"), level))
     small = tag("small", "standardized mean difference from the other inputs")
-    kind = "neurons" if analysis.mechanisms.space is None else "components"
     bars = tag("ul", *items, class_="apart")
-    return tag("div", tag("h4", f"Separating {kind} ", small), bars, _set_apart(analysis, mechanism))
+    return tag(
+        "div",
+        tag("h4", f"Separating {features_called(analysis.mechanisms).split()[-1]} ", small),
+        bars,
+        _set_apart(analysis, mechanism),
+    )
 
 
 def _set_apart(analysis: Analysis, mechanism: int) -> Html | None:

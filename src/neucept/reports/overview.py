@@ -205,7 +205,7 @@ def input_map(analysis: Analysis) -> Html:
         common = [name for name, _ in Counter(kinds).most_common(_LABELS)]
         groups = np.array([common.index(name) if name in common else -1 for name in kinds])
         maps.append(("by label", groups, [plain(phrases.shorten(name, 28)) for name in common]))
-    axes, words = _axes(embedding)
+    axes, words = _axes(embedding, phrases.features_called(mechanisms))
     panels = [
         tag(
             "div",
@@ -223,14 +223,14 @@ def input_map(analysis: Analysis) -> Html:
     return text(tag("p", words + use, class_="note"), tag("div", *panels, class_="panels"), icons)
 
 
-def _axes(embedding: Embedding) -> tuple[tuple[str, str], str]:
+def _axes(embedding: Embedding, features: str) -> tuple[tuple[str, str], str]:
     """Give the titles of the axes, and say how the map was made and how to read it."""
     sampled, f = len(embedding.positions), embedding.n_features
     sample = f"A random sample of {sampled:,} of the {embedding.n:,} inputs." if sampled < embedding.n else ""
     sample = sample or f"All {embedding.n:,} inputs."
     if embedding.method == "t-SNE":
         words = (
-            f"t-SNE of the {f} representative neurons: neighbouring inputs are similar, but distances between clusters"
+            f"t-SNE of the {f} {features}: neighbouring inputs are similar, but distances between clusters"
             " and their sizes have no meaning."
         )
         return ("t-SNE 1", "t-SNE 2"), f"{sample} {words}"
@@ -238,8 +238,8 @@ def _axes(embedding: Embedding) -> tuple[tuple[str, str], str]:
         return ("activation", ""), f"{sample} Activation of the representative neuron, with random vertical jitter."
     shares = embedding.explained
     words = (
-        f"The first two principal components of the {f} representative neurons explain {sum(shares):.0%} of their"
-        " variance; clusters that overlap here may be separate in other directions."
+        f"The two directions of largest variance of the {f} {features} explain {sum(shares):.0%} of it; clusters that"
+        " overlap here may be separate in other directions."
     )
     titles = [f"component {i + 1} ({share:.0%})" for i, share in enumerate(shares)]
     return (titles[0], titles[1]), f"{sample} {words}"
@@ -269,8 +269,8 @@ def separating_neurons(analysis: Analysis) -> Html | None:
             )
         )
     note = (
-        "For each neuron, the two mechanisms that it separates best (bars) and all recorded inputs regardless of the"
-        " prediction (line)."
+        f"For some of the {phrases.features_called(mechanisms)}, the two mechanisms that each separates best (bars) and"
+        " all recorded inputs regardless of the prediction (line)."
     )
     return text(tag("p", note, class_="note"), tag("div", *panels, class_="panels three"))
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from neucept.calibration.simulation import NONE
 from neucept.discovery import Selection
-from neucept.mechanisms import Feature, inputs_needed, wilson
+from neucept.mechanisms import Feature, Mechanisms, inputs_needed, wilson
 from neucept.recording import Recording
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
@@ -78,6 +78,11 @@ def join(parts: Sequence[str]) -> str:
     'a, b and c'
     """
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def features_called(mechanisms: Mechanisms) -> str:
+    """Say what inputs were clustered by."""
+    return "representative neurons" if mechanisms.space is None else "principal components"
 
 
 def feature_label(feature: Feature, most: int = 2) -> str:

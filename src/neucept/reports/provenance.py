@@ -30,7 +30,7 @@ GLOSSARY = {
 _OF_CALIBRATION = {
     "calibration": "Measuring, on responses with known critical neurons, which evidence a required precision needs.",
     "simulated response": "A random function of some of a layer's neurons, planted to see whether those are found.",
-    "importance": "Gradient of a small network trained on the response with respect to a neuron.",
+    "importance": "Root mean square slope of fits of the response with respect to a neuron.",
     "power": "Share of the critical neurons that are selected.",
     "group": "Neurons of a layer that are too strongly correlated to tell which of them is critical.",
 }
@@ -38,7 +38,7 @@ _OF_MECHANISMS = {
     "the network's own confidence": "The mean probability that the network gives the target, as it is: not calibrated.",
     "predicted by its confidence": "The precision that the network's own probabilities, calibrated on other inputs,"
     " predict for a mechanism. One that lies below it is overconfident: low confidence does not find its mistakes.",
-    "mechanism": "A cluster of inputs with similar activations of the critical neurons; 0 is the largest.",
+    "mechanism": "A cluster of inputs with similar activations; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
     "typicality": "Share of a mechanism's inputs at least as far from its centre: 1 most typical, near 0 an outlier.",
     "standard deviation": "Of a neuron over the analysed inputs; +1 is well above the mean.",
