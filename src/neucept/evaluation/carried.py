@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,8 +52,7 @@ class Carrying:
 
     def resampled(self, sets: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Share of predictions that stay with each set of neurons, all others being those of another input."""
-        own, others = self.parts.pairs(True, PAIRS, self.seed)
-        here, there = self._values(own), self._values(others)
+        own, here, there = self._judged_pairs
         return {name: self._kept(here, there, self._mask(neurons), own) for name, neurons in sets.items()}
 
     def constants(self, sets: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -63,14 +63,11 @@ class Carrying:
         class by itself. So half of the inputs are of the target and half are not, and what stays is whether the target
         is predicted: no neurons keep a half. NaN without other inputs, or where the work is too much.
         """
-        half = len(self.parts.others) // 2
-        learn, here = self._both(self.parts.find, self.parts.others[:half])
-        judge, judged = self._both(self.parts.judge, self.parts.others[half:])
+        (learn, here), (judge, judged) = self._halves
         passes = len(sets) * STEPS * FOR_CONSTANTS * 3
         if not len(learn) or not len(judge) or operations(self.rest, self.parts) * passes > WORK:
             return dict.fromkeys(sets, float("nan"))
-        all_kinds = self.rest.values(self.parts.others).float()  # in half precision Adam divides by 0
-        mean, spread = all_kinds.mean(0, keepdim=True), all_kinds.std(0, keepdim=True).clamp_min(1e-6)
+        mean, spread = self._of_all_kinds
         found = {}
         for name, neurons in sets.items():
             mask, step = self._mask(neurons), torch.zeros_like(mean).requires_grad_()
@@ -87,6 +84,24 @@ class Carrying:
             predicted = self.aim.predicted(torch.cat(outputs).detach().cpu().numpy())
             found[name] = float((predicted == self.aim.predicted_of(judge)).mean())
         return found
+
+    # What the layer returns for these inputs: the network runs once for all sets and orders.
+
+    @cached_property
+    def _judged_pairs(self) -> tuple[np.ndarray, Tensor, Tensor]:
+        own, others = self.parts.pairs(True, PAIRS, self.seed)
+        return own, self._values(own), self._values(others)
+
+    @cached_property
+    def _halves(self) -> tuple[tuple[np.ndarray, Tensor], tuple[np.ndarray, Tensor]]:
+        half = len(self.parts.others) // 2
+        learnt_on = self._both(self.parts.find, self.parts.others[:half])
+        return learnt_on, self._both(self.parts.judge, self.parts.others[half:])
+
+    @cached_property
+    def _of_all_kinds(self) -> tuple[Tensor, Tensor]:
+        values = self.rest.values(self.parts.others).float()  # in half precision Adam divides by 0
+        return values.mean(0, keepdim=True), values.std(0, keepdim=True).clamp_min(1e-6)
 
     def _both(self, own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Take as many inputs of the target as others, with what the layer returns for them; none if one is missing."""
