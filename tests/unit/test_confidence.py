@@ -407,6 +407,18 @@ def test_a_class_that_is_unsure_is_not_held_against_classes_that_never_are() -> 
     assert both["expected_elsewhere"][1] == pytest.approx(expit(5), abs=0.02)
 
 
+def test_a_class_surer_than_all_others_is_held_against_the_surest_of_them_only() -> None:
+    """What other classes are right in at a confidence that they never reach is not made up from a straight line."""
+    rng = np.random.default_rng(0)
+    lower = rng.uniform(0, 3, 3000)
+    reference = lower, rng.random(3000) < expit(lower)
+    odds, groups = 6 + rng.random(400), np.zeros(400, int)
+    table = compare_elsewhere(odds, np.arange(400) % 20 > 0, groups, 1, reference)  # right in 95%, as its odds of 3 say
+    assert table["expected_elsewhere"][0] == pytest.approx(expit(3), abs=0.03)
+    assert table["p_elsewhere"][0] > 0.5
+    assert compare_elsewhere(odds, np.arange(400) % 2 > 0, groups, 1, reference)["p_elsewhere"][0] < 1e-6
+
+
 def test_the_confidence_elsewhere_is_that_of_the_other_predictions() -> None:
     logits = np.random.default_rng(0).normal(size=(50, 3))
     labels = np.arange(50) % 3

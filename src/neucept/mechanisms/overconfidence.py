@@ -19,7 +19,7 @@ MATERIAL = 0.1  # smallest difference of precision and expected precision that a
 RATIO = 2.0  # are this many times as frequent as expected, or expected this many times as frequent as they are
 FACTOR = 5.0  # of the odds of an error, against predictions of other classes: clean classes differed by up to 3.1
 LEAST_ELSEWHERE = 50  # predictions of other classes, to compare with
-LEAST_BELOW = 10  # of them at most as confident as an input, for it to be compared: below there is nothing to go by
+LEAST_BEYOND = 10  # of them at most, and at least, as confident as an input: beyond there is nothing to go by
 _EXACT = 2000  # inputs up to which a binomial test is computed exactly
 _COLUMNS = ("expected", "expected_low", "expected_high", "p_confidence_raw", "comparable")
 
@@ -126,14 +126,17 @@ def compare_elsewhere(
         One row per mechanism: ``expected_elsewhere`` (precision of other classes at its confidence) and
         ``p_elsewhere`` (one-sided, not corrected; binomial with the mean probability, whose tail is the larger one,
         Hoeffding 1956, Ann. Math. Statist. 27). NaN with fewer than 50 predictions of other classes. An input that
-        fewer than 10 of those are at most as confident as is left out: what they would be right in is not known.
+        fewer than 10 of those are at most as confident as is left out: what they would be right in is not known. One
+        that fewer than 10 are at least as confident as is held against the 10th of these: more confident ones are right
+        at least as often.
     """
     table = pd.DataFrame(np.nan, index=range(n_mechanisms), columns=["expected_elsewhere", "p_elsewhere"])
     if odds is None or len(elsewhere[0]) < LEAST_ELSEWHERE:
         return table
-    predicted = fit_map(*elsewhere)(odds)
+    in_order = np.sort(elsewhere[0])
+    predicted = fit_map(*elsewhere)(np.minimum(odds, in_order[-LEAST_BEYOND]))
     at_worst = expit(logit(predicted) - np.log(FACTOR))
-    known = odds >= np.partition(elsewhere[0], LEAST_BELOW - 1)[LEAST_BELOW - 1]
+    known = odds >= in_order[LEAST_BEYOND - 1]
     for mechanism in range(n_mechanisms):
         if (inside := known & (labels == mechanism)).any():
             p = binom.cdf(right[inside].sum(), inside.sum(), at_worst[inside].mean())
