@@ -498,7 +498,7 @@ def row(confidence_verdict: str, **more: Any) -> dict[str, Any]:
         (
             [row("overconfident", confidence=0.95)],
             [
-                "On 'cat' the network is right in 41% and 95% confident: too confident as a whole, which calibration",
+                "On 'cat' the network is right in 41% and 95% confident: too confident as a whole.",
                 "41% (33 to 49); the network's own confidence is 95% there, and inputs of the class with such"
                 " confidence"
                 " are right in 78% (overconfident).",
@@ -515,7 +515,7 @@ def row(confidence_verdict: str, **more: Any) -> dict[str, Any]:
         (
             [row("unsure", expected=0.43), row("as confident as right")],
             [
-                "None of the mechanisms is less reliable than the network's own confidence says.",
+                "None of the mechanisms is less reliable than the confidence, calibrated within its class, says.",
                 "the rest of the class in 90%, and its confidence says so (43%) (unsure).",
             ],
         ),

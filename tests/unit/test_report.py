@@ -152,6 +152,23 @@ def test_full_page(page, model, images, recording):
     assert len(text) < 10e6
 
 
+def test_the_code_on_the_page_runs(model, images, tmp_path):
+    labels = torch.arange(N) % 2
+    recording = record(model, (images, labels), ["first", "second"], progress=False)
+    target = int(recording.predictions[0])
+    options = {"draws": 2, "samples": "all", "model": model, "data": (images, labels), "calibration": None}
+    critical = neucept.discover(recording, target, **options, progress=False)
+    mechanisms = neucept.learn(recording, critical, 2)
+    path = report(recording, critical, mechanisms, path=tmp_path / "report.html", progress=False)
+    code = re.search(r"<pre[^>]*><code>(.*?)</code></pre>", path.read_text(encoding="utf-8"), re.DOTALL)
+    lines = html.unescape(code[1]).splitlines()
+    scope = {"neucept": neucept, "model": model, "data": (images, labels)}
+    exec("\n".join(lines[:3]), scope)
+    assert scope["mechanisms"].labels.tolist() == mechanisms.labels.tolist()
+    for layer, selection in scope["critical"].items():
+        assert selection.neurons.tolist() == critical[layer].neurons.tolist()
+
+
 def test_promise_stands_verbatim(page, critical):
     text = page()
     for selection in critical.values():

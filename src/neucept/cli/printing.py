@@ -134,7 +134,7 @@ def print_results(
         auc = errors.auc
         known = known.assign(auc_confidence=auc["confidence"], auc_mechanisms=auc["confidence and mechanism"])
     print_findings(known.assign(**{"class": critical.target_name}))
-    columns = ["layer", "neurons", "groups", "critical", "the most important"]
+    columns = ["layer", "neurons", "groups", "critical", "one neuron of each"]
     selected = Table(*columns, title=escape(f"Neurons that decide '{critical.target_name}'"), title_justify="left")
     for layer, selection in critical.items():
         first = ", ".join(str(neuron) for neuron in selection.neurons[:8]) or "none"
@@ -151,6 +151,7 @@ def print_results(
     columns = ["mechanism", "share"]
     columns += ["precision (95%)", "own confidence", "confidence says", "verdict"] if judged is not None else []
     ways = Table(*columns, title="Mechanisms", title_justify="left")
+    ways.columns[-1].min_width = len("overconfident") if judged is not None else None  # it is never cut
     for number, share in enumerate(mechanisms.shares):
         cells = []
         if judged is not None:

@@ -120,8 +120,8 @@ class EffectTest:
         """See `neucept.knockoffs.Rule.guarantee`."""
         return Guarantee(
             precision,
-            f"Of the selected neurons (one per group), at least {precision:g} carry more than {self.size:.3g} of the"
-            " response's variance, in expectation.",
+            f"Of the selected groups (named by one neuron each), at least {precision:g} carry more than"
+            f" {self.size:.3g} of the response's variance, in expectation.",
             "Tested by running the rest of the network with the neuron's value from another input: t-tests over pairs"
             " of inputs, corrected by Benjamini and Yekutieli for any dependence between neurons.",
             "Effects were tested by running the network.",

@@ -38,8 +38,8 @@ TERMS = {
     "mechanism": "A cluster of the inputs predicted as a class that the network decides in a similar way.",
     "precision": "Share of its inputs that are labelled as the class, on inputs that its clusters were not found on.",
     "own confidence": "The mean probability that the network itself gives the class there: not calibrated.",
-    "confidence says": "The precision that the network's own probabilities predict, calibrated on other inputs.",
-    "overconfident": "Less precise than the confidence says: low confidence does not find these mistakes. The alarm.",
+    "confidence says": "The precision of inputs of the class with the same probability, calibrated on other inputs.",
+    "overconfident": "Less precise than the confidence says, within the class or in other classes. The alarm.",
     "more reliable, less reliable": "Than the rest of its class, by precision alone (Fisher's exact test).",
     "unsure": "Less precise than the rest of its class, and the confidence says so: a threshold finds these mistakes.",
     "underconfident": "More precise than the confidence says.",
@@ -95,7 +95,7 @@ def _kind(sentence: str) -> str:
     """Tell an alarm, good news, or neither."""
     if sentence.endswith("(overconfident)."):
         return "bad"
-    return "good" if sentence.endswith("than the network's own confidence says.") else "plain"
+    return "good" if sentence.endswith("than the confidence, calibrated within its class, says.") else "plain"
 
 
 def _lead(audit: Audit) -> str:
@@ -115,7 +115,7 @@ def _numbers(audit: Audit, alarms: int) -> list[tuple[str, str, str]]:
         ("classes audited", number(done), f"of {len(audit.outcomes)}"),
         ("mechanisms", number(len(audit.table)), f"{len(audit.table) / max(done, 1):.1f} per class"),
         ("overconfident", number(alarms), "less right than their confidence says"),
-        ("unsure", number(unsure), "less right, and their confidence says so"),
+        ("unsure", number(unsure), "less right, as others of their confidence are"),
     ]
     if audit.accuracy is not None and audit.accuracy_interval is not None:
         low, high = audit.accuracy_interval

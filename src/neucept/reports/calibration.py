@@ -154,4 +154,4 @@ def units(calibration: Calibration, neurons: int) -> str:
     groups = len(calibration.sizes)
     if groups == neurons:
         return f"{neurons} neurons, each its own group"
-    return f"{neurons} neurons in {groups} distinguishable groups (without constant neurons)"
+    return f"{neurons} neurons, of which those that vary form {groups} distinguishable groups"

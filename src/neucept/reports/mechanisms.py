@@ -119,7 +119,10 @@ def _expectation(analysis: Analysis, row: Reliability) -> list[tuple[str, str]]:
     if not analysis.are_predictions or not np.isfinite(row.expected):
         return []
     own = [("the network's own confidence", percent(row.confidence))] if np.isfinite(row.confidence) else []
-    return [*own, ("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))]
+    within = ("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))
+    by_others = row.confidence_verdict == "overconfident" and row.precision >= row.expected_low
+    elsewhere = [("other classes, as confident", percent(row.expected_elsewhere))] if by_others else []
+    return [*own, within, *elsewhere]
 
 
 def _alarm(row: Reliability | None) -> Html | None:

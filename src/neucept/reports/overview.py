@@ -286,7 +286,7 @@ def finding_errors(analysis: Analysis) -> Html | None:
     elif both - alone >= _GAIN:
         said = "Mechanisms find errors that confidence does not."
     else:
-        said = "Mechanisms add little to what confidence finds: where this network errs, it is mostly unsure."
+        said = "Mechanisms add little to what confidence finds."
     words = (
         f"{said} The curve is the share of the {phrases.number(detection.errors)} errors that are found when a share of"
         f" the {phrases.number(detection.inputs)} inputs is checked, the most suspect first. Mechanisms and what is"

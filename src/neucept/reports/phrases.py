@@ -179,6 +179,8 @@ def grouping(selection: Selection) -> str | None:
     if selection.calibration is not None and np.isnan(selection.calibration.cut):
         return f"Precision refers to the groups that were given: {groups} groups of {alive} neurons."
     copies = 0 if selection.calibration is None else alive - len(selection.calibration.groups)
+    if copies and selection.calibration is not None and selection.calibration.single:
+        return f"Near copies of a neuron count as one with it: {groups} neurons or sets of copies, of {alive} neurons."
     near = f", of which {copies} are near copies of others" if copies else ""
     return (
         f"Strongly correlated neurons cannot be distinguished and are treated as one group: {groups} groups of"
@@ -320,7 +322,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     said = [*_no_better(table), *_too_confident(table), *_named(alarms, most)]
     if told and not alarms:
         which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
-        said.append(f"{which} is less reliable than the network's own confidence says.")
+        said.append(f"{which} is less reliable than the confidence, calibrated within its class, says.")
     said += _named(unsure, most)
     if alone:
         first = f"Mechanism {alone[0].mechanism} of class '{alone[0].class_name}'"
@@ -382,7 +384,7 @@ def _too_confident(table: pd.DataFrame) -> list[str]:
     _, name, right, sure = max(too_sure, key=lambda one: one[0])
     said = f"On '{name}' the network is right in {percent(right)} and {percent(sure)} confident"
     where = "" if len(too_sure) == 1 else f", and so on {len(too_sure)} of {len(classes)} classes (this is the worst)"
-    return [f"{said}{where}: too confident as a whole, which calibration (temperature) would mend."]
+    return [f"{said}{where}: too confident as a whole."]
 
 
 def _named(rows: Sequence[Any], most: int) -> list[str]:

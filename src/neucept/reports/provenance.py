@@ -37,7 +37,8 @@ _OF_CALIBRATION = {
 _OF_MECHANISMS = {
     "the network's own confidence": "The mean probability that the network gives the target, as it is: not calibrated.",
     "predicted by its confidence": "The precision that the network's own probabilities, calibrated on other inputs,"
-    " predict for a mechanism. One that lies below it is overconfident: low confidence does not find its mistakes.",
+    " predict for a mechanism. One that lies below it, or far below what they predict in other classes, is"
+    " overconfident.",
     "mechanism": "A cluster of inputs with similar activations; 0 is the largest.",
     "precision of a mechanism": "Share of its inputs whose label is the target.",
     "typicality": "Share of a mechanism's inputs at least as far from its centre: 1 most typical, near 0 an outlier.",
@@ -92,8 +93,8 @@ def glossary(analysis: Analysis) -> Html:
     steps = (
         "Read the summary, then the mechanisms. A mechanism marked less reliable is a group of inputs that the network"
         " processes alike and misclassifies more often. Its pictures and separating neurons show what the group is; its"
-        " borderline pictures show where it ends. Critical neurons and mechanisms are found without labels; labels are"
-        " only used to evaluate them."
+        " borderline pictures show where it ends. Critical neurons and clusters are found without labels; labels are"
+        " used to evaluate them and, by default, to choose how many there are."
     )
     calibrated = any(selection.calibration is not None for selection in analysis.critical.values())
     terms = {**GLOSSARY, **(_OF_CALIBRATION if calibrated else {}), **_OF_MECHANISMS}
@@ -128,14 +129,15 @@ def _calls(analysis: Analysis) -> str:
         "layers": list(critical),
         "precision": {layer: selection.precision for layer, selection in critical.items()},
         "response": critical.response if critical.target is not None else None,
-        **critical.settings,
-        "samples": {"default": None, "chosen": _Name("samples")}.get(samples, samples),
+        **{name: value for name, value in critical.settings.items() if name != "not run from"},
+        "samples": _given(samples),
+        "order": _given(critical.settings.get("order")),
     }
     if "calibration" in discover and discover["calibration"] is None:
         discover["calibration"] = _Name("None")
     if any(s.calibration is not None and np.isnan(s.calibration.cut) for s in critical.values()):
         discover["groups"] = _Name("groups")
-    learn = dict(mechanisms.settings)
+    learn = {**mechanisms.settings, "samples": _given(mechanisms.settings.get("samples"))}
     if learn.get("reduce") == "metric":
         learn |= {"model": _Name("model"), "data": _Name("data")}
     if learn.get("method") not in METHODS:
@@ -149,6 +151,11 @@ def _calls(analysis: Analysis) -> str:
             "neucept.report(recording, critical, mechanisms, data=data, model=model)",
         ]
     )
+
+
+def _given(setting: Any) -> Any:
+    """Write what was given for a setting: nothing by default, and the name of what is too large for a page."""
+    return {"default": None, "as discovered": None, "chosen": _Name("samples")}.get(setting, setting)
 
 
 class _Name(str):
