@@ -244,7 +244,8 @@ def page(results: dict[str, Any]) -> str:
     ]
     said = "All alarms on clean networks (one that stands for both ways of judging was found again on other images):"
     more = (
-        f"Test images, mean over networks, lowest and highest; seconds of learning, the number included. `{TEN}`"
+        f"Test images, mean over networks, lowest and highest; seconds of learning, the number included"
+        f" (those of mixtures on a busy machine, where K-means took 8 to 11). `{TEN}`"
         " is the paper's choice, and was the default before; its figures are from an earlier calibration of confidence,"
         " without AMI."
     )

@@ -150,7 +150,7 @@ def print_results(
     _print_guarantee(critical)
     columns = ["mechanism", "share"]
     columns += ["precision (95%)", "own confidence", "confidence says", "verdict"] if judged is not None else []
-    ways = Table(*columns, title="Mechanisms", title_justify="left")
+    ways = Table(*columns, title="Mechanisms", title_justify="left", pad_edge=False)
     ways.columns[-1].min_width = len("overconfident") if judged is not None else None  # it is never cut
     for number, share in enumerate(mechanisms.shares):
         cells = []
