@@ -197,7 +197,7 @@ def execute(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def prose(line: str) -> bool:
     """Whether a line of output is a title or a sentence, which does not depend on the data."""
-    return bool(re.fullmatch(r"[A-Z][A-Za-z' ,;.:()]{8,}", line)) and not line.startswith(("Warning", "Layers"))
+    return bool(re.fullmatch(r"[A-Z][A-Za-z' ,;.:()]{8,}", line)) and not line.startswith(("Warning", "Layers", "On '"))
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)

@@ -46,7 +46,13 @@ from neucept.reports.calibration import calibration_page
 from neucept.reports.document import check_installed
 
 MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
-_NAMES = {"task": NAMES, "objective": OBJECTIVES, "response": RESPONSES, "order": ORDERS, "reduce": REDUCTIONS}
+_NAMES = {
+    "--task": NAMES,
+    "--objective": OBJECTIVES,
+    "--response": RESPONSES,
+    "--order": ORDERS,
+    "--reduce": REDUCTIONS,
+}
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -74,7 +80,7 @@ def _check_names(**given: str | None) -> None:
     """Refuse a value that is none of the names that an option takes, before any work."""
     for name, value in given.items():
         if value is not None:
-            check_one_of(f"--{name}", value, _NAMES[name])
+            check_one_of(f"--{name}", value, _NAMES[f"--{name}"])
 
 
 def _discovery(
