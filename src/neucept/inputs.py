@@ -30,6 +30,7 @@ from torch.utils.data import (
 from neucept.arrays import LABEL_KEYS, categories, collate, is_array, is_tree, read_labels, to_tensors
 from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
+from neucept.names import name_of, names_of_arrays, names_of_source
 
 __all__ = ["LABEL_KEYS", "Batch", "Inputs", "map_tree", "read_labels", "tensors_of"]
 
@@ -51,6 +52,8 @@ class Inputs:
         Labels that were given apart from the inputs.
     class_names : tuple of str or None
         Names of the classes, where the data carries them.
+    given_names : tuple of str or None
+        Names of the inputs, from the index of a data frame; see `names`.
     takes : tuple of (int, int or None)
         How many positional arguments the network requires, and how many it takes at most (None: any number). It
         decides whether the last of several parts is a further input or the label.
@@ -60,6 +63,7 @@ class Inputs:
     n: int | None
     given_labels: Any = None
     class_names: tuple[str, ...] | None = None
+    given_names: tuple[str, ...] | None = None
     takes: tuple[int, int | None] = (0, None)
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -97,7 +101,7 @@ class Inputs:
         if isinstance(data, Inputs):
             inputs = data if model is None else replace(data, takes=takes)
         elif isinstance(data, DataLoader):
-            inputs = cls(data, _count_of_loader(data), None, _class_names(data.dataset), takes)
+            inputs = cls(data, _count_of_loader(data), None, _class_names(data.dataset), takes=takes)
         else:
             arrays = cls._in_memory(data, takes)
             inputs = cls._items(data, takes) if arrays is None else arrays
@@ -129,7 +133,7 @@ class Inputs:
         lengths = sorted({len(tensor) for tensor in tensors_of(tree)})
         if len(lengths) != 1:
             raise InputError(f"The parts of the inputs differ in length: {', '.join(map(str, lengths))}.")
-        return cls(tree, lengths[0], labels, categories(labels), takes)
+        return cls(tree, lengths[0], labels, categories(labels), names_of_arrays(data), takes)
 
     @classmethod
     def _items(cls, data: Any, takes: tuple[int, int | None]) -> Inputs:
@@ -144,7 +148,7 @@ class Inputs:
             raise InputError("data is an IterableDataset: give it in a DataLoader, which says how batches are made.")
         if not isinstance(data, Sized):
             raise InputError(f"data is a {type(data).__name__} that has no length: give it __len__.")
-        return cls(data, len(data), None, _class_names(data), takes)
+        return cls(data, len(data), None, _class_names(data), takes=takes)
 
     @property
     def by_tensor(self) -> bool:
@@ -185,6 +189,26 @@ class Inputs:
             return None
         labels: np.ndarray = read_labels(held, self.class_names)
         return labels
+
+    @cached_property
+    def names(self) -> tuple[str, ...] | None:
+        """Name of each input, by which a person finds it again, (n,); None where the data names none.
+
+        The index of a data frame, unless it is 0, 1, 2, ...; ``names``, ``name(row)``, or the paths in ``samples`` of a
+        Dataset. Inputs of a DataLoader that shuffles or streams have no names, because they come in another order.
+        """
+        if self.by_tensor or self.n is None:
+            return self.given_names
+        try:
+            source = self.dataset
+        except InputError:
+            return None
+        names = names_of_source(source, len(source))
+        return names if names is None else names[: self.n]  # a DataLoader may drop the last batch
+
+    def name(self, row: int) -> str:
+        """Name of an input; ``#row`` where it has none."""
+        return name_of(self.names, row)
 
     def batches(self, size: int) -> Iterator[tuple[Batch, Any]]:
         """Iterate over all inputs in order.

@@ -287,7 +287,7 @@ def test_an_unreadable_image_is_named(folder: tuple[Path, dict[str, np.ndarray]]
 
 def test_an_unreadable_row_is_named(tmp_path: Path) -> None:
     pd.DataFrame({"image": [png(pixels(1, 4, 4)[0]), b"noise"], "label": [0, 1]}).to_parquet(tmp_path / "d.parquet")
-    with pytest.raises(InputError, match=r"in row 1 of .*d.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"d.parquet row 1 cannot be read"):
         load_data(tmp_path / "d.parquet")
 
 

@@ -214,7 +214,7 @@ class Unlabelled:
     """Pictures without their labels, where these are no classes of the model."""
 
     def __init__(self, pictures: ImageDataset) -> None:
-        self.pictures, self.transform = pictures, pictures.transform
+        self.pictures, self.transform, self.names = pictures, pictures.transform, pictures.names
 
     def __len__(self) -> int:
         return len(self.pictures)

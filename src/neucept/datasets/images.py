@@ -36,6 +36,8 @@ class DataSource(Protocol):
         Class of each input.
     class_names : sequence of str
         Name of each class, by its number.
+    names : sequence of str, (n,), optional
+        Where each input comes from, so that a person finds it again; or a method ``name(i)``.
 
     Examples
     --------
@@ -188,11 +190,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         Name of each class, by its number.
     transform : Scaling or callable
         :class:`Scaling`, or any function from a PIL image to a tensor (C, H, W), such as torchvision's.
+    names : sequence of str, optional
+        (n,), where each picture comes from: a file, a row.
 
     Raises
     ------
     InputError
-        The numbers of pictures and labels differ, or a label has no class name.
+        The numbers of pictures, labels and names differ, or a label has no class name.
 
     Examples
     --------
@@ -207,10 +211,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     transform: Scaling | Callable[[Any], Tensor] = Scaling()
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.pictures) != len(self.labels):
             raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
+        if self.names is not None and len(self.names) != len(self.labels):
+            raise InputError(f"There are {len(self.labels)} pictures but {len(self.names)} names.")
         labels = np.asarray(self.labels)
         if labels.dtype.kind not in "iu":
             raise InputError(
@@ -227,6 +234,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         class_names: Sequence[str] | None = None,
         transform: Scaling | Callable[[Any], Tensor] | None = None,
         scale: float | tuple[float, float] | None = None,
+        names: Sequence[str] | None = None,
     ) -> ImageDataset:
         """Wrap pictures in an array.
 
@@ -243,6 +251,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
             See :class:`ImageDataset`.
         scale : float or (float, float), optional
             White, or black and white, of pixels that are not bytes.
+        names : sequence of str, optional
+            (n,), where each picture comes from.
 
         Raises
         ------
@@ -257,7 +267,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         read = number_labels(labels, "the array", class_names)
         for note in filter(None, (notice, read.notice)):
             warnings.warn(note, stacklevel=2)
-        return cls(Stored(pictures), read.numbers, read.names, transform or Scaling())
+        return cls(Stored(pictures), read.numbers, read.names, transform or Scaling(), names)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -282,7 +292,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         if not rows or (chosen.size and not -len(self) <= chosen.min() <= chosen.max() < len(self)):
             raise InputError(f"Expected row numbers below {len(self)}, or a mask of as many truth values.")
         chosen = chosen.astype(np.int64)
-        return replace(self, pictures=self.pictures.take(chosen), labels=self.labels[chosen])
+        names = None if self.names is None else tuple(self.names[i] for i in chosen)
+        return replace(self, pictures=self.pictures.take(chosen), labels=self.labels[chosen], names=names)
 
     def relabel(self, labels: Sequence[int] | NDArray[Any], class_names: Sequence[str]) -> ImageDataset:
         """Ask another question about the same pictures.

