@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version as _version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neucept.lazy import lazy
 
 if TYPE_CHECKING:
     from neucept import rankings
@@ -38,7 +39,6 @@ _PUBLIC = {
     "neucept.reports": ("report",),
     "neucept.training": ("PriorTraining", "train_with_prior"),
 }
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 _MODULES = {
     "ablation": "neucept.evaluation.ablation",
     "metrics": "neucept.evaluation.metrics",
@@ -82,19 +82,4 @@ __all__ = [
     "trace_pathways",
     "train_with_prior",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562), so that ``import neucept`` takes milliseconds."""
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = import_module(_MODULES[name])
-    else:
-        raise AttributeError(f"module 'neucept' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(__name__, _PUBLIC, _MODULES)

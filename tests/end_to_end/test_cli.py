@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from neucept import demo
 from neucept.calibration.simulation import FAMILIES
 from neucept.cli import app
-from neucept.cli.printing import clear_errors
 from neucept.cli.subject import Inputs, _in_order
+from neucept.cli.terminal import clear_errors
 from neucept.datasets import load_data, load_digits
 from neucept.errors import InputError
 from neucept.training import accuracy, train

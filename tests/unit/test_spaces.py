@@ -32,8 +32,9 @@ from neucept.discovery import Selection
 from neucept.knockoffs import LocalFDR
 from neucept.mechanisms.features import Feature, representatives
 from neucept.mechanisms.metric import layer_metrics
-from neucept.mechanisms.spaces import SPACES, build_space
+from neucept.mechanisms.spaces import build_space
 from neucept.recording import Encoder
+from neucept.vocabulary import SPACES
 
 Make = Callable[..., Recording]
 N = 400

@@ -1,58 +1,28 @@
-"""The commands: demo, layers, run, audit and calibrate."""
+"""The commands: demo, layers, run, audit and calibrate. What is heavy is imported when arguments are checked."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
-import torch
 import typer
 
 import neucept
-from neucept.calibration import exchangeability
 from neucept.cli import options
-from neucept.cli.printing import (
-    clear_errors,
-    console,
-    print_audit,
-    print_calibrations,
-    print_layers,
-    print_results,
-    say_where,
-    write_tables,
-)
-from neucept.cli.subject import (
-    Inputs,
-    Subject,
-    Unlabelled,
-    check,
-    check_one_of,
+from neucept.cli.arguments import (
+    check_names,
+    check_numbers,
+    check_report_packages,
+    check_subject,
     how_many,
     integers,
-    layers_of,
     page_at,
     words,
 )
-from neucept.demo import run_demo
-from neucept.discovery import OBJECTIVES, ORDERS
+from neucept.cli.terminal import clear_errors, console, say_where, write_tables
+from neucept.datasets.places import check_place
 from neucept.errors import InputError
-from neucept.knockoffs import prepare
-from neucept.mechanisms.learning import REDUCTIONS
-from neucept.models import load_model
-from neucept.recording.task import NAMES, RESPONSES
-from neucept.reports.calibration import calibration_page
-from neucept.reports.document import check_installed
 
-MOST_COMPARED = 3000  # inputs on which neurons are compared with their knockoffs
-_NAMES = {
-    "--task": NAMES,
-    "--objective": OBJECTIVES,
-    "--response": RESPONSES,
-    "--order": ORDERS,
-    "--reduce": REDUCTIONS,
-}
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -76,13 +46,6 @@ def main(
     """Which neurons of a network decide, in which different ways, and which of those ways are unreliable."""
 
 
-def _check_names(**given: str | None) -> None:
-    """Refuse a value that is none of the names that an option takes, before any work."""
-    for name, value in given.items():
-        if value is not None:
-            check_one_of(f"--{name}", value, _NAMES[f"--{name}"])
-
-
 def _discovery(
     objective: str, response: str, no_calibration: bool, draws: int, order: str | None, effect: float | None
 ) -> dict[str, Any]:
@@ -103,6 +66,10 @@ def demo(
     """Train the paper's LeNets on real digits and find their mechanisms; takes a few minutes."""
     with clear_errors():
         page_at(out / "pkt.html")
+        if digits is not None:
+            check_place(digits)
+        from neucept.demo import run_demo
+
         run_demo(out, digits=digits, seed=seed)
 
 
@@ -124,6 +91,16 @@ def layers(
 ) -> None:
     """List a model's modules, with shape and number of neurons, to choose from."""
     with clear_errors():
+        if data is None and shape is None:
+            raise InputError("Say what an input looks like: --data PATH, or --shape 3,224,224.")
+        check_subject(model, weights, data, transform)
+        sizes = [] if shape is None else integers(shape)
+        import torch
+
+        from neucept.cli.printing import print_layers
+        from neucept.cli.subject import Inputs, layers_of
+        from neucept.models import load_model
+
         network = load_model(model, weights, n_classes)
         if data is not None:
             inputs = Inputs(
@@ -136,10 +113,8 @@ def layers(
                 skip_unreadable=skip_unreadable,
             )
             example = inputs.load(model, network)[0][0][None]
-        elif shape is not None:
-            example = torch.zeros(1, *integers(shape))
         else:
-            raise InputError("Say what an input looks like: --data PATH, or --shape 3,224,224.")
+            example = torch.zeros(1, *sizes)
         print_layers(layers_of(network, example))
 
 
@@ -181,9 +156,13 @@ def run(
     """Analyse a trained network on labelled images and write a report on its mechanisms."""
     with clear_errors():
         page = page_at(out)
-        check(device, precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
-        _check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
+        check_numbers(precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
+        check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
+        check_subject(model, weights, data, transform, device, mean=mean, std=std, scale=scale)
+        from neucept.cli.printing import print_results
+        from neucept.cli.subject import Inputs, Subject
+
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target, n_mechanisms)
@@ -249,11 +228,15 @@ def audit(
     The same command goes on where it was interrupted.
     """
     with clear_errors():
-        check_installed()
-        at_least_one = {"compactness": compactness, "draws": draws, "batch_size": batch_size}
-        check(device, precision, seed, **at_least_one, **({} if workers is None else {"workers": workers}))
-        _check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
+        check_report_packages()
+        at_least_one = {"compactness": compactness, "draws": draws, "batch_size": batch_size, "workers": workers}
+        check_numbers(precision, seed, **at_least_one)
+        check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
+        check_subject(model, weights, data, transform, device, mean=mean, std=std, scale=scale)
+        from neucept.cli.printing import print_audit
+        from neucept.cli.subject import Inputs, Subject, Unlabelled
+
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, asked, device, output, task)
@@ -314,30 +297,13 @@ def calibrate(
     """
     with clear_errors():
         page = page_at(out, "calibration.html")
-        check(device, precision, seed, batch_size=batch_size)
-        _check_names(task=task)
+        check_numbers(precision, seed, batch_size=batch_size)
+        check_names(task=task)
+        check_subject(model, weights, data, transform, device, mean=mean, std=std, scale=scale)
+        from neucept.cli.calibrating import calibrate_layers
+        from neucept.cli.subject import Inputs, Subject
+
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target)
-        calibrations = {
-            layer: neucept.calibrate(recording, layer, precision=precision, target=number) for layer in subject.layers
-        }
-        widths = {layer: recording.activations(layer).shape[1] for layer in calibrations}
-        print_calibrations(calibrations, widths, precision)
-        rows = np.random.default_rng(seed).permutation(recording.samples(number))[:MOST_COMPARED]
-        for layer in calibrations:
-            auc, p_value = exchangeability(prepare(recording.activations(layer)[rows]).Z)
-            console.print(
-                f"{layer}: a classifier tells neurons from Gaussian knockoffs with an AUC of {auc:.2f} (0.5: it cannot;"
-                f" p = {p_value:.2g}).",
-                markup=False,
-            )
-        tables = [
-            calibration.table(precision).assign(layer=layer, asked=precision)
-            for layer, calibration in calibrations.items()
-        ]
-        table = pd.concat(tables, ignore_index=True)
-        first = ["layer", "asked"]
-        table = table[[*first, *(column for column in table if column not in first)]]
-        calibration_page(calibrations, widths, precision, recording.target_name(number), page)
-        say_where([page, *write_tables(page, calibration=table)])
+        say_where(calibrate_layers(recording, subject.layers, number, precision, page, seed))

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import neucept
 from neucept.analysis.every_class import accuracy_with_interval
-from neucept.errors import InputError
+from neucept.cli.terminal import console
 from neucept.mechanisms import ErrorDetection
 from neucept.reports.calibration import units
 from neucept.reports.phrases import between, confidence_findings, family_name, percent, verdict_words
-
-console = Console()
-_errors = Console(stderr=True)
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Print what is wrong with the input in red and leave with 2; print warnings in yellow."""
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        try:
-            yield
-        except (InputError, OSError) as error:
-            _errors.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    said = str(message).replace(" with .at(precision=...)", "").replace(": critical.at(precision=...)", "")  # Python's
-    _errors.print(f"Warning: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_layers(table: pd.DataFrame) -> None:
@@ -187,19 +162,3 @@ def _print_guarantee(critical: neucept.CriticalNeurons) -> None:
         "precision and power: realised on planted responses with known critical neurons; eq. (9): the knockoffs' "
         "own threshold. 'neucept calibrate' shows them by kind."
     )
-
-
-def write_tables(page: Path, **tables: pd.DataFrame) -> list[Path]:
-    """Write tables beside the report: NAME.csv beside one of the default name, REPORT-NAME.csv beside another."""
-    prefix = "" if page.stem in ("report", "calibration", "index") else f"{page.stem}-"
-    paths = [page.with_name(f"{prefix}{name}.csv") for name in tables]
-    for path, table in zip(paths, tables.values(), strict=True):
-        table.to_csv(path, index=False)
-    return paths
-
-
-def say_where(paths: Sequence[Path]) -> None:
-    """Say which files were written."""
-    console.print("Written:")
-    for path in paths:
-        console.print(f"  {path.resolve()}", markup=False, highlight=False, soft_wrap=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +16,11 @@ from torch import Tensor, nn
 import neucept
 from neucept.analysis.every_class import implausible
 from neucept.calibration.layer import FEWEST_INPUTS
-from neucept.cli.printing import console, print_accuracy
+from neucept.cli.arguments import floats, words
+from neucept.cli.printing import print_accuracy
+from neucept.cli.terminal import console
 from neucept.datasets import ImageDataset, load_data
-from neucept.errors import InputError, closest, missing
+from neucept.errors import InputError, closest
 from neucept.models import default_layers, load_function, load_model, preprocessing
 from neucept.recording import list_layers
 from neucept.recording.hooks import left_as_found
@@ -240,75 +240,3 @@ def layers_of(model: nn.Module, inputs: Tensor) -> pd.DataFrame:
         refused = str(error).startswith("The model does not take inputs")
         hint = " The options are --size, --channels and --transform." if refused else ""
         raise InputError(f"{error}{hint}") from error
-
-
-def page_at(out: Path, name: str = "report.html") -> Path:
-    """Make the folder of a report, and check before any work that files can be written there."""
-    page = out if out.suffix == ".html" else out / name
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=page.parent):
-            pass
-        if page.exists():
-            with page.open("ab"):
-                pass
-    except OSError as error:
-        raise InputError(f"Cannot write to {page}: {error.strerror}. Choose another place with --out.") from error
-    for package, module in {"plotly": "plotly", "pillow": "PIL"}.items():
-        if importlib.util.find_spec(module) is None:
-            raise missing(package, "report")
-    return page
-
-
-def check(device: str | None, precision: float, seed: int, **at_least_one: int) -> None:
-    """Check numbers and device before anything is loaded."""
-    if seed < 0:
-        raise InputError(f"--seed {seed}: expected a number from 0 on.")
-    if not 0 < precision < 1:
-        raise InputError(f"--precision {precision:g}: expected a number between 0 and 1, such as 0.9.")
-    for name, value in at_least_one.items():
-        if value < 1:
-            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number from 1 on.")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def check_one_of(option: str, given: str, known: Sequence[str]) -> None:
-    """Raise an InputError unless a name is one of those known."""
-    if given not in known:
-        raise InputError(f"{option} {given}: expected one of {', '.join(known)}.{closest(given, known)}")
-
-
-def how_many(mechanisms: str) -> int | None:
-    """Read the number of mechanisms; None for ``auto``."""
-    if mechanisms == "auto":
-        return None
-    if not (mechanisms.isdigit() and int(mechanisms) > 0):
-        raise InputError(f"--mechanisms {mechanisms}: expected a number from 1 on, or auto.")
-    return int(mechanisms)
-
-
-def words(text: str | None) -> list[str] | None:
-    """Split at commas."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
-
-
-def floats(text: str | None) -> list[float] | None:
-    """Read numbers with commas between."""
-    try:
-        return None if text is None else [float(word) for word in text.split(",")]
-    except ValueError:
-        raise InputError(f"{text!r}: expected numbers with commas between, such as 0.5,0.5,0.5.") from None
-
-
-def integers(text: str) -> list[int]:
-    """Read positive whole numbers with commas between."""
-    try:
-        numbers = [int(word) for word in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise InputError(f"{text!r}: expected whole numbers from 1 on with commas between, such as 3,224,224.")
-    return numbers

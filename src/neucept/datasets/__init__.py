@@ -1,8 +1,15 @@
 """Pictures with labels, from the formats in which people keep them."""
 
-from neucept.datasets.images import DataSource, ImageDataset, Scaling
-from neucept.datasets.labels import stratified_sample, stratified_split
-from neucept.datasets.loading import load_data, load_digits
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neucept.lazy import lazy
+
+if TYPE_CHECKING:
+    from neucept.datasets.images import DataSource, ImageDataset, Scaling
+    from neucept.datasets.labels import stratified_sample, stratified_split
+    from neucept.datasets.loading import load_data, load_digits
 
 __all__ = [
     "DataSource",
@@ -13,3 +20,11 @@ __all__ = [
     "stratified_sample",
     "stratified_split",
 ]
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "neucept.datasets.images": ("DataSource", "ImageDataset", "Scaling"),
+        "neucept.datasets.labels": ("stratified_sample", "stratified_split"),
+        "neucept.datasets.loading": ("load_data", "load_digits"),
+    },
+)

@@ -18,14 +18,11 @@ from neucept.datasets.images import ImageDataset, Mixed, Pictures, Scaling, Stor
 from neucept.datasets.labels import stratified_sample, stratified_split
 from neucept.datasets.parquet import find_parquet, read_parquet
 from neucept.datasets.pictures import DEEP_COLOUR, Encoded, Scale, decode, in_channels
+from neucept.datasets.places import check_place
 from neucept.datasets.readers import Table, find_idx, find_images, read_folder, read_idx, read_npz
-from neucept.errors import InputError, check_whole, closest, missing, one_of
+from neucept.errors import InputError, check_whole, missing, one_of
 from neucept.progress import progress as show_progress
 
-_FORMATS = (
-    "a folder with one folder of images per class, a folder with MNIST's IDX files, an .npz file (x, y), "
-    "or a .parquet file (image, label)"
-)
 _KEPT_BYTES = 2**30  # decoded pictures are kept in memory up to this size, otherwise decoded again when needed
 _LOOKED_AT = 256  # pictures of the other splits, and beyond the limit, that take part in the choice of the scale
 _NAMED = 5  # unreadable images that a message names
@@ -194,10 +191,7 @@ def load_digits(
 
 def _read(path: Path, split: str | None, scale: object) -> Table:
     """Find out the format and read it."""
-    if not path.exists():
-        near = closest(path.name, [other.name for other in path.parent.iterdir()]) if path.parent.is_dir() else ""
-        raise InputError(f"There are no data at {path}.{near} Expected {_FORMATS}.")
-    suffix = path.suffix.lower()
+    check_place(path)
     if path.is_dir():
         for folder in (path, path / "raw", path / "MNIST" / "raw"):
             if folder.is_dir() and find_idx(folder):
@@ -208,11 +202,9 @@ def _read(path: Path, split: str | None, scale: object) -> Table:
         if not found[0] and (files := find_parquet(path, deep=True)):
             return read_parquet(files, split, path)
         return read_folder(path, split, *found)
-    if path.is_file() and suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return read_npz(path, split, scale)
-    if path.is_file() and suffix == ".parquet":
-        return read_parquet({path.stem: [path]}, split, path)
-    raise InputError(f"The format of {path} is not known. Expected {_FORMATS}.")
+    return read_parquet({path.stem: [path]}, split, path)
 
 
 def read_pictures(

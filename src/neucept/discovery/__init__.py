@@ -1,10 +1,10 @@
 """Critical neurons: Algorithm 1, and equations (3) and (10), on a Recording."""
 
-from neucept.discovery.algorithm import OBJECTIVES, NothingSelectedWarning, discover
+from neucept.discovery.algorithm import NothingSelectedWarning, discover
 from neucept.discovery.effects import Effects, EffectTest
-from neucept.discovery.orders import ORDERS
 from neucept.discovery.selection import CriticalNeurons, Promise, Selection
 from neucept.knockoffs import Guarantee
+from neucept.vocabulary import OBJECTIVES, ORDERS
 
 __all__ = [
     "OBJECTIVES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 from torch import nn
@@ -13,7 +13,7 @@ from torch import nn
 from neucept.calibration.layer import FEWEST_INPUTS, check_neurons, groups_of
 from neucept.discovery.effects import EffectTest, check_effect
 from neucept.discovery.layer import Examiner, forward_order
-from neucept.discovery.orders import BY_NETWORK, ORDERS, Aim, OrderName
+from neucept.discovery.orders import BY_NETWORK, Aim
 from neucept.discovery.selection import CriticalNeurons, Selection, precisions
 from neucept.discovery.witness import Witness
 from neucept.errors import InputError, check_kind, check_whole, one_of
@@ -27,9 +27,8 @@ from neucept.progress import progress as show_progress
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.recording.recording import Target
+from neucept.vocabulary import OBJECTIVES, ORDERS, Objective, OrderName
 
-Objective = Literal["pairwise", "sequential", "global"]
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 MOST_RESPONSES = 15  # of the next layer's critical neurons that equation (3) looks at
 
 

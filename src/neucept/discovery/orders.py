@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,8 @@ from neucept.knockoffs.preprocessing import standardised
 from neucept.recording import Recording
 from neucept.recording.intervention import Rest, decisions
 from neucept.recording.task import Classes, Regression
+from neucept.vocabulary import OrderName
 
-OrderName = Literal["information", "evidence", "contribution", "robust", "sufficient"]
-ORDERS: tuple[OrderName, ...] = get_args(OrderName)
 BY_NETWORK: tuple[OrderName, ...] = ("robust", "sufficient")  # need the model and the data
 PAIRS = 500  # of an input and another one, whose neurons replace those not kept
 NOISE = (0, 1, 2, 3, 4, 6, 8)  # norms of the noise, in multiples of the layer's mean norm, at which gradients are taken

@@ -15,7 +15,7 @@ from torch import nn
 from neucept import storage
 from neucept.calibration.calibration import Calibration
 from neucept.discovery.effects import Effects, EffectTest
-from neucept.discovery.orders import ORDERS, Aim, OrderName
+from neucept.discovery.orders import Aim
 from neucept.discovery.witness import Witness
 from neucept.errors import InputError, check_precision, check_real, closest, one_of
 from neucept.knockoffs.aggregation import (
@@ -32,6 +32,7 @@ from neucept.knockoffs.aggregation import (
 )
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
+from neucept.vocabulary import ORDERS, OrderName
 
 Promise = Guarantee  # its name in version 0.1
 

@@ -123,7 +123,7 @@ class Witness:
         rows : array
             Inputs that the neurons were discovered on.
         order : str
-            One of `neucept.discovery.orders.ORDERS`.
+            One of `neucept.discovery.ORDERS`.
         seed : int
             Seed for inputs and noise.
         y : array, optional

@@ -23,12 +23,12 @@ from neucept.mechanisms.mechanisms import Mechanisms
 from neucept.mechanisms.metric import layer_metrics
 from neucept.mechanisms.n_clusters import RULES, NumberOfClusters, Rule, choose
 from neucept.mechanisms.reliability import reliability
-from neucept.mechanisms.spaces import SPACES, Space, SpaceName, build_space, check_posterior
+from neucept.mechanisms.spaces import Space, build_space, check_posterior
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
+from neucept.vocabulary import REDUCTIONS, SPACES, SpaceName
 
 Critical = CriticalNeurons | Mapping[str, Any] | pd.DataFrame | np.ndarray | Sequence[int]
-REDUCTIONS = ("top", "agglomerate", *SPACES)
 AUTO: dict[Rule, Sequence[int]] = {"structure": range(1, 11), "reliability": range(1, 7)}  # numbers compared
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -15,9 +15,8 @@ from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import deviations, standardised
 from neucept.mechanisms.features import Feature, by_hand
 from neucept.recording import Recording
+from neucept.vocabulary import SpaceName
 
-SpaceName = Literal["contribution", "posterior", "metric", "all"]
-SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 REGULARISATION = 0.1  # of the covariances of a mixture, for coordinates of mean variance 1
 _EXACT = 1000  # rows or columns up to which principal components are computed by a full decomposition
 

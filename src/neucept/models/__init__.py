@@ -1,7 +1,22 @@
 """The papers' networks, and any network by its name."""
 
-from neucept.models.layer_choice import default_layers
-from neucept.models.loading import load_function, load_model, preprocessing
-from neucept.models.networks import VGG11, LeNet
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neucept.lazy import lazy
+
+if TYPE_CHECKING:
+    from neucept.models.layer_choice import default_layers
+    from neucept.models.loading import load_function, load_model, preprocessing
+    from neucept.models.networks import VGG11, LeNet
 
 __all__ = ["VGG11", "LeNet", "default_layers", "load_function", "load_model", "preprocessing"]
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "neucept.models.layer_choice": ("default_layers",),
+        "neucept.models.loading": ("load_function", "load_model", "preprocessing"),
+        "neucept.models.networks": ("VGG11", "LeNet"),
+    },
+)

@@ -8,8 +8,7 @@ import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +17,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from neucept.errors import InputError, closest, missing
+from neucept.models.specs import check_file, check_weights, first_on_path, no_model, no_module, split_spec
 from neucept.models.weights import fit_weights, read_weights
 
-_FORMS = "'package.module:factory', 'file.py:factory', 'torchvision:NAME' or 'timm:NAME'"
 _WIDTH_NAMES = ("n_classes", "num_classes")
 
 
@@ -56,12 +55,12 @@ def load_model(spec: str, weights: str | Path | None = None, n_classes: int | No
     """
     origin, name = split_spec(spec)
     pretrained = weights == "pretrained"
+    if weights is not None:
+        check_weights(spec, str(weights))
     if origin == "torchvision":
         model = _from_torchvision(name, pretrained, n_classes)
     elif origin == "timm":
         model = _from_timm(name, pretrained, n_classes)
-    elif pretrained:
-        raise InputError(f"Only torchvision and timm publish weights; {spec!r} needs a file: --weights FILE.")
     else:
         model = _from_factory(spec, n_classes)
     if weights is not None and not pretrained:
@@ -92,20 +91,6 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise InputError(f"{spec!r} is a {type(value).__name__}, expected a function.")
     function: Callable[..., Any] = value
     return function
-
-
-def split_spec(spec: str) -> tuple[str, str]:
-    """Split ``origin:name``.
-
-    Examples
-    --------
-    >>> split_spec("torchvision:resnet18")
-    ('torchvision', 'resnet18')
-    """
-    origin, separator, name = spec.rpartition(":")
-    if not (separator and origin and name):
-        raise InputError(f"{spec!r} does not say what to load. Expected {_FORMS}.")
-    return origin, name
 
 
 @dataclass(frozen=True)
@@ -170,7 +155,7 @@ def _from_torchvision(name: str, pretrained: bool, n_classes: int | None) -> nn.
         raise missing("torchvision", "vision") from error
     names = models.list_models()
     if name not in names:
-        raise InputError(f"torchvision has no model {name!r} (it has {len(names)}).{closest(name, names)}")
+        raise no_model("torchvision", name, names)
     width = {} if n_classes is None else {"num_classes": n_classes}
     return _built(
         f"torchvision:{name}", lambda: models.get_model(name, weights="DEFAULT" if pretrained else None, **width)
@@ -183,8 +168,7 @@ def _from_timm(name: str, pretrained: bool, n_classes: int | None) -> nn.Module:
     except ImportError as error:
         raise missing("timm", "vision") from error
     if not timm.is_model(name):
-        names = timm.list_models()
-        raise InputError(f"timm has no model {name!r} (it has {len(names)}).{closest(name, names)}")
+        raise no_model("timm", name, timm.list_models())
     width = {} if n_classes is None else {"num_classes": n_classes}
     return _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained, **width))
 
@@ -201,7 +185,7 @@ def _from_factory(spec: str, n_classes: int | None) -> nn.Module:
         )
     origin = split_spec(spec)[0]
     beside = Path(origin).resolve().parent if origin.endswith(".py") else Path.cwd()
-    with _first_on_path(beside):
+    with first_on_path(beside):
         return _built(spec, lambda: factory(**_width(spec, factory, n_classes)))
 
 
@@ -259,27 +243,24 @@ def _attribute(spec: str) -> object:
 
 
 def _import_module(name: str, spec: str) -> ModuleType:
-    with _first_on_path(Path.cwd()):
+    with first_on_path(Path.cwd()):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
                 raise InputError(f"Importing {name!r} failed: {_what(error)}") from error
-            hint = closest(name, ["torchvision", "timm"]) or f" For a file, write {name}.py:{split_spec(spec)[1]}."
-            raise InputError(f"There is no module {error.name!r} for {spec!r}. Expected {_FORMS}.{hint}") from error
+            raise no_module(error.name, spec) from error
         except (Exception, SystemExit) as error:
             raise InputError(f"Importing {name!r} failed: {_what(error)}") from error
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        near = closest(path.name, [other.name for other in path.parent.glob("*.py")])
-        raise InputError(f"There is no file {path}.{near}")
+    check_file(path)
     found = importlib.util.spec_from_file_location(f"neucept_user_{path.stem}", path.resolve())
     assert found is not None and found.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
-    with _first_on_path(path.resolve().parent):
+    with first_on_path(path.resolve().parent):
         try:
             found.loader.exec_module(module)
         except (Exception, SystemExit) as error:
@@ -297,13 +278,3 @@ def _what(error: BaseException) -> str:
     own = [f for f in frames if not f.filename.startswith(("<", *installed)) and f.filename != __file__]
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{where}"
-
-
-@contextmanager
-def _first_on_path(folder: Path) -> Iterator[None]:
-    """Put a folder first on the import path, so that the modules beside the user's file are found."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

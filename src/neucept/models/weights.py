@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from neucept.errors import InputError
+from neucept.models.specs import check_weights_file
 
 # Keys under which training scripts put the weights; of several that are there the first is taken.
 _WRAPPERS = (
@@ -51,12 +52,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         The file is missing, or holds no weights.
     """
     path = Path(path)
-    if path.is_dir():
-        files = sorted(file.name for file in path.iterdir() if file.suffix in (".safetensors", ".pt", ".pth", ".bin"))
-        inside = f"; give one of the files in it: {_some(files)}" if files else " without a weights file"
-        raise InputError(f"{path} is a folder{inside}.")
-    if not path.is_file():
-        raise InputError(f"There is no weights file {path}. Expected a .safetensors or .pt file.")
+    check_weights_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(9)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from neucept.discovery import NothingSelectedWarning, Selection, discover
-from neucept.discovery.orders import ORDERS
 from neucept.errors import one_of
 from neucept.knockoffs import Frequency
 from neucept.rankings.ranking import Subject
+from neucept.vocabulary import ORDERS
 
 _PHRASES = {"robust": "robustness", "sufficient": "sufficiency"}
 OLD = {"ranking": "information"}  # its name in version 0.1

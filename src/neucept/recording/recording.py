@@ -18,13 +18,13 @@ from neucept.recording.hooks import check_layers, check_model, left_as_found
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, logits_of, recorded_output
 from neucept.recording.reading import float_type, read_neurons
-from neucept.recording.task import RESPONSES, Classes, Task, task_from_facts, task_to_facts
+from neucept.recording.task import Classes, Task, task_from_facts, task_to_facts
 from neucept.recording.units import Units, as_units, readable, units_from_facts, units_to_facts
 
 Target = int | str | tuple[float, float] | np.ndarray
 ALIKE = 0.02  # largest difference from what was recorded, as a share of the largest value, that is called the same
 
-__all__ = ["RESPONSES", "Recording", "Target"]
+__all__ = ["Recording", "Target"]
 
 
 @dataclass(frozen=True, eq=False)

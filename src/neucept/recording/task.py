@@ -11,8 +11,7 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
 from neucept.errors import InputError, check_has, check_real, closest, one_of
-
-RESPONSES = ("logit", "margin", "log_prob")
+from neucept.vocabulary import RESPONSES, TASK_NAMES
 
 
 @runtime_checkable
@@ -319,9 +318,6 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 
-NAMES = ("auto", *(name for name in TASKS if name != "scores"))  # that ``task=`` takes
-
-
 def as_task(task: Any) -> Task | None:
     """Read what was given for ``task=``: a name or a task; None for ``"auto"``.
 
@@ -331,7 +327,7 @@ def as_task(task: Any) -> Task | None:
         For anything else.
     """
     if isinstance(task, str):
-        name = one_of("task", task, NAMES)
+        name = one_of("task", task, TASK_NAMES)
         return None if name == "auto" else TASKS[name]()
     if isinstance(task, Task) and not isinstance(task, type):
         return task
