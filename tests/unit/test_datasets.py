@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from neucept.datasets import ImageDataset, Scaling, load_data, load_digits, stratified_sample, stratified_split
-from neucept.datasets import loading as loading_module
+from neucept.datasets import (
+    ImageDataset,
+    Scaling,
+    decoding,
+    load_data,
+    load_digits,
+    stratified_sample,
+    stratified_split,
+)
 from neucept.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -306,7 +313,7 @@ def test_pictures_too_many_to_keep_are_decoded_again(
 ) -> None:
     path, _ = folder
     kept = load_data(path)
-    monkeypatch.setattr(loading_module, "_KEPT_BYTES", 100)
+    monkeypatch.setattr(decoding, "_KEPT_BYTES", 100)
     lazy = load_data(path, size=(6, 8))
     assert type(lazy.pictures).__name__ == "Encoded"
     for i in range(6):

@@ -9,18 +9,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from neucept.datasets.labels import check_labels, number_labels
 from neucept.datasets.pictures import Picture, arrays_as_bytes
-from neucept.errors import InputError, missing
+from neucept.datasets.tensors import UNCHANGED, Pictures, Scaling, Stored, Tensors
+from neucept.errors import InputError
 
 
 @runtime_checkable
@@ -57,6 +56,7 @@ class DataSource(Protocol):
     >>> isinstance(Stripes(), DataSource)
     True
     >>> import neucept
+    >>> import torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3), torch.nn.Linear(3, 2))
     >>> recording = neucept.record(network, Stripes(), layers=["1"], progress=False)
     >>> recording.class_names, np.bincount(recording.labels)
@@ -75,109 +75,50 @@ class DataSource(Protocol):
         ...
 
 
-class Pictures(Protocol):
-    """A sequence of pictures, each (H, W) or (H, W, 3) of uint8."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Picture: ...
-
-    def take(self, indices: NDArray[np.int64]) -> Pictures:
-        """Keep only some, in the order given."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """Pictures of one size in one array.
+class UnlabelledImages(Tensors, Dataset[Tensor]):
+    """Pictures without labels: ``dataset[i]`` is a tensor (C, H, W).
 
     Parameters
     ----------
-    pixels : array of uint8, (n, H, W) or (n, H, W, 3)
-        The pictures.
-    """
+    pictures, transform, names
+        As of :class:`ImageDataset`.
 
-    pixels: Picture
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> Picture:
-        picture: Picture = self.pixels[index]
-        return picture
-
-    def take(self, indices: NDArray[np.int64]) -> Stored:
-        """Keep only some, in the order given."""
-        return Stored(self.pixels[indices])
-
-
-@dataclass(frozen=True, eq=False)
-class Mixed:
-    """Pictures of several sizes, decoded.
-
-    Parameters
+    Attributes
     ----------
-    arrays : list of arrays of uint8
-        The pictures.
-    """
-
-    arrays: list[Picture]
-
-    def __len__(self) -> int:
-        return len(self.arrays)
-
-    def __getitem__(self, index: int) -> Picture:
-        return self.arrays[index]
-
-    def take(self, indices: NDArray[np.int64]) -> Mixed:
-        """Keep only some, in the order given."""
-        return Mixed([self.arrays[i] for i in indices])
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The default transform: bytes to [0, 1], resized and normalised where asked.
-
-    Parameters
-    ----------
-    size : (int, int), optional
-        Height and width to resize to (bilinear, antialiased); the aspect ratio is not kept.
-    mean, std : tuple of float, optional
-        One number a channel, subtracted and divided by after scaling to [0, 1].
+    labels : None
+        There are none.
 
     Examples
     --------
-    >>> Scaling(size=(32, 32))(np.zeros((5, 28, 28), np.uint8)).shape
-    torch.Size([5, 1, 32, 32])
+    >>> dataset = UnlabelledImages(Stored(np.zeros((4, 28, 28), np.uint8)), names=["a", "b", "c", "d"])
+    >>> dataset[1].shape, dataset.take([3, 0]).names, dataset.labels
+    (torch.Size([1, 28, 28]), ('d', 'a'), None)
     """
 
-    size: tuple[int, int] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    pictures: Pictures
+    transform: Scaling | Callable[[Any], Tensor] = UNCHANGED
+    names: Sequence[str] | None = None
+    labels: ClassVar[None] = None
 
-    def __call__(self, pictures: Picture) -> Tensor:
-        """Transform pictures (n, H, W) or (n, H, W, 3) of uint8 to a tensor (n, C, H, W) of float32."""
-        if pictures.dtype != np.uint8:
-            raise InputError(
-                f"The pictures are {pictures.dtype}; expected bytes (uint8). ImageDataset.from_array reads others."
-            )
-        pixels = torch.from_numpy(np.array(pictures))  # a copy: the pictures may be read-only
-        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-        scaled = pixels.float() / 255
-        if self.size is not None and tuple(scaled.shape[-2:]) != self.size:
-            scaled = interpolate(scaled, self.size, mode="bilinear", antialias=True, align_corners=False)
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) not in (1, scaled.shape[1]):
-                raise InputError(f"{name} has {len(values)} numbers for pictures of {scaled.shape[1]} channels.")
-        if self.mean is not None:
-            scaled = scaled - torch.tensor(self.mean).view(1, -1, 1, 1)
-        if self.std is not None:
-            scaled = scaled / torch.tensor(self.std).view(1, -1, 1, 1)
-        return scaled.contiguous()
+    def __post_init__(self) -> None:
+        self._check_names()
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._tensors([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """Fetch a batch at once, which a DataLoader does where it can."""
+        return list(self._tensors(indices))
+
+    def take(self, indices: Sequence[int] | NDArray[Any]) -> UnlabelledImages:
+        """Keep only some inputs, in the order given (indices, or a boolean mask of length n)."""
+        _, pictures, names = self._part(indices)
+        return replace(self, pictures=pictures, names=names)
 
 
 @dataclass(frozen=True, eq=False)
-class ImageDataset(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Tensors, Dataset[tuple[Tensor, int]]):
     """Pictures with labels: ``dataset[i]`` is (tensor (C, H, W), label).
 
     Parameters
@@ -210,14 +151,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     pictures: Pictures
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
-    transform: Scaling | Callable[[Any], Tensor] = Scaling()
+    transform: Scaling | Callable[[Any], Tensor] = UNCHANGED
     names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.pictures) != len(self.labels):
             raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels)} labels.")
-        if self.names is not None and len(self.names) != len(self.labels):
-            raise InputError(f"There are {len(self.labels)} pictures but {len(self.names)} names.")
+        self._check_names()
         labels = np.asarray(self.labels)
         if labels.dtype.kind not in "iu":
             raise InputError(
@@ -267,10 +207,7 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         read = number_labels(labels, "the array", class_names)
         for note in filter(None, (notice, read.notice)):
             warnings.warn(note, stacklevel=2)
-        return cls(Stored(pictures), read.numbers, read.names, transform or Scaling(), names)
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        return cls(Stored(pictures), read.numbers, read.names, transform or UNCHANGED, names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._tensors([index])[0], int(self.labels[index])
@@ -279,21 +216,14 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         """Fetch a batch at once, which a DataLoader does where it can."""
         return list(zip(self._tensors(indices), self.labels[list(indices)].tolist(), strict=True))
 
-    def picture(self, index: int) -> Picture:
-        """Give the picture before resizing and normalisation: uint8, (H, W) or (H, W, 3)."""
-        return self.pictures[index]
-
     def take(self, indices: Sequence[int] | NDArray[Any]) -> ImageDataset:
         """Keep only some inputs, in the order given (indices, or a boolean mask of length n)."""
-        chosen = np.asarray(indices)
-        if chosen.dtype == bool and chosen.shape == self.labels.shape:
-            chosen = np.flatnonzero(chosen)
-        rows = chosen.ndim == 1 and (not chosen.size or chosen.dtype.kind in "iu")
-        if not rows or (chosen.size and not -len(self) <= chosen.min() <= chosen.max() < len(self)):
-            raise InputError(f"Expected row numbers below {len(self)}, or a mask of as many truth values.")
-        chosen = chosen.astype(np.int64)
-        names = None if self.names is None else tuple(self.names[i] for i in chosen)
-        return replace(self, pictures=self.pictures.take(chosen), labels=self.labels[chosen], names=names)
+        rows, pictures, names = self._part(indices)
+        return replace(self, pictures=pictures, labels=self.labels[rows], names=names)
+
+    def without_labels(self) -> UnlabelledImages:
+        """Leave out the labels."""
+        return UnlabelledImages(self.pictures, self.transform, self.names)
 
     def relabel(self, labels: Sequence[int] | NDArray[Any], class_names: Sequence[str]) -> ImageDataset:
         """Ask another question about the same pictures.
@@ -307,34 +237,3 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         """
         read = number_labels(labels, "the new question", class_names)
         return replace(self, labels=read.numbers, class_names=read.names)
-
-    def _transformed(self, index: int) -> Tensor:
-        try:
-            tensor = self.transform(_as_image(self.pictures[index]))
-        except Exception as error:  # whatever a transform of the user's does
-            raise InputError(f"The transform failed on image {index}: {type(error).__name__}: {error}") from error
-        if not isinstance(tensor, Tensor):
-            raise InputError(f"The transform gave a {type(tensor).__name__} for image {index}; expected a tensor.")
-        return tensor
-
-    def _tensors(self, indices: Sequence[int]) -> Tensor | list[Tensor]:
-        if not isinstance(self.transform, Scaling):
-            tensors = [self._transformed(i) for i in indices]
-            shapes = list(dict.fromkeys(tuple(tensor.shape) for tensor in tensors))
-            if len(shapes) > 1:
-                raise InputError(
-                    f"The transform gives tensors of different shapes, {shapes[0]} and {shapes[1]}; a network needs"
-                    " one: let it resize, or crop."
-                )
-            return tensors
-        if isinstance(self.pictures, Stored):
-            return self.transform(self.pictures.pixels[list(indices)])
-        return [self.transform(self.pictures[i][None])[0] for i in indices]
-
-
-def _as_image(picture: Picture) -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise missing("pillow", "vision") from error
-    return Image.fromarray(picture)

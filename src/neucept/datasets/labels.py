@@ -37,6 +37,10 @@ class Labels:
     names: tuple[str, ...]
     notice: str = ""
 
+    def strange_to(self, names: Sequence[str]) -> bool:
+        """Whether the classes have names, and none of them is among those given."""
+        return self.names != numbered(self.numbers) and not set(self.names) & set(_names(names))
+
     def named(self, given: Sequence[str] | None, source: str) -> Labels:
         """Take the class names that a person gives.
 

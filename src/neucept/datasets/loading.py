@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from neucept.datasets.images import ImageDataset, Mixed, Pictures, Scaling, Stored
+from neucept.datasets.decoding import read_pictures
+from neucept.datasets.folders import find_images, read_files, read_folder
+from neucept.datasets.images import ImageDataset, UnlabelledImages
 from neucept.datasets.labels import stratified_sample, stratified_split
 from neucept.datasets.parquet import find_parquet, read_parquet
-from neucept.datasets.pictures import DEEP_COLOUR, Encoded, Scale, decode, in_channels
+from neucept.datasets.pictures import SUFFIXES, Encoded, Scale, in_channels
 from neucept.datasets.places import check_place
-from neucept.datasets.readers import Table, find_idx, find_images, read_folder, read_idx, read_npz
+from neucept.datasets.readers import Table, find_idx, read_idx, read_npz
+from neucept.datasets.tensors import Mixed, Pictures, Scaling, Stored
 from neucept.errors import InputError, check_whole, missing, one_of
-from neucept.progress import progress as show_progress
 
-_KEPT_BYTES = 2**30  # decoded pictures are kept in memory up to this size, otherwise decoded again when needed
-_LOOKED_AT = 256  # pictures of the other splits, and beyond the limit, that take part in the choice of the scale
-_NAMED = 5  # unreadable images that a message names
+_LABELS = ("required", "optional", "ignored")
+
+
+class _Options(TypedDict, total=False):
+    split: str | None
+    limit: int | None
+    size: int | tuple[int, int] | None
+    channels: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    transform: Callable[[Any], Tensor] | None
+    class_names: Sequence[str] | None
+    scale: float | Sequence[float] | None
+    on_unreadable: Literal["error", "skip"]
+    seed: int
+    progress: bool
+
+
+@overload
+def load_data(path: str | Path, *, labels: Literal["required"] = ..., **options: Unpack[_Options]) -> ImageDataset: ...
+
+
+@overload
+def load_data(
+    path: str | Path | Sequence[str | Path],
+    *,
+    labels: Literal["required", "optional", "ignored"],
+    **options: Unpack[_Options],
+) -> ImageDataset | UnlabelledImages: ...
 
 
 def load_data(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
+    labels: Literal["required", "optional", "ignored"] = "required",
     split: str | None = None,
     limit: int | None = None,
     size: int | tuple[int, int] | None = None,
@@ -43,15 +69,20 @@ def load_data(
     on_unreadable: Literal["error", "skip"] = "error",
     seed: int = 0,
     progress: bool = True,
-) -> ImageDataset:
-    """Load labelled pictures.
+) -> ImageDataset | UnlabelledImages:
+    """Load pictures, with their labels where these are there or required.
 
     Parameters
     ----------
     path : str or Path
         A folder with one folder of images per class (perhaps within folders ``train``, ``test``); a folder with MNIST's
         IDX files, packed or not; an ``.npz`` file with ``x`` and ``y``; a ``.parquet`` file with encoded bytes in
-        ``image`` and classes in ``label``, or a folder with such files, as Hugging Face stores them too.
+        ``image`` and classes in ``label``, or a folder with such files, as Hugging Face stores them too. Where labels
+        are not required also an image file, several in a list, a folder of images, and all of these without ``y``,
+        ``label`` or the files of labels.
+    labels : {"required", "optional", "ignored"}
+        "optional" takes the labels that the data have, so that predictions can be judged: those of class folders too,
+        unless images lie beside them or no folder has the name of a class in `class_names`. "ignored" does not look.
     split : str, optional
         "train" or "test", say, where the data say which is which; "all" takes all, and so does None, with a warning.
     limit : int, optional
@@ -80,8 +111,9 @@ def load_data(
 
     Returns
     -------
-    ImageDataset
-        Of (tensor (C, H, W), label); without `transform` tensors are float32 in [0, 1] before normalisation.
+    ImageDataset or UnlabelledImages
+        Of (tensor (C, H, W), label), or of tensors alone where there are no labels; without `transform` tensors are
+        float32 in [0, 1] before normalisation.
 
     Raises
     ------
@@ -111,18 +143,24 @@ def load_data(
         raise InputError("Give either a transform, or size, mean and std: the transform replaces them.")
     scaling = Scaling(_height_width(size), _numbers("mean", mean), _numbers("std", std))
     Scale.of(scale)
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path={path!r}: expected the path of a folder or file.")
-    table = _read(Path(path), split, scale)
-    labels = table.labels.named(class_names, str(path))
-    chosen = np.arange(len(labels.numbers)) if limit is None else stratified_sample(labels.numbers, limit, seed)
+    table = _table(path, split, scale, one_of("labels", labels, _LABELS))
+    notices = list(table.notices)
+    read = table.labels
+    if labels == "optional" and read is not None and class_names is not None and read.strange_to(class_names):
+        listed = ", ".join(read.names[:5])
+        notices.append(f"No class of {path} ({listed}) is one of the class names given, so no labels are taken.")
+        read = None
+    if read is not None:
+        read = read.named(class_names, str(path))
+        notices.append(read.notice)
+    numbers = np.zeros(len(table.pictures), np.int64) if read is None else read.numbers
+    chosen = np.arange(len(numbers)) if limit is None else stratified_sample(numbers, limit, seed)
     if len(chosen) == 0:
         raise InputError(f"{path} holds no inputs.")
-    notices = [*table.notices, labels.notice]
     pictures: Pictures
     if isinstance(table.pictures, Encoded):
         encoded = table.pictures.take(chosen)
-        left = np.setdiff1d(np.arange(len(labels.numbers)), chosen)
+        left = np.setdiff1d(np.arange(len(numbers)), chosen)
         contents, further = table.pictures.contents, table.others
         pictures, readable, said = read_pictures(
             encoded, channels, on_unreadable, progress, scale, lambda: [*(contents[i] for i in left), *further()]
@@ -136,7 +174,9 @@ def load_data(
     if transform is None:
         _check_sizes(pictures, scaling)
     names = tuple(table.names[i] for i in chosen)
-    return ImageDataset(pictures, labels.numbers[chosen], labels.names, transform or scaling, names)
+    if read is None:
+        return UnlabelledImages(pictures, transform or scaling, names)
+    return ImageDataset(pictures, numbers[chosen], read.names, transform or scaling, names)
 
 
 def load_digits(
@@ -189,124 +229,43 @@ def load_digits(
     return digits.take(train), digits.take(test)
 
 
-def _read(path: Path, split: str | None, scale: object) -> Table:
+def _table(path: Any, split: str | None, scale: object, labels: str) -> Table:
+    """Read one path, or several image files."""
+    if isinstance(path, str | os.PathLike):
+        return _read(Path(path), split, scale, labels)
+    if not isinstance(path, Sequence) or not path or not all(isinstance(one, str | os.PathLike) for one in path):
+        raise InputError(f"path={path!r}: expected the path of a folder or file, or a list of image files.")
+    if len(path) == 1:
+        return _read(Path(path[0]), split, scale, labels)
+    files = [Path(one) for one in path]
+    for file in files:
+        if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{file} is no image file; where several paths are given, all must be image files.")
+    if labels == "required":
+        raise InputError(f"{files[0]} is an image without a label. Give one folder per class, or labels='optional'.")
+    return read_files(files)
+
+
+def _read(path: Path, split: str | None, scale: object, labels: str) -> Table:
     """Find out the format and read it."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        if labels != "required":
+            return read_files([path])
+        raise InputError(f"{path} is an image without a label. Give one folder per class, or labels='optional'.")
     check_place(path)
     if path.is_dir():
         for folder in (path, path / "raw", path / "MNIST" / "raw"):
-            if folder.is_dir() and find_idx(folder):
-                return read_idx(folder, split)
+            if folder.is_dir() and find_idx(folder, labels == "required"):
+                return read_idx(folder, split, labels)
         if files := find_parquet(path):
-            return read_parquet(files, split, path)
+            return read_parquet(files, split, path, labels)
         found = find_images(path)
         if not found[0] and (files := find_parquet(path, deep=True)):
-            return read_parquet(files, split, path)
-        return read_folder(path, split, *found)
+            return read_parquet(files, split, path, labels)
+        return read_folder(path, split, *found, labels)
     if path.suffix.lower() == ".npz":
-        return read_npz(path, split, scale)
-    return read_parquet({path.stem: [path]}, split, path)
-
-
-def read_pictures(
-    encoded: Encoded,
-    channels: int | None,
-    on_unreadable: str,
-    show: bool,
-    scale: object = None,
-    others: Callable[[], Sequence[Any]] = tuple,
-) -> tuple[Pictures, NDArray[np.int64], list[str]]:
-    """Decode pictures, so that unreadable ones and the scale of all are known before any work is done with them.
-
-    Parameters
-    ----------
-    encoded : Encoded
-        The pictures.
-    channels : int, optional
-        1 or 3; None takes 1 where all are gray and 3 otherwise.
-    on_unreadable : {"error", "skip"}
-        What to do about a picture that cannot be decoded.
-    show : bool
-        Whether to show progress.
-    scale : float or (float, float), optional
-        White, or black and white, of pictures that are not made of bytes.
-    others : callable
-        Gives encoded pictures of the same data set that are not asked for; some of them take part in the choice of
-        the scale, so that parts of a data set get the same.
-
-    Returns
-    -------
-    pictures : Pictures
-        In memory up to a gibibyte, decoded anew on each access beyond.
-    readable : array of int
-        Indices of those that could be decoded.
-    notices : list of str
-        What was left out, turned or scaled.
-
-    Raises
-    ------
-    InputError
-        A picture cannot be decoded, or none can; or no scale fits all.
-    """
-    arrays: list[NDArray[Any]] = []
-    readable, unreadable, colour = [], [], False
-    kept_bytes, sizes, remarks = 0, set(), Counter[str]()
-    wide, low, high, brightest = 0, np.inf, -np.inf, 0  # of the pictures that are not made of bytes
-    with show_progress("Reading images", len(encoded), show) as advance:
-        for i in range(len(encoded)):
-            try:
-                values, said = decode(encoded.contents[i], encoded.place(i))
-            except InputError as error:
-                if on_unreadable == "error" or isinstance(error.__cause__, ImportError):
-                    hint = " To go on without such images, ask to skip them (--skip-unreadable)."
-                    raise InputError(str(error) + hint) from error
-                unreadable.append(encoded.place(i))
-            else:
-                readable.append(i)
-                sizes.add(values.shape[:2])
-                colour |= values.ndim == 3
-                remarks.update(said)
-                if values.dtype != np.uint8:
-                    wide, low, high = wide + 1, min(low, float(values.min())), max(high, float(values.max()))
-                elif DEEP_COLOUR in said:
-                    brightest = max(brightest, int(values.max()))
-                kept_bytes += values.nbytes
-                if kept_bytes <= _KEPT_BYTES:
-                    arrays.append(values)
-            advance(1)
-    if not readable:
-        raise InputError(f"None of the {len(encoded)} images can be read; the first is {encoded.place(0)}.")
-    notices = [f"{count} of {len(readable)} images: {remark}." for remark, count in sorted(remarks.items())]
-    if unreadable:
-        listed = ", ".join(unreadable[:_NAMED]) + (" and others" if len(unreadable) > _NAMED else "")
-        notices.append(f"{len(unreadable)} of {len(encoded)} images cannot be read, left out: {listed}")
-    if 0 < brightest < 64:
-        raise InputError(
-            f"The colour images of 16 bits hold values below {256 * (brightest + 1)} alone, of which too little is left"
-            " in the upper 8 bits. Store them with 8 bits per channel."
-        )
-    shared = Scale.of(scale)
-    if wide:
-        shared = shared or _scale_with(others(), low, high)
-        notices.append(shared.describe(f"{wide} of {len(readable)} images", low, high))
-    elif shared is not None:
-        notices.append(f"scale={scale} changes nothing: all images are made of bytes.")
-    channels = channels or (3 if colour else 1)
-    indices = np.array(readable, dtype=np.int64)
-    if len(arrays) < len(readable):
-        kept = encoded.take(indices)
-        return Encoded(kept.contents, kept.names, channels, shared), indices, notices
-    decoded = [in_channels(shared.to_bytes(a) if shared is not None else a, channels) for a in arrays]
-    return Stored(np.stack(decoded)) if len(sizes) == 1 else Mixed(decoded), indices, notices
-
-
-def _scale_with(others: Sequence[Any], low: float, high: float) -> Scale:
-    """Decide on the scale of pictures with values from low to high, and of some of the others of their data set."""
-    for i in np.linspace(0, len(others) - 1, min(len(others), _LOOKED_AT)).astype(int):
-        with contextlib.suppress(InputError):
-            values, _ = decode(others[i], "")
-            if values.dtype != np.uint8:
-                low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return Scale.covering(low, high, "The images")
+        return read_npz(path, split, scale, labels)
+    return read_parquet({path.stem: [path]}, split, path, labels)
 
 
 def _check_sizes(pictures: Pictures, scaling: Scaling) -> None:

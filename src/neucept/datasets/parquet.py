@@ -56,7 +56,7 @@ def _split_of(file: Path) -> str:
     return match["split"] if match else file.stem
 
 
-def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> Table:
+def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path, labels: str = "required") -> Table:
     """Read parquet files with columns ``image`` and ``label``, or ``sheet`` and ``labels``.
 
     Parameters
@@ -67,6 +67,9 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
         Takes the files of one split, or the rows whose column ``split`` says so; None and "all" take all.
     at : Path
         What the user named.
+    labels : {"required", "optional", "ignored"}
+        Whether labels must be there, or are not looked at. Rows without a label are an error, unless none has one and
+        labels are not required.
 
     Notes
     -----
@@ -82,11 +85,12 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
     notices = tuple(note for name in chosen if (note := _absent(files[name], name)))
     schema = _schema(every[0])
     features = _features(schema)
-    image, label = _columns(schema, features, every[0])
-    names = _class_names(every[0], features.get(label, {}).get("names"))
+    image, label = _columns(schema, features, every[0], labels)
+    names = _class_names(every[0], features.get(label or "", {}).get("names"))
     frames = {file: _rows(file, image if file in taken else None, label) for file in every}
-    read = pd.concat([frames[file].drop(columns=label) for file in taken], ignore_index=True)
-    labels = np.concatenate([_objects(frames[file][label]) for file in taken])
+    columns = {file: frame.pop(label) for file, frame in frames.items()} if label is not None else {}
+    read = pd.concat([frames[file] for file in taken], ignore_index=True)
+    given = np.concatenate([_objects(columns[file]) for file in taken]) if columns else np.full(len(read), None)
     rows = np.full(len(read), True)
     if len(files) == 1:
         if "split" in read:
@@ -98,17 +102,21 @@ def read_parquet(files: dict[str, list[Path]], split: str | None, at: Path) -> T
     unused, read = read[~rows], read[rows]
     places = [f"{_shown(file, at)} row {row}" for row, file in zip(read["row"], read["at"], strict=True)]
     if image == "sheet":
-        parts = [np.asarray(row) for row in labels[rows]]
+        parts = [np.asarray(row) for row in given[rows]]
         pictures = _cut(read["sheet"], parts, places)
         inputs = [f"{place} picture {i}" for place, part in zip(places, parts, strict=True) for i in range(len(part))]
         if "names" in read:
             inputs = _own([name for row in read["names"] for name in row], inputs)
-        return Table(pictures, number_labels(np.concatenate(parts), str(at), names), inputs, notices)
+        of_sheets = None if labels == "ignored" else number_labels(np.concatenate(parts), str(at), names)
+        return Table(pictures, of_sheets, inputs, notices)
     inputs = _own(read["file"] if "file" in read else _paths(read[image]), places)
-    if names is None and "name" in read:
-        numbers = _named_by_column(labels, rows, read["name"], str(at))
+    numbers: Labels | None
+    if not columns or (labels == "optional" and not any(map(_is_label, given[rows]))):
+        numbers = None
+    elif names is None and "name" in read:
+        numbers = _named_by_column(given, rows, read["name"], str(at))
     else:
-        numbers = _number({file: frames[file][label] for file in every}, labels, rows, names, str(at), every[0])
+        numbers = _number(columns, given, rows, names, str(at), every[0])
     closed = [file for file in every if file not in taken]
     return Table(
         Encoded(_bytes(read[image]), inputs),
@@ -221,8 +229,10 @@ def _features(schema: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _columns(schema: Any, features: dict[str, dict[str, Any]], path: Path) -> tuple[str, str]:
-    """Find the columns of the images and the labels."""
+def _columns(
+    schema: Any, features: dict[str, dict[str, Any]], path: Path, labels: str = "required"
+) -> tuple[str, str | None]:
+    """Find the columns of the images and the labels; None for labels that are not there, or not asked for."""
     if {"sheet", "labels"} <= set(schema.names):
         return "sheet", "labels"
     found = []
@@ -230,24 +240,28 @@ def _columns(schema: Any, features: dict[str, dict[str, Any]], path: Path) -> tu
         typed = [name for name in schema.names if features.get(name, {}).get("_type") == kind]
         named = [name for name in known if name in schema.names]
         found.append(named[:1] or typed)
+    if labels == "ignored" or (labels == "optional" and not found[1]):
+        found[1] = [""]
     if any(len(names) != 1 for names in found):
         several = next((names for names in found if len(names) > 1), [])
         hint = f" Several may be meant ({', '.join(several)}): rename one." if several else ""
         raise InputError(
-            f"{path} has the columns {', '.join(schema.names)}; expected 'image' (encoded bytes) and 'label'.{hint}"
+            f"{path} has the columns {', '.join(schema.names)}; expected 'image' (encoded bytes)"
+            f"{' and' if labels == 'required' else ', perhaps with'} 'label'.{hint}"
         )
-    return found[0][0], found[1][0]
+    return found[0][0], found[1][0] or None
 
 
-def _rows(path: Path, image: str | None, label: str) -> pd.DataFrame:
+def _rows(path: Path, image: str | None, label: str | None) -> pd.DataFrame:
     """Read the columns that count, with the place of each row; only the labels where ``image`` is None."""
     columns = _schema(path).names
-    wanted = [label] if image is None else [image, label, "split", "file", "name", "names"]
-    if not set(wanted[:2]) <= set(columns):
+    needed = {name for name in (image, label) if name is not None}
+    if not needed <= set(columns):
         raise InputError(
             f"The parquet files have different columns: {path} has {', '.join(columns)}, without"
-            f" {' or '.join(sorted(set(wanted[:2]) - set(columns)))}. Choose one file."
+            f" {' or '.join(sorted(needed - set(columns)))}. Choose one file."
         )
+    wanted = needed | (set() if image is None else {"split", "file", "name", "names"})
     import pyarrow.parquet
 
     try:

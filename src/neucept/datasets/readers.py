@@ -1,4 +1,4 @@
-"""The formats: a folder for each class, IDX files and .npz; and what is a split."""
+"""What a file holds, what is a split, and the formats of arrays: IDX files and .npz."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neucept.datasets.labels import Labels, number_labels
-from neucept.datasets.pictures import SUFFIXES, Encoded, Picture, arrays_as_bytes
+from neucept.datasets.pictures import Encoded, Picture, arrays_as_bytes
 from neucept.errors import InputError, closest
 
 _KINDS = {
@@ -30,11 +30,6 @@ _KINDS = {
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words}
 _GLUED = re.compile(f"({'|'.join(sorted(_KIND_OF, key=len, reverse=True))})(?:sets?|data|dataset|images?|imgs?)")
 _FILLERS = re.compile("sets?|data(set)?|split|seg|raw|files|folder|images?|imgs?|photos")
-_NO_CLASSES = frozenset(["annotation", "annotations"])
-_SYSTEM = re.compile(  # hidden files, and what systems put into folders and archives
-    r"\..*|__MACOSX|@eaDir|\$RECYCLE\.BIN|System Volume Information|lost\+found|__pycache__|Thumbs\.db|desktop\.ini",
-    re.I,
-)
 _IDX_SPLITS = {"t10k": "test"}
 _ROLES = {"x": "x", "images": "x", "y": "y", "labels": "y"}
 _NAMES = ("class_names", "label_names", "target_names", "classes", "names")
@@ -49,8 +44,8 @@ class Table:
     ----------
     pictures : array of uint8, (n, H, W) or (n, H, W, 3), or Encoded
         The pictures.
-    labels : Labels
-        Their classes, with the names.
+    labels : Labels or None
+        Their classes, with the names; None where there are none, or none were asked for.
     names : sequence of str
         Where each picture comes from, relative to the data: a file, or a file and a row in it.
     notices : tuple of str
@@ -60,13 +55,13 @@ class Table:
     """
 
     pictures: Picture | Encoded
-    labels: Labels
+    labels: Labels | None
     names: Sequence[str]
     notices: tuple[str, ...] = ()
     others: Callable[[], list[Any]] = list
 
     def __post_init__(self) -> None:
-        if len(self.pictures) != len(self.labels.numbers):
+        if self.labels is not None and len(self.pictures) != len(self.labels.numbers):
             raise InputError(f"There are {len(self.pictures)} pictures but {len(self.labels.numbers)} labels.")
 
 
@@ -138,188 +133,18 @@ def check_unpacked(declared: int, stored: int, source: str | Path) -> None:
         )
 
 
-# --- a folder for each class ------------------------------------------------------------------------------------------
-
-_Member: TypeAlias = tuple[Path, tuple[str, ...]]  # an image, and the names on the way to it
-_Place: TypeAlias = tuple[str | None, str, Path]  # split, class, image
-
-
-def read_folder(path: Path, split: str | None, members: Sequence[_Member], notices: list[str]) -> Table:
-    """Read a folder with one folder for each class, perhaps within folders of splits.
-
-    Parameters
-    ----------
-    path : Path
-        The folder. Classes are the folders that hold images, at any depth, numbered in the order of their names. Links
-        are followed. Folders of splits ("train", "test_set", ...) may stand above the class folders or in them.
-    split : str, optional
-        Takes one of the splits; None and "all" take all.
-    members, notices : list
-        What :func:`find_images` found there.
-
-    Raises
-    ------
-    InputError
-        There are no images in class folders, no such split, or folders of splits stand beside others.
-    """
-    if not members:
-        raise InputError(
-            f"The folder {path} holds no images. Expected one folder per class with {' '.join(sorted(SUFFIXES))} files,"
-            f" the four IDX files of MNIST, or parquet files.{''.join(f' ({notice})' for notice in notices)}"
-        )
-    places = _places(members, path, notices)
-    if not places:
-        raise InputError(f"The images in {path} lie in no class folders. Expected one folder per class.")
-    names = sorted({name for _, name, _ in places})
-    available = sorted({part for part, _, _ in places if part is not None})
-    chosen: Sequence[str | None] = choose_split(available, split, path)
-    number = {name: i for i, name in enumerate(names)}
-    found = sorted((p for p in places if not available or p[0] in chosen), key=lambda p: (p[0] or "", number[p[1]]))
-    files = [file for _, _, file in found]
-    labels = np.array([number[name] for _, name, _ in found], np.int64)
-    by_number = sorted(names, key=int) if all(re.fullmatch("[0-9]+", name) for name in names) else names
-    if names != by_number:
-        first = next(i for i, name in enumerate(names) if name != by_number[i])
-        notices.append(
-            f"class folders that are numbers are taken in alphabetical order, as torchvision's ImageFolder does: class"
-            f" {first} is {names[first]!r}; give class_names= (--classes) in the network's order if that is another"
-        )
-    said = tuple(f"{path}: {notice}." for notice in notices)
-    rest = [file for part, _, file in places if available and part not in chosen]
-    own = [file.relative_to(path).as_posix() for file in files]
-    return Table(Encoded(files, own), Labels(labels, tuple(names)), own, said, lambda: rest)
-
-
-def find_images(path: Path) -> tuple[list[_Member], list[str]]:
-    """Find the images below a folder, and say what else there is. Hidden and system files do not count."""
-    images: list[tuple[str, ...]] = []
-    folders: set[tuple[str, ...]] = set()
-    left: Counter[str] = Counter()
-    open_folders: list[tuple[tuple[str, ...], frozenset[tuple[int, int]]]] = [((), frozenset())]
-    while open_folders:
-        parts, above = open_folders.pop()
-        folder = path.joinpath(*parts)
-        try:
-            facts = folder.stat()
-            entries = list(folder.iterdir())
-        except OSError as error:
-            raise InputError(f"The folder {folder} cannot be read: {error}") from error
-        if (facts.st_dev, facts.st_ino) in above:
-            left["links back to a folder above"] += 1
-            continue
-        folders.add(parts)
-        for entry in entries:
-            if _SYSTEM.fullmatch(entry.name):
-                continue
-            if entry.is_dir():
-                open_folders.append(((*parts, entry.name), above | {(facts.st_dev, facts.st_ino)}))
-            elif not entry.is_file():
-                left["broken links or special files"] += 1
-            elif entry.suffix.lower() in SUFFIXES:
-                images.append((*parts, entry.name))
-            else:
-                left[f"{entry.suffix.lower()} files" if entry.suffix else "files without a suffix"] += 1
-    full = {image[:depth] for image in images for depth in range(len(image))} | {()}
-    empty = sorted(parts for parts in folders - full if parts[:-1] in full)
-    notices = [f"left out: {', '.join(f'{n} {what}' for what, n in sorted(left.items()))}"] if left else []
-    if empty:
-        listed = ", ".join("/".join(parts) for parts in empty[:5]) + (", ..." if len(empty) > 5 else "")
-        notices.append(f"{len(empty)} folders hold no images and are no classes ({listed})")
-    return [(path.joinpath(*image), image) for image in sorted(images)], notices
-
-
-def _grouped(members: Sequence[_Member]) -> tuple[dict[str, list[_Member]], list[_Member]]:
-    """Group images by the first folder on the way; and those that lie in none."""
-    groups: defaultdict[str, list[_Member]] = defaultdict(list)
-    for file, parts in members:
-        groups[parts[0] if len(parts) > 1 else ""].append((file, parts[1:]))
-    direct = groups.pop("", [])
-    return dict(groups), direct
-
-
-def _places(members: Sequence[_Member], path: Path, notices: list[str]) -> list[_Place]:
-    """Tell splits from classes by the names of folders and by what they hold."""
-    groups, direct = _grouped(members)
-    for name in [name for name in groups if name.lower() in _NO_CLASSES and len(groups) > 1]:
-        notices.append(f"left out: {len(groups.pop(name))} images in the folder {name!r}, which is no class")
-    if direct:
-        notices.append(f"left out: {len(direct)} images beside the folders")
-    kinds = split_kinds(groups)
-    classes = {name: {parts[0] for _, parts in inner if len(parts) > 1} for name, inner in groups.items()}
-    splits = [name for name in kinds if classes[name]]
-    if splits:
-        return _in_splits(groups, splits, kinds, path, notices)
-    if kinds and set(kinds) == set(groups):
-        raise InputError(
-            f"{path} has the splits {', '.join(groups)}, but their images lie in no class folders. Expected one folder"
-            " per class in each."
-        )
-    nested = {name for name, inner in groups.items() if all(len(parts) > 1 for _, parts in inner)}
-    if (
-        len(groups) > 1
-        and nested == set(groups)
-        and all(set(split_kinds(below)) == below for below in classes.values())
-    ):
-        if any(len(parts) > 2 for inner in groups.values() for _, parts in inner):
-            raise InputError(f"{path} holds several data sets ({', '.join(groups)}) with splits; name one of them.")
-        return [(parts[0], name, file) for name, inner in groups.items() for file, parts in inner]
-    for name, below in classes.items():
-        if len(set(split_kinds(below).values())) > 1 and len(groups) > 1:
-            notices.append(
-                f"the folders {', '.join(sorted(split_kinds(below)))} in {name!r} are all taken as its images"
-            )
-    if len(groups) == 1 and nested:
-        (wrapper, inner), *_ = groups.items()
-        said: list[str] = []
-        deeper = _places(inner, path, said)
-        if len({name for _, name, _ in deeper}) > 1:
-            notices += [
-                f"all images lie in the folder {wrapper!r}; the folders in it are the classes",
-                *said,
-            ]
-            return deeper
-    return [(None, name, file) for name, inner in groups.items() for file, _ in inner]
-
-
-def _in_splits(
-    groups: dict[str, list[_Member]], splits: list[str], kinds: dict[str, str], path: Path, notices: list[str]
-) -> list[_Place]:
-    """Give the places of images where the first folders are splits."""
-    said: dict[str, None] = {}
-    inside: dict[str, list[_Place]] = {}
-    for name, inner in groups.items():
-        notes: list[str] = []
-        inside[name] = [] if name in kinds and name not in splits else _places(inner, path / name, notes)
-        said.update((note if "folders in it" in note else f"{name}: {note}", None) for note in notes)
-    shared = {label for name in splits for _, label, _ in inside[name]}
-    for name in groups:
-        labels = {label for _, label, _ in inside[name]}
-        if name in kinds and name not in splits:
-            notices.append(f"left out: {len(groups[name])} images of the split {name!r} in no class folders")
-        elif name not in kinds and not labels & shared:
-            raise InputError(
-                f"{path} holds folders of splits ({', '.join(splits)}) beside {name!r}, so it is not clear what the"
-                f" classes are. Name the folder that holds the class folders ({path / splits[0]}), or move the others."
-            )
-    notices += said
-    return [(name, label, file) for name, places in inside.items() for _, label, file in places]
-
-
-# --- arrays -----------------------------------------------------------------------------------------------------------
-
-
-def find_idx(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Find IDX files, {split: (images, labels)}; empty where the folder has none."""
-    found: dict[str, tuple[Path, Path]] = {}
-    for images in sorted(path.glob("*-images[-.]idx3-ubyte*")):
+def find_idx(path: Path, labelled: bool = True) -> dict[str, tuple[Path, Path | None]]:
+    """Find IDX files, {split: (images, labels)}; empty where the folder has none, or none with labels as asked."""
+    found: dict[str, tuple[Path, Path | None]] = {}
+    for images in filter(Path.is_file, sorted(path.glob("*-images[-.]idx3-ubyte*"))):
         prefix = images.name.split("-images")[0]
-        for labels in sorted(path.glob(f"{prefix}-labels[-.]idx1-ubyte*")):
-            if images.is_file() and labels.is_file():
-                found[_IDX_SPLITS.get(prefix, prefix)] = (images, labels)
+        labels = [file for file in sorted(path.glob(f"{prefix}-labels[-.]idx1-ubyte*")) if file.is_file()]
+        if labels or not labelled:
+            found[_IDX_SPLITS.get(prefix, prefix)] = (images, labels[-1] if labels else None)
     return found
 
 
-def read_idx(path: Path, split: str | None) -> Table:
+def read_idx(path: Path, split: str | None, labels: str = "required") -> Table:
     """Read MNIST's IDX files, packed with gzip or not; split is "train", "test" or "all".
 
     Parameters
@@ -328,14 +153,17 @@ def read_idx(path: Path, split: str | None) -> Table:
         The folder that holds them.
     split : str, optional
         Takes one of the two.
+    labels : {"required", "optional", "ignored"}
+        Whether labels must be there, or are not looked at.
     """
-    files = find_idx(path)
+    files = find_idx(path, labels == "required")
     chosen = [files[name] for name in choose_split(list(files), split, path)]
     pictures = [_idx_array(images, 3) for images, _ in chosen]
-    labels = number_labels(np.concatenate([_idx_array(labels, 1) for _, labels in chosen]), str(path))
+    given = [] if labels == "ignored" else [_idx_array(file, 1) for _, file in chosen if file is not None]
+    read = number_labels(np.concatenate(given), str(path)) if len(given) == len(chosen) else None
     prefixes = [re.split("[-.]idx3", images.name)[0] for images, _ in chosen]
     names = [f"{name} row {row}" for name, part in zip(prefixes, pictures, strict=True) for row in range(len(part))]
-    return Table(np.concatenate(pictures), labels, names)
+    return Table(np.concatenate(pictures), read, names)
 
 
 def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -361,7 +189,7 @@ def _idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
+def read_npz(path: Path, split: str | None, scale: object = None, labels: str = "required") -> Table:
     """Read an .npz file with arrays ``x`` (or ``images``), ``y`` (or ``labels``) and perhaps ``class_names``.
 
     Parameters
@@ -373,7 +201,10 @@ def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
         Takes ``x_train`` and ``y_train`` (or ``train_images`` and ``train_labels``), say, instead of ``x`` and ``y``.
     scale : float or (float, float), optional
         White, or black and white.
+    labels : {"required", "optional", "ignored"}
+        Whether labels must be there, or are not looked at.
     """
+    needed = ("x", "y") if labels == "required" else ("x",)
     try:
         _check_archive(path)
         with np.load(path, allow_pickle=False) as file:
@@ -381,14 +212,14 @@ def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
             for name in file.files:
                 for role, part in _roles(name):
                     roles[part].setdefault(role, name)
-            splits = sorted(part for part, both in roles.items() if part is not None and len(both) == 2)
-            for role in () if splits else ("x", "y"):
+            splits = sorted(part for part, both in roles.items() if part is not None and set(needed) <= set(both))
+            for role in () if splits else needed:
                 if role not in roles[None]:
                     wanted = " or ".join(repr(name) for name, meant in _ROLES.items() if meant == role)
                     raise InputError(f"{path} has no array {wanted}; it has {', '.join(file.files) or 'none'}.")
             chosen = choose_split(splits, split, path)
             parts: list[str | None] = list(splits) or [None]
-            labels = {part: file[roles[part]["y"]] for part in parts}
+            known = {part: file[roles[part]["y"]] for part in parts if "y" in roles[part] and labels != "ignored"}
             arrays = {part: file[roles[part]["x"]] for part in parts}  # of all splits: they share a scale
             given = next((file[name] for name in _NAMES if name in file.files), None)
     except InputError:
@@ -399,31 +230,44 @@ def read_npz(path: Path, split: str | None, scale: object = None) -> Table:
         raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     names = given.astype(str).tolist() if given is not None and given.ndim == 1 and given.dtype.kind in "USiu" else None
     pictures, notice = arrays_as_bytes(list(arrays.values()), f"The images in {path}", scale)
-    flat = {}
-    for (part, values), images in zip(labels.items(), pictures, strict=True):
-        flat[part] = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-        if flat[part].ndim != 1:
-            number_labels(values, str(path))  # which says what is wrong
-        if len(images) != len(flat[part]):
-            raise InputError(f"There are {len(images)} pictures but {len(flat[part])} labels.")
-    if len({values.dtype.kind in "US" for values in flat.values()}) > 1:
-        raise InputError(f"The labels of {path} are texts in some splits and numbers in others; expected one of both.")
-    every = number_labels(np.concatenate(list(flat.values())), str(path), names)  # classes are those of all splits
-    ends = np.cumsum([len(values) for values in flat.values()])
-    numbers = np.split(every.numbers, ends[:-1])
     taken = [i for i, part in enumerate(parts) if part is None or part in chosen]
     if len(shapes := {pictures[i].shape[1:] for i in taken}) > 1:
         raise InputError(f"The images in {path} have the shapes {shapes}; choose one split with split= (--split).")
-    return Table(
-        np.concatenate([pictures[i] for i in taken]),
-        Labels(np.concatenate([numbers[i] for i in taken]), every.names, every.notice),
-        [
-            f"{path.name} {'row' if parts[i] is None else f'{parts[i]} row'} {row}"
-            for i in taken
-            for row in range(len(pictures[i]))
-        ],
-        (notice,) if notice else (),
-    )
+    read = None
+    if all(parts[i] in known for i in taken):
+        counts = {part: len(images) for part, images in zip(parts, pictures, strict=True)}
+        read = _labels_of_splits(known, counts, [parts[i] for i in taken], str(path), names)
+    places = [
+        f"{path.name} {'row' if parts[i] is None else f'{parts[i]} row'} {row}"
+        for i in taken
+        for row in range(len(pictures[i]))
+    ]
+    return Table(np.concatenate([pictures[i] for i in taken]), read, places, (notice,) if notice else ())
+
+
+def _labels_of_splits(
+    known: dict[str | None, NDArray[Any]],
+    counts: dict[str | None, int],
+    taken: Sequence[str | None],
+    source: str,
+    names: Sequence[str] | None,
+) -> Labels:
+    """Read the labels of the splits taken; classes are those of all splits."""
+    flat = {}
+    for part, values in known.items():
+        flat[part] = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if flat[part].ndim != 1:
+            number_labels(values, source)  # which says what is wrong
+        if counts[part] != len(flat[part]):
+            raise InputError(f"There are {counts[part]} pictures but {len(flat[part])} labels.")
+    if len({values.dtype.kind in "US" for values in flat.values()}) > 1:
+        raise InputError(
+            f"The labels of {source} are texts in some splits and numbers in others; expected one of both."
+        )
+    every = number_labels(np.concatenate(list(flat.values())), source, names)
+    ends = np.cumsum([len(values) for values in flat.values()])
+    numbers = dict(zip(flat, np.split(every.numbers, ends[:-1]), strict=True))
+    return Labels(np.concatenate([numbers[part] for part in taken]), every.names, every.notice)
 
 
 def _roles(name: str) -> list[tuple[str, str | None]]:
