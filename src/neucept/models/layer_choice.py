@@ -11,6 +11,7 @@ from neucept.errors import InputError
 
 # modules that pass on the output of the one before them, or means of it
 _PASSIVE = ("Pool", "Dropout", "Identity", "Flatten")
+_ACTIVATIONS = ("ReLU", "GELU", "SiLU", "ELU", "Tanh", "Sigmoid", "Swish", "Mish")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,26 @@ def default_layers(table: pd.DataFrame, n_outputs: int | None = None) -> list[st
     if not chosen:
         raise InputError("The model has no hidden layer that is called once. Say which to take: --layers NAME.")
     return chosen
+
+
+def early_layer(table: pd.DataFrame) -> str | None:
+    """Choose a layer that sees the inputs nearly as they are: the first activation function; None where there is none.
+
+    It is recorded beside the layers that are analysed. Noise, other sensors and other data sets show there, where late
+    layers have learnt to look away.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neucept.models import VGG11
+    >>> from neucept.recording import list_layers
+    >>> early_layer(list_layers(VGG11(n_classes=2), torch.zeros(1, 3, 32, 32)))
+    'features.2'
+    """
+    for row in table.to_dict("records"):
+        if row["calls"] == 1 and row["neurons"] > 1 and any(word in row["type"] for word in _ACTIVATIONS):
+            return str(row["layer"])
+    return None
 
 
 def _innermost(name: str, rows: Mapping[str, _Row]) -> str:
