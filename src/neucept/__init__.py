@@ -9,7 +9,7 @@ from neucept.lazy import lazy
 
 if TYPE_CHECKING:
     from neucept import rankings
-    from neucept.analysis import Analysis, Audit, analyse, audit
+    from neucept.analysis import Analysis, Audit, Drift, analyse, audit, drift
     from neucept.calibration import Calibration, calibrate
     from neucept.comparison import Comparison, compare
     from neucept.discovery import CriticalNeurons, Guarantee, NothingSelectedWarning, Promise, Selection, discover
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from neucept.mechanism_pathways import MechanismPathways, trace_pathways
     from neucept.mechanisms import Choice, Mechanisms, NumberOfClusters, choose_n_mechanisms, learn, one_mechanism
     from neucept.mechanisms.reliability import reliability
+    from neucept.novelty import Novelty
     from neucept.recording import Recording, record
     from neucept.reports import report
     from neucept.training import PriorTraining, train_with_prior
 
 _PUBLIC = {
-    "neucept.analysis": ("Analysis", "Audit", "analyse", "audit"),
+    "neucept.analysis": ("Analysis", "Audit", "Drift", "analyse", "audit", "drift"),
     "neucept.calibration": ("Calibration", "calibrate"),
     "neucept.comparison": ("Comparison", "compare"),
     "neucept.discovery": ("CriticalNeurons", "Guarantee", "NothingSelectedWarning", "Promise", "Selection", "discover"),
@@ -35,6 +36,7 @@ _PUBLIC = {
     "neucept.mechanism_pathways": ("MechanismPathways", "trace_pathways"),
     "neucept.mechanisms": ("Choice", "Mechanisms", "NumberOfClusters", "choose_n_mechanisms", "learn", "one_mechanism"),
     "neucept.mechanisms.reliability": ("reliability",),
+    "neucept.novelty": ("Novelty",),
     "neucept.recording": ("Recording", "record"),
     "neucept.reports": ("report",),
     "neucept.training": ("PriorTraining", "train_with_prior"),
@@ -53,12 +55,14 @@ __all__ = [
     "Choice",
     "Comparison",
     "CriticalNeurons",
+    "Drift",
     "Guarantee",
     "InputError",
     "Inputs",
     "MechanismPathways",
     "Mechanisms",
     "NothingSelectedWarning",
+    "Novelty",
     "NumberOfClusters",
     "PriorTraining",
     "Promise",
@@ -71,6 +75,7 @@ __all__ = [
     "choose_n_mechanisms",
     "compare",
     "discover",
+    "drift",
     "learn",
     "metrics",
     "one_mechanism",

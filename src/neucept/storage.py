@@ -126,6 +126,36 @@ def new_folder(path: str | Path, kind: str) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Fill a file that replaces the one at ``path`` when the block ends well, and not at all when it fails.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Yields
+    ------
+    Path
+        A draft beside it, with the same suffix.
+
+    Raises
+    ------
+    InputError
+        When nothing can be written there, or the disk is full.
+    """
+    path = as_path(path)
+    draft = path.with_name(f".neucept-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield draft
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(f"Cannot write to {path}: {error.strerror}. Choose a place that is writable.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _holds(path: Path, kind: str) -> bool:
     try:
         return bool(json.loads((path / _FACTS).read_text("utf-8"))["kind"] == kind)

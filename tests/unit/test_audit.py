@@ -23,7 +23,8 @@ import torch
 from torch import nn
 
 from neucept import Audit, InputError, Recording, audit, report
-from neucept.analysis.every_class import NOT_DONE, implausible
+from neucept.analysis.accuracy import implausible
+from neucept.analysis.every_class import NOT_DONE
 from neucept.mechanisms import correct_over_classes
 from neucept.reports.phrases import confidence_findings
 
@@ -303,7 +304,7 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(tmp_path: Path) ->
     more = audit(recording=tokens(300), classes=["dog"], out=out, **FAST)
     assert (list(one.mechanisms), list(more.mechanisms)) == (["cat"], ["dog"])
     assert list(Audit.open(out).mechanisms) == ["cat", "dog"]
-    with pytest.raises(InputError, match=r"another audit, which has another recording\. To go on"):
+    with pytest.raises(InputError, match=r"another run, which has another recording\. To go on"):
         audit(recording=tokens(300, seed=1), out=out, **FAST)
     with pytest.raises(InputError, match=r"which has precision=0\.9, n_mechanisms='auto'\. To go on"):
         audit(recording=tokens(300), out=out, precision=0.8, n_mechanisms=2, **FAST)
@@ -322,7 +323,7 @@ def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
     with (tmp_path / "out" / ".neucept-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for overwrite in (False, True):
-            with pytest.raises(InputError, match="Another process is auditing into"):
+            with pytest.raises(InputError, match="Another process is writing to"):
                 audit(recording=tokens(300), out=tmp_path / "out", overwrite=overwrite, **FAST)
     assert len(audit(recording=tokens(300), classes=["cat"], out=tmp_path / "out", **FAST).table)
 
@@ -369,15 +370,15 @@ def test_a_network_is_recorded_once(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("this was done already")
 
-    for step in ("record", "_audit_class"):
+    for step in ("record", "audit_class"):
         monkeypatch.setattr(auditing, step, refuse)
     again = audit(model, data, out=out, class_names=["upright", "lying"], **FAST)
     same(first, again)
     other = deepcopy(model)
     other.load_state_dict({name: value + 1e-3 for name, value in model.state_dict().items()})
-    with pytest.raises(InputError, match="another audit, which has another network"):
+    with pytest.raises(InputError, match="another run, which has another network"):
         audit(other, data, out=out, class_names=["upright", "lying"], **FAST)
-    with pytest.raises(InputError, match="another audit, which has other data"):
+    with pytest.raises(InputError, match="another run, which has other data"):
         audit(model, (data[0] + 0.5, data[1]), out=out, class_names=["upright", "lying"], **FAST)
 
 

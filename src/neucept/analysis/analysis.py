@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from neucept import storage
+from neucept.analysis.assignment import assign, record_again
 from neucept.analysis.pictures import Embedding, Pictures
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
@@ -19,7 +21,9 @@ from neucept.knockoffs import Rule
 from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import ErrorDetection, Mechanisms, NumberOfClusters, error_detection, wilson
+from neucept.novelty import Novelty
 from neucept.recording import Recording
+from neucept.recording.outputs import Output
 from neucept.recording.task import Classes, Regression
 
 _KIND = "Analysis"
@@ -281,8 +285,33 @@ class Analysis:
         quarters = np.searchsorted(edges[1:-1], own, side="left")
         return [f"{edges[quarter]:.3g} to {edges[quarter + 1]:.3g}" for quarter in quarters.tolist()]
 
+    def assign(self, data: Any, model: nn.Module | None = None, output: Output = None) -> pd.DataFrame:
+        """Assign new inputs that are predicted as the target to its mechanisms, see `neucept.Audit.assign`.
+
+        Parameters
+        ----------
+        data : data of any kind, or Recording
+            New inputs, or a recording of them.
+        model : Module, optional
+            The network, for inputs that are not recorded.
+        output : None, str, int or callable
+            As in `neucept.record`; by default as recorded.
+        """
+        if self.mechanisms.target is None:
+            raise InputError("The mechanisms explain no prediction; call mechanisms.assign(recording) for new inputs.")
+        new = record_again(self.recording, data, model, output)
+        return assign(new, [self.mechanisms], Novelty.fit(self.recording))
+
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Analysis.open` reads it. Of the inputs, it keeps the pictures that a report shows."""
+        with storage.new_folder(path, _KIND) as draft:
+            for name in ("recording", "critical", "mechanisms"):
+                getattr(self, name).save(draft / name)
+            self.write_measured(draft, _KIND)
+        return Path(path)
+
+    def write_measured(self, folder: Path, kind: str) -> None:
+        """Write what was measured beside recording, critical neurons and mechanisms into a folder that exists."""
         facts: dict[str, Any] = {
             "n_clusters": {
                 "table": self.n_clusters.table.to_dict("list"),
@@ -301,49 +330,51 @@ class Analysis:
             arrays |= {f"top rows/{top.feature}": top.rows, f"top boxes/{top.feature}": top.boxes}
         if self.pictures is not None:
             arrays |= self.pictures.arrays()
-        with storage.new_folder(path, _KIND) as draft:
-            for name in ("recording", "critical", "mechanisms", "pathways"):
-                if (part := getattr(self, name)) is not None:
-                    part.save(draft / name)
-            storage.write(draft, _KIND, facts, arrays)
-        return Path(path)
+        if self.pathways is not None:
+            self.pathways.save(folder / "pathways")
+        storage.write(folder, kind, facts, arrays)
 
     @classmethod
     def open(cls, path: str | Path, rule: Rule | None = None) -> Analysis:
         """Open what `save` wrote; the recording's activations stay on disk until they are used.
 
-        ``rule`` is needed where neurons were selected by a custom rule, see `CriticalNeurons.open`.
+        ``rule`` is needed where neurons were selected by a custom rule, see `CriticalNeurons.open`. A folder of
+        ``neucept run`` or `neucept.audit` is opened by `Audit.open`.
         """
-        with storage.opened(path, _KIND) as (facts, arrays):
-            return cls._of(Path(path), facts, arrays, rule)
-
-    @classmethod
-    def _of(
-        cls, folder: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rule: Rule | None
-    ) -> Analysis:
-        table, size, compared = facts["sufficiency"], facts["input_size"], facts["n_clusters"]
-        numbers = [int(name.removeprefix("top rows/")) for name in arrays if name.startswith("top rows/")]
-        fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
-        return cls(
-            **fields
-            | {
+        folder = storage.as_path(path)
+        with storage.opened(folder, _KIND):
+            parts = {
                 "recording": Recording.open(folder / "recording"),
                 "critical": CriticalNeurons.open(folder / "critical", rule),
                 "mechanisms": Mechanisms.open(folder / "mechanisms"),
-                "pathways": MechanismPathways.open(folder / "pathways") if (folder / "pathways").exists() else None,
-                "n_clusters": NumberOfClusters(**compared | {"table": pd.DataFrame(compared["table"])}),
-                "sufficiency": None if table is None else pd.DataFrame(table),
-                "embedding": Embedding.of(facts["embedding"], arrays),
-                "pictures": Pictures.of(arrays),
-                "top_inputs": tuple(
-                    TopInputs(i, arrays[f"top rows/{i}"], arrays.get(f"top boxes/{i}")) for i in numbers
-                ),
-                "input_size": None if size is None else (int(size[0]), int(size[1])),
-                "finer_labels": arrays.get("finer_labels"),
-                "finer_names": tuple(facts["finer_names"]),
-                "texts": {int(row): text for row, text in facts["texts"].items()},
             }
-        )
+        return cls.open_measured(folder, _KIND, parts)
+
+    @classmethod
+    def open_measured(cls, folder: Path, kind: str, parts: Mapping[str, Any]) -> Analysis:
+        """Open what `write_measured` wrote; ``parts`` are the recording, the critical neurons and the mechanisms."""
+        with storage.opened(folder, kind) as (facts, arrays):
+            table, size, compared = facts["sufficiency"], facts["input_size"], facts["n_clusters"]
+            numbers = [int(name.removeprefix("top rows/")) for name in arrays if name.startswith("top rows/")]
+            fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
+            return cls(
+                **fields
+                | dict(parts)
+                | {
+                    "pathways": MechanismPathways.open(folder / "pathways") if (folder / "pathways").exists() else None,
+                    "n_clusters": NumberOfClusters(**compared | {"table": pd.DataFrame(compared["table"])}),
+                    "sufficiency": None if table is None else pd.DataFrame(table),
+                    "embedding": Embedding.of(facts["embedding"], arrays),
+                    "pictures": Pictures.of(arrays),
+                    "top_inputs": tuple(
+                        TopInputs(i, arrays[f"top rows/{i}"], arrays.get(f"top boxes/{i}")) for i in numbers
+                    ),
+                    "input_size": None if size is None else (int(size[0]), int(size[1])),
+                    "finer_labels": arrays.get("finer_labels"),
+                    "finer_names": tuple(facts["finer_names"]),
+                    "texts": {int(row): text for row, text in facts["texts"].items()},
+                }
+            )
 
 
 _FACTS = ("why_no_pathways", "input_size", "model_name", "has_model")

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import tempfile
-import time
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib.metadata import version
-from inspect import signature
+from dataclasses import replace
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any, Literal
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from torch import nn
 
 from neucept import storage
-from neucept.analysis.audit_folder import alone, by_number, hash_data, hash_recording, hash_weights, plain, prepare
-from neucept.analysis.every_class import KIND_OF_CLASS, Audit, Outcome, implausible, targets_of
+from neucept.analysis.accuracy import implausible
+from neucept.analysis.every_class import Audit, targets_of
 from neucept.analysis.measuring import step_options
+from neucept.analysis.one_class import Job, Network, Steps, audit_class, is_done, runs_network
+from neucept.analysis.outcome import Outcome
+from neucept.analysis.run_folder import alone, by_number, content_of, keep, keep_thumbnails, plain, prepare
 from neucept.calibration import calibrate
-from neucept.discovery import CriticalNeurons, discover
-from neucept.discovery.orders import BY_NETWORK
+from neucept.discovery import discover
 from neucept.errors import InputError, check_kind, check_precision, check_whole, closest
 from neucept.inputs import Inputs
-from neucept.knockoffs.preprocessing import alive
-from neucept.mechanisms import Mechanisms, error_detection, learn, mechanism_stability
-from neucept.models import default_layers
+from neucept.mechanisms import learn
+from neucept.models import default_layers, early_layer
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, list_layers, record
 from neucept.recording.hooks import left_as_found
@@ -43,18 +39,6 @@ from neucept.recording.reading import call_first, float_type
 from neucept.recording.task import Binary, Classes, Task
 from neucept.recording.units import Neurons
 from neucept.threads import one_thread
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """What is done for each class."""
-
-    precision: float | Mapping[str, float]
-    n_mechanisms: int | Literal["auto"]
-    stability: int
-    seed: int
-    discovery: Mapping[str, Any]
-    learning: Mapping[str, Any]
 
 
 def audit(
@@ -69,6 +53,7 @@ def audit(
     stability: int = 10,
     out: str | Path | None = None,
     overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
     workers: int | None = None,
     neurons: Neurons | Mapping[str, Neurons] = "auto",
     output: Output = None,
@@ -117,6 +102,8 @@ def audit(
         Folder for the results.
     overwrite : bool
         Begin anew where ``out`` holds an audit, whatever it is of; it is removed.
+    provenance : mapping, optional
+        Where the network and the data come from, in words and numbers of your own; kept in ``out``, and shown.
     workers : int, optional
         Number of processes; by default as many as there are cores, or classes. 1 runs everything in this process.
     neurons, output, task, class_names, device, batch_size
@@ -173,7 +160,7 @@ def audit(
             recording.activations(layer)
     else:
         assert model is not None and inputs is not None
-        chosen = _layers(model, inputs, layers, output)
+        chosen, early = _layers(model, inputs, layers, output)
     settings = {
         "layers": chosen,
         **{name: plain(getattr(steps, name)) for name in ("precision", "n_mechanisms", "stability", "seed")},
@@ -183,12 +170,7 @@ def audit(
         "task": plain(task),
         "class_names": None if class_names is None else list(map(str, class_names)),
     }
-    content = {
-        "version": version("neucept"),
-        "network": "" if model is None else hash_weights(model),
-        "data": "" if inputs is None else hash_data(inputs),
-        "recording": "" if recording is None else hash_recording(recording),
-    }
+    content = content_of(model, inputs, recording)
     asked = [] if classes is None else _asked(classes)
     if recording is not None:
         targets_of(recording, asked)
@@ -204,7 +186,8 @@ def audit(
         name = type(model).__name__
     else:
         name = str(recording.facts.get("model", "network")) if recording is not None else "network"
-    prepare(folder, {"settings": settings, "content": content, "model_name": name, "classes": asked}, overwrite)
+    facts = {"settings": settings, "content": content, "model_name": name, "classes": asked}
+    prepare(folder, {**facts, "provenance": dict(provenance or {})}, overwrite)
     meaning = recording.task if recording is not None else task if not isinstance(task, str) else None
     with alone(folder):
         place = folder / "recording"
@@ -213,18 +196,21 @@ def audit(
                 assert model is not None and inputs is not None
                 options: dict[str, Any] = {"neurons": neurons, "output": output, "task": task, "device": device}
                 options |= {"class_names": class_names, "batch_size": batch_size, "progress": progress}
-                stored = record(model, inputs, chosen, store=None if inputs.n is None else place, **options)
+                watched = list(dict.fromkeys([*chosen, *early]))
+                stored = record(model, inputs, watched, store=None if inputs.n is None else place, **options)
                 if inputs.n is None:
                     stored.save(place)
             else:
                 recording.save(place)
         elif recording is None and model is not None and inputs is not None and by_number(inputs):
             Recording.open(place, meaning).verify(model, inputs, output)
+        if out is not None:
+            keep_thumbnails(folder, inputs, progress)
         known = Recording.open(place, meaning)
         targets = targets_of(known, asked)
         if doubt := implausible(known):
             warnings.warn(doubt, stacklevel=2)
-        job = _Job(place, meaning, folder / "classes", tuple(chosen), steps)
+        job = Job(place, meaning, folder / "classes", tuple(chosen), steps)
         _run(job, targets, workers, (model, inputs, output), progress)
     rule = steps.discovery.get("aggregate")
     opened = Audit.open(folder, meaning, None if isinstance(rule, str) else rule)
@@ -236,7 +222,7 @@ def audit(
     )
 
 
-def _steps(precision: Any, n_mechanisms: Any, stability: Any, seed: Any, discovery: Any, learning: Any) -> _Steps:
+def _steps(precision: Any, n_mechanisms: Any, stability: Any, seed: Any, discovery: Any, learning: Any) -> Steps:
     """Check the settings of the steps before any work."""
     for level in precision.values() if isinstance(precision, Mapping) else [precision]:
         check_precision(level)
@@ -251,7 +237,7 @@ def _steps(precision: Any, n_mechanisms: Any, stability: Any, seed: Any, discove
             if option in _OWN:
                 raise InputError(f"{name}= names '{option}', which audit() decides for all classes; {_OWN[option]}.")
     seed = check_whole("seed", seed, 0)
-    return _Steps(precision, n_mechanisms, int(stability), seed, dict(discovery or {}), dict(learning or {}))
+    return Steps(precision, n_mechanisms, int(stability), seed, dict(discovery or {}), dict(learning or {}))
 
 
 _OWN = dict.fromkeys(("layers", "precision", "n_mechanisms", "seed", "progress"), "give it to audit() itself")
@@ -259,19 +245,27 @@ _OWN |= dict.fromkeys(("model", "data", "output"), "it hands on its own")
 _OWN |= {"recording": "give recording= to audit() itself", "target": "give classes=", "critical": "it finds them"}
 
 
-def _layers(model: nn.Module, inputs: Inputs, layers: Sequence[str] | None, output: Output) -> list[str]:
-    """Name the layers to record: by default the last map and the last hidden vector."""
-    if layers is not None:
-        if isinstance(layers, str):
-            raise InputError(f"layers={layers!r}: expected a list of names, such as ['{layers}'].")
-        return list(layers)
+def _layers(
+    model: nn.Module, inputs: Inputs, layers: Sequence[str] | None, output: Output
+) -> tuple[list[str], list[str]]:
+    """Name the layers to analyse, by default the last map and the last hidden vector, and an early one to watch."""
+    if isinstance(layers, str):
+        raise InputError(f"layers={layers!r}: expected a list of names, such as ['{layers}'].")
     if inputs.n == 0:
         raise InputError("The data holds no inputs.")
-    batch = inputs[[0]] if by_number(inputs) else next(inputs.batches(1))[0].part(slice(0, 1))
-    table = list_layers(model, Inputs(batch.tree, batch.n))
+    try:
+        batch = inputs[[0]] if by_number(inputs) else next(inputs.batches(1))[0].part(slice(0, 1))
+        table = list_layers(model, Inputs(batch.tree, batch.n))
+    except InputError:
+        if layers is None:
+            raise
+        return list(layers), []  # said by the recording
+    early = [one for one in [early_layer(table)] if one is not None]
+    if layers is not None:
+        return list(layers), early
     with left_as_found(model) as device, torch.no_grad():
         outputs = logits_of(call_first(model, batch.to(device, float_type(model))), output)
-    return default_layers(table, outputs.shape[1])
+    return default_layers(table, outputs.shape[1]), early
 
 
 def _asked(classes: Any) -> list[int | str]:
@@ -295,27 +289,13 @@ def _check_names(asked: Sequence[int | str], names: Sequence[str] | None, inputs
 # The classes, one after the other or in parallel
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What a process needs to audit a class: paths and settings, no arrays."""
-
-    recording: Path
-    task: Task | None
-    folder: Path
-    layers: tuple[str, ...]
-    steps: _Steps
-
-
-_Network = tuple[nn.Module | None, Any, Output]
-
-
-def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Network, progress: bool) -> None:
+def _run(job: Job, targets: Sequence[int | str], workers: int, network: Network, progress: bool) -> None:
     """Audit the classes that are not finished yet, those with most inputs first."""
     recording = Recording.open(job.recording, job.task)
-    waiting = [target for target in targets if not _is_done(job.folder, recording, target)]
+    waiting = [target for target in targets if not is_done(job.folder, recording, target)]
     sizes = _sizes(recording, waiting)
     waiting.sort(key=lambda target: -sizes[target])
-    if not _runs_network(job.steps):
+    if not runs_network(job.steps):
         network = None, None, None
     workers = min(workers, len(waiting))
     _calibrate_once(recording, job, targets)
@@ -337,11 +317,11 @@ def _run(job: _Job, targets: Sequence[int | str], workers: int, network: _Networ
                     workers, alone = 1, False
                     continue
                 # A process was killed, most often because memory ran out.
-                waiting = [target for target in waiting if not _is_done(job.folder, recording, target)]
+                waiting = [target for target in waiting if not is_done(job.folder, recording, target)]
                 if alone and first in waiting:
                     waiting.remove(first)
                     why = "The process that audited it was killed, perhaps because memory ran out."
-                    _keep(job, Outcome(first, recording.target_name(first), why))
+                    keep(job.folder, Outcome(first, recording.target_name(first), why))
                     advance(1)
                 alone = True
 
@@ -355,7 +335,7 @@ def _sizes(recording: Recording, targets: Sequence[int | str]) -> dict[int | str
 
 
 def _each(
-    job: _Job, recording: Recording, network: _Network, targets: Sequence[int | str], workers: int
+    job: Job, recording: Recording, network: Network, targets: Sequence[int | str], workers: int
 ) -> Iterator[int | str]:
     """Audit classes in this process or in others of one thread each, and give each that is finished.
 
@@ -364,26 +344,14 @@ def _each(
     """
     if workers <= 1:
         for target in targets:
-            yield _audit_class(job, recording, network, target)
+            yield audit_class(job, recording, network, target)
         return
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from pool(joblib.delayed(_audit_class)(job, None, network, target) for target in targets)
+        yield from pool(joblib.delayed(audit_class)(job, None, network, target) for target in targets)
 
 
-def _runs_network(steps: _Steps) -> bool:
-    """Tell whether a step runs the network."""
-    reduce = steps.learning.get("reduce", signature(learn).parameters["reduce"].default)
-    return bool(reduce == "metric") or _discovers_with_network(steps)
-
-
-def _discovers_with_network(steps: _Steps) -> bool:
-    """Tell whether orders or effects by the network were asked for, which take their time."""
-    effect = steps.discovery.get("effect")
-    return steps.discovery.get("order") in BY_NETWORK or (effect is not None and effect is not False)
-
-
-def _calibrate_once(recording: Recording, job: _Job, targets: Sequence[int | str]) -> None:
+def _calibrate_once(recording: Recording, job: Job, targets: Sequence[int | str]) -> None:
     """Calibrate layers before the classes, where all classes look at the same inputs; kept beside the recording."""
     options = job.steps.discovery
     samples, rule = options.get("samples"), options.get("aggregate", "evalue")
@@ -396,108 +364,3 @@ def _calibrate_once(recording: Recording, job: _Job, targets: Sequence[int | str
         own = groups.get(layer) if isinstance(groups, Mapping) else groups
         with suppress(InputError), one_thread():  # said for each class
             calibrate(recording, layer, target=targets[0], samples=samples, groups=own)
-
-
-def _is_done(folder: Path, recording: Recording, target: int | str) -> bool:
-    """Tell whether a class is finished."""
-    place = folder / Outcome(target, recording.target_name(target)).folder
-    return place.exists() and not Outcome.open(place).reason
-
-
-def _audit_class(job: _Job, recording: Recording | None, network: _Network, target: int | str) -> int | str:
-    """Audit one class and keep what became of it; no error of the class goes further.
-
-    In another process the recording is opened; its arrays stay on disk until they are used.
-    """
-    recording = Recording.open(job.recording, job.task) if recording is None else recording
-    name, started = recording.target_name(target), time.monotonic()
-    critical = mechanisms = None
-    with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty selection is a number in the table
-        try:
-            outcome, critical, mechanisms = _examine(job, recording, network, target)
-        except InputError as error:
-            outcome = Outcome(target, name, str(error))
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            outcome = Outcome(target, name, f"{said} ({Path(where.filename).name}, line {where.lineno})")
-    _keep(job, replace(outcome, seconds=round(time.monotonic() - started, 3)), critical, mechanisms)
-    return target
-
-
-def _examine(
-    job: _Job, recording: Recording, network: _Network, target: int | str
-) -> tuple[Outcome, CriticalNeurons, Mechanisms]:
-    """Find the critical neurons and mechanisms of a class, and judge them."""
-    steps, model, data, output = job.steps, *network
-    rows = recording.samples(target, steps.discovery.get("samples"))
-    varying = [layer for layer in job.layers if alive(np.asarray(recording.activations(layer)[rows])).any()]
-    dead = [layer for layer in job.layers if layer not in varying] if varying else []
-    layers = varying or list(job.layers)
-    precision = steps.precision
-    if isinstance(precision, Mapping):
-        precision = {layer: level for layer, level in precision.items() if layer not in dead}
-    options: dict[str, Any] = {**steps.discovery, "seed": steps.seed, "progress": False}
-    if _discovers_with_network(steps):
-        options |= {"model": model, "data": data, "output": output}
-    critical = discover(recording, target, layers, precision, **options)
-    learning: dict[str, Any] = {**steps.learning, "seed": steps.seed, "model": model, "data": data, "output": output}
-    mechanisms = learn(recording, critical, steps.n_mechanisms, **learning)
-    again = None
-    if steps.stability:
-        again = mechanism_stability(
-            recording,
-            critical,
-            mechanisms,
-            steps.stability,
-            "fixed",
-            learning.get("method"),
-            model,
-            data,
-            output,
-            steps.seed,
-            progress=False,
-        )
-        mechanisms = mechanisms.with_stability(again)
-    notes = [f"Layer '{layer}' is constant on these inputs and was left out." for layer in dead]
-    selected = {layer: len(selection.neurons) for layer, selection in critical.items()}
-    judged = _rows(mechanisms, again).assign(**_areas(recording, mechanisms))
-    name = recording.target_name(target)
-    return Outcome(target, name, "", tuple(notes), judged, selected), critical, mechanisms
-
-
-def _rows(mechanisms: Mechanisms, again: pd.DataFrame | None) -> pd.DataFrame:
-    """One row per mechanism: its size, reliability, stability, and the neurons that set it apart."""
-    rows = pd.DataFrame({"mechanism": range(len(mechanisms)), "inputs": mechanisms.sizes, "share": mechanisms.shares})
-    if mechanisms.reliability is not None:
-        rows = rows.merge(mechanisms.reliability.drop(columns=["share"]), on="mechanism", how="left")
-    if again is not None:
-        rows = rows.assign(stability=again["jaccard"].to_numpy(), found_again=again["found_again"].to_numpy())
-    rows["neurons"] = mechanisms.set_apart_by()
-    return rows
-
-
-def _areas(recording: Recording, mechanisms: Mechanisms) -> dict[str, float]:
-    """How well errors are told by confidence alone, and with mechanisms; nothing where it cannot be said."""
-    if mechanisms.reliability is None or mechanisms.target is None:
-        return {}
-    if not recording.predicted(mechanisms.target)[mechanisms.samples].all():
-        return {}
-    try:
-        auc = error_detection(recording, mechanisms).auc
-    except InputError:
-        return {}
-    return {"auc_confidence": auc["confidence"], "auc_mechanisms": auc["confidence and mechanism"]}
-
-
-def _keep(
-    job: _Job, outcome: Outcome, critical: CriticalNeurons | None = None, mechanisms: Mechanisms | None = None
-) -> None:
-    """Write what became of a class, whole or not at all."""
-    with storage.new_folder(job.folder / outcome.folder, KIND_OF_CLASS) as draft, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a clusterer of the user's is not saved
-        if critical is not None and mechanisms is not None:
-            critical.save(draft / "critical")
-            mechanisms.save(draft / "mechanisms")
-        storage.write(draft, KIND_OF_CLASS, outcome.facts(), {})

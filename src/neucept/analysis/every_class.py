@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from neucept import storage
+from neucept.analysis import archives
+from neucept.analysis.accuracy import accuracy_with_interval, confusion, implausible
 from neucept.analysis.analysis import Analysis
+from neucept.analysis.assignment import assign, record_again, recorded_members, table_of
 from neucept.analysis.measuring import analyse
+from neucept.analysis.outcome import KIND, MEASURED, THUMBNAILS, Outcome
+from neucept.analysis.thumbnails import Thumbnails
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError
 from neucept.evaluation.sufficiency import sufficiency
 from neucept.knockoffs import Rule
-from neucept.mechanisms import Mechanisms, correct_over_classes, wilson
+from neucept.mechanism_pathways import MechanismPathways
+from neucept.mechanisms import Mechanisms, correct_over_classes, learn, wilson
 from neucept.mechanisms.overconfidence import LEVEL, holm
+from neucept.novelty import Novelty
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.recording.task import Binary, Classes, Regression, Task
 
 RANGES = ("highest tenth", "lowest tenth")  # of a regression, where no classes are named
-KIND, KIND_OF_CLASS = "Audit", "AuditedClass"
 NOT_DONE = "Not done yet: call neucept.audit again with the same out=."
 COLUMNS = (
     "class",
@@ -90,59 +94,6 @@ class ByClass(Mapping[str, R], Generic[R]):
         return f"{{{', '.join(map(repr, self))}}}"
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one class.
-
-    Attributes
-    ----------
-    target : int or str
-        Its number, or another target of the task.
-    name : str
-        Its name.
-    reason : str
-        Why it was not audited; empty where it was.
-    notes : tuple of str
-        What was left out, such as layers that are constant on its inputs.
-    rows : DataFrame
-        One row per mechanism: its reliability, size, stability and neurons.
-    selected : mapping of str to int
-        Selected neurons or groups of each layer.
-    seconds : float
-        Time that it took.
-    """
-
-    target: int | str
-    name: str
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
-    selected: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def folder(self) -> str:
-        """Name of its folder, and of its page."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40]
-        start = f"{self.target:04d}" if isinstance(self.target, int) else f"{zlib.crc32(self.target.encode()):08x}"
-        return f"{start}-{slug}".rstrip("-")
-
-    def facts(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        facts = {name: getattr(self, name) for name in ("target", "name", "reason", "seconds")}
-        return facts | {
-            "notes": list(self.notes),
-            "rows": self.rows.to_dict("list"),
-            "selected": dict(self.selected),
-        }
-
-    @classmethod
-    def open(cls, path: Path) -> Outcome:
-        """Read what became of a class from its folder."""
-        with storage.opened(path, KIND_OF_CLASS) as (facts, _):
-            return cls(**facts | {"notes": tuple(facts["notes"]), "rows": pd.DataFrame(facts["rows"])})
-
-
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Audit:
     """Every class of a network, with its mechanisms; made by `neucept.audit`, opened by `Audit.open`.
@@ -157,6 +108,10 @@ class Audit:
         What became of each class that was asked for.
     settings : mapping
         All settings that the results depend on.
+    content : mapping
+        Hashes of the network, the data and the recording.
+    provenance : mapping
+        Where the network and the data come from, as it was said when the audit was made.
     model_name : str
         Type of the network.
     """
@@ -165,6 +120,8 @@ class Audit:
     recording: Recording
     outcomes: tuple[Outcome, ...]
     settings: Mapping[str, Any]
+    content: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     model_name: str = "network"
     rule: Rule | None = None
     network: tuple[nn.Module | None, Any, Output] = (None, None, None)
@@ -178,6 +135,11 @@ class Audit:
             f"Audit({done} of {len(self.outcomes)} classes of {self.model_name}, {len(self.table)} mechanisms,"
             f" {alarms} overconfident{known})"
         )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers that were analysed; the recording may hold an early one beside them, for `novelty`."""
+        return tuple(self.settings.get("layers", self.recording.layers))
 
     # Results of single classes
 
@@ -208,34 +170,65 @@ class Audit:
 
     def analysis(
         self,
-        target: int | str,
+        target: int | str | None = None,
         model: nn.Module | None = None,
         data: Any = None,
         pathways: bool = True,
         replacing: bool = False,
+        precision: float | Mapping[str, float] | None = None,
+        n_mechanisms: int | Literal["auto"] | None = None,
         progress: bool = True,
     ) -> Analysis:
-        """Measure what a report of one class shows beside its mechanisms: `neucept.analyse` on the audited results.
+        """Give what a report of one class shows: as it was measured, or measured now from the audited results.
 
         Parameters
         ----------
-        target : int or str
-            The class.
+        target : int or str, optional
+            The class; not needed where there is one alone.
         model, data : Module and data of any kind, optional
-            Those that were recorded; an audit that was not opened from a folder knows them. Without data the report
-            has no pictures, without a model no pathways.
+            Those that were recorded; an audit that was not opened from a folder knows them. Without data the pictures
+            are the small ones that the folder keeps, without a model there are no new pathways.
         pathways : bool
             Trace pathways of the mechanisms, where there are model and data.
         replacing : bool
             Measure sufficiency by running the network with neurons replaced, too; it takes most of the time.
+        precision : float or mapping, optional
+            Select critical neurons at another precision, from the same draws of knockoffs.
+        n_mechanisms : int or "auto", optional
+            Learn another number of mechanisms, as in `neucept.learn`, from the recording.
         progress : bool
             Show progress of steps that take more than two seconds.
+
+        Raises
+        ------
+        InputError
+            When the class was not audited, or several were and none is named.
         """
-        mechanisms, critical = self.mechanisms[target], self.critical[target]
+        outcome = self._one(target)
+        critical, mechanisms = self.critical[outcome.target], self.mechanisms[outcome.target]
         own_model, own_data, output = self.network
         model, data = own_model if model is None else model, own_data if data is None else data
+        parts = {"recording": self.recording, "critical": critical, "mechanisms": mechanisms}
+        measured = self.place(outcome) / MEASURED
+        known = Analysis.open_measured(measured, MEASURED, parts) if measured.exists() else None
+        if known is not None and model is None and precision is None and n_mechanisms is None:
+            return known
         seed = int(self.settings["seed"])
+        if precision is not None:
+            critical = critical.at(precision)
+        if precision is not None or n_mechanisms is not None:  # which neurons are selected is known to the mechanisms
+            number = len(mechanisms) if n_mechanisms is None else n_mechanisms
+            learning: dict[str, Any] = {**self.settings.get("learning", {}), "seed": seed}
+            if learning.get("reduce") == "metric":
+                learning |= {"model": model, "data": data, "output": output}
+            mechanisms = learn(self.recording, critical, number, **learning)
+        traced: MechanismPathways | bool = pathways and model is not None and data is not None
+        same = known is not None and np.array_equal(known.mechanisms.labels, mechanisms.labels)
+        if known is not None and same and known.pathways is not None and traced is False:
+            traced = known.pathways
         linear = None if replacing else sufficiency(self.recording, critical, seed=seed, progress=False)
+        if data is None:
+            data = self.thumbnails
         return analyse(
             model,
             data,
@@ -243,11 +236,83 @@ class Audit:
             critical=critical,
             mechanisms=mechanisms,
             sufficiency=linear,
-            pathways=pathways and model is not None and data is not None,
+            pathways=traced,
             output=output,
             seed=seed,
             progress=progress,
         )
+
+    def _one(self, target: int | str | None) -> Outcome:
+        """Find the class asked for, or the only one; it must have been audited."""
+        if target is None:
+            done = [outcome for outcome in self.outcomes if not outcome.reason]
+            if len(done) != 1:
+                listed = ", ".join(outcome.name for outcome in done[:20]) or "none"
+                raise InputError(f"Say which class (target=, --target): those audited are {listed}.")
+            return done[0]
+        outcome = self.outcome(target)
+        if outcome.reason:
+            raise InputError(f"The class '{outcome.name}' was not audited: {outcome.reason}")
+        return outcome
+
+    # Single inputs
+
+    @cached_property
+    def thumbnails(self) -> Thumbnails | None:
+        """Small pictures, or texts, of the inputs; None where the folder has none."""
+        place = self.folder / THUMBNAILS
+        return Thumbnails.open(place) if place.exists() else None
+
+    @cached_property
+    def inputs(self) -> pd.DataFrame:
+        """One row per recorded input, in the order of the recording.
+
+        ``input`` (its file or name), ``row``, ``label``, ``predicted`` (number of the class), ``prediction`` (its
+        name), ``confidence`` (probability that the network gives it), ``mechanism``, the mechanism's ``precision`` with
+        ``low`` and ``high`` and its ``verdict`` on confidence, ``typicality`` and ``ambiguity`` of the input in it,
+        and ``flags``: what should be looked at. Inputs predicted as a class that was not audited have no mechanism
+        (-1). ``p_unlike`` is for new inputs, see `assign`.
+        """
+        members = [recorded_members(self.mechanisms[name]) for name in self.mechanisms]
+        return table_of(self.recording, members, judged=self.table)
+
+    @cached_property
+    def novelty(self) -> Novelty:
+        """What tells inputs that are unlike all those recorded; made once, and kept in the folder."""
+        place = self.folder / "novelty"
+        if place.exists():
+            return Novelty.open(place)
+        novelty = Novelty.fit(self.recording)
+        with suppress(InputError):  # a folder that cannot be written to, such as somebody else's
+            novelty.save(place)
+        return novelty
+
+    def assign(self, data: Any, model: nn.Module | None = None, output: Output = None) -> pd.DataFrame:
+        """Assign new inputs to the mechanisms of what each of them is predicted as.
+
+        Parameters
+        ----------
+        data : data of any kind, or Recording
+            New inputs, with labels or without; or a recording of them at the same layers.
+        model : Module, optional
+            The network, for inputs that are not recorded; an audit that was not opened from a folder knows it.
+        output : None, str, int or callable
+            As in `neucept.record`; by default as recorded.
+
+        Returns
+        -------
+        DataFrame
+            One row per input, as in `inputs`. ``p_unlike`` is a conformal p-value: at most 5% of new inputs like those
+            recorded have one of 0.05 or less, which is the flag ``unlike``. No precision stands beside such an input,
+            because none was measured on its kind; nor beside one predicted as a class that was not audited.
+
+        Raises
+        ------
+        InputError
+            Without a model, or where the network gives other outputs than those recorded.
+        """
+        new = record_again(self.recording, data, self.network[0] if model is None else model, output)
+        return assign(new, [self.mechanisms[name] for name in self.mechanisms], self.novelty, self.table)
 
     # All classes together
 
@@ -301,7 +366,7 @@ class Audit:
             row["mechanisms"] = len(outcome.rows) if done else 0
             for verdict in ("overconfident", "unsure"):
                 row[verdict] = int(counts.get(outcome.name, {}).get(verdict, 0))
-            for layer in self.recording.layers:
+            for layer in self.layers:
                 row[f"selected {layer}"] = outcome.selected.get(layer, np.nan)
             row |= {"seconds": outcome.seconds, "notes": " ".join(outcome.notes), "reason": outcome.reason}
             rows.append(row)
@@ -336,7 +401,7 @@ class Audit:
 
         ``share`` is that of the inputs with the label.
         """
-        counts = _confusion(self.recording)
+        counts = confusion(self.recording)
         columns = ["label", "predicted", "inputs", "share"]
         if counts is None:
             return pd.DataFrame(columns=columns)
@@ -385,6 +450,10 @@ class Audit:
 
         return neucept.report(self, path=self.folder / "index.html" if path is None else path, **options)
 
+    def pack(self, path: str | Path) -> Path:
+        """Write the folder to one file (zip), to be sent to somebody; `Audit.open` and all commands read it."""
+        return archives.pack(self.folder, Path(path))
+
     def save(self, path: str | Path) -> Path:
         """Copy the audit to another folder; `Audit.open` reads it."""
         with storage.new_folder(path, KIND) as draft:
@@ -398,15 +467,19 @@ class Audit:
         Parameters
         ----------
         path : path
-            The folder.
+            The folder, or the file that `pack` made of it.
         task : Task, optional
             What the outputs mean, where the recording was made with a task of your own.
         rule : Rule, optional
             See `CriticalNeurons.open`.
         """
-        path = storage.as_path(path)
+        path, unpacked = storage.as_path(path), None
+        if archives.is_archive(path):
+            unpacked = archives.unpack(path)
+            path = Path(unpacked.name) / "run"
         with storage.opened(path, KIND) as (facts, _):
             settings, name, asked = facts["settings"], str(facts["model_name"]), list(facts["classes"])
+            content, provenance = dict(facts["content"]), dict(facts.get("provenance", {}))
         if not (path / "recording").exists():
             raise InputError(f"{path} holds an audit whose recording is not finished. {NOT_DONE}")
         recording = Recording.open(path / "recording", task)
@@ -420,8 +493,11 @@ class Audit:
             recording=recording,
             outcomes=tuple(outcomes),
             settings=settings,
+            content=content,
+            provenance=provenance,
             model_name=name,
             rule=rule,
+            _kept=unpacked,
         )
 
 
@@ -451,72 +527,3 @@ def _most_worth_first(table: pd.DataFrame) -> pd.DataFrame:
     mistakes = table["confident_mistakes"].where(verdict != "unsure", against_rest)
     order = pd.DataFrame({"place": verdict.map(place).fillna(len(place)), "mistakes": -mistakes.fillna(-np.inf)})
     return table.iloc[np.lexsort((order["mistakes"], order["place"]))].reset_index(drop=True)
-
-
-def _right(recording: Recording) -> np.ndarray | None:
-    """Whether each input is classified right, (n,); None where nobody can say."""
-    labels = recording.labels
-    if labels is None or not isinstance(recording.task, Classes) or labels.ndim != 1 or labels.dtype.kind == "f":
-        return None
-    return np.asarray(recording.predictions == labels)
-
-
-def _confusion(recording: Recording) -> np.ndarray | None:
-    """Count inputs by label and prediction, (C, C); labels that are no class of the model are left out."""
-    if _right(recording) is None:
-        return None
-    assert recording.labels is not None
-    C = len(recording.class_names)
-    known = (recording.labels >= 0) & (recording.labels < C)
-    pairs = recording.labels[known] * C + recording.predictions[known]
-    return np.bincount(pairs, minlength=C * C).reshape(C, C)
-
-
-def accuracy_with_interval(recording: Recording) -> tuple[float, float, float] | None:
-    """Share of all inputs that are classified right, with Wilson's 95% interval; None where nobody can say."""
-    right = _right(recording)
-    return None if right is None else (float(right.mean()), *wilson(int(right.sum()), len(right)))
-
-
-def implausible(recording: Recording) -> str:
-    """Say what speaks against the accuracy of a network on some data; empty where nothing does.
-
-    An accuracy is implausible where it is not above what chance and the shares of the classes allow: naming any class,
-    or always the most frequent one. The usual reasons are inputs that are not normalised as in the training, and
-    classes in another order; the sentence says so where another order explains the labels.
-
-    Examples
-    --------
-    >>> labels = np.arange(300) % 3
-    >>> Z, logits = np.ones((300, 1), np.float32), np.eye(3, dtype=np.float32)[(labels + 1) % 3]
-    >>> print(implausible(Recording({"hidden": Z}, logits, labels, ("a", "b", "c"))))  # doctest: +ELLIPSIS
-    The network is right in 0.0% of 300 inputs (0.0 to 1.3), ... class 'a' is called 'b'...
-    """
-    right, counts = _right(recording), _confusion(recording)
-    if right is None or counts is None or not len(right):
-        return ""
-    n, C = len(right), len(counts)
-    share, (low, high) = float(right.mean()), wilson(int(right.sum()), n)
-    largest = int(counts.sum(axis=1).argmax())
-    shares = float(counts[largest].sum() / n), 1 / C
-    if low > max(shares):
-        return ""
-    names = recording.class_names
-    why = f"always naming '{names[largest]}'" if shares[0] >= shares[1] else f"naming one of {C} classes by chance"
-    said = (
-        f"The network is right in {share:.1%} of {n:,} inputs ({low * 100:.1f} to {high * 100:.1f}), no better than"
-        f" {why} ({max(shares):.1%})."
-    )
-    rows, columns = linear_sum_assignment(-counts)
-    reordered = float(counts[rows, columns].sum() / n)
-    moved = [(i, j) for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if i != j and counts[i, j]]
-    if moved and wilson(round(reordered * n), n)[0] > max(2 * high, 1.5 * max(shares)):
-        i, j = max(moved, key=lambda pair: counts[pair])
-        said += f" With its classes in another order it would be right in {reordered:.1%}: class '{names[i]}' is called"
-        return (
-            f"{said} '{names[j]}', for instance. Give the names in the order of the outputs (class_names=, --classes)."
-        )
-    return (
-        f"{said} Check that the inputs are normalised as in its training (--mean, --std), that its classes are in the"
-        " order of the labels, and that its weights are loaded."
-    )

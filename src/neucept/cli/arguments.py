@@ -37,6 +37,16 @@ def page_at(out: Path, name: str = "report.html") -> Path:
     return page
 
 
+def check_folder(out: Path) -> Path:
+    """Raise an InputError for the folder of a run that is named as a file."""
+    if out.suffix in (".html", ".zip") or out.is_file():
+        raise InputError(
+            f"--out {out}: expected a folder, which gets report.html, tables, and what 'neucept show {out.stem}' and"
+            " other commands open again."
+        )
+    return out
+
+
 def check_report_packages() -> None:
     """Raise an InputError where a package that a report needs is not installed."""
     for package, module in {"plotly": "plotly", "pillow": "PIL"}.items():

@@ -10,6 +10,7 @@ import typer
 import neucept
 from neucept.cli import options
 from neucept.cli.arguments import (
+    check_folder,
     check_names,
     check_numbers,
     check_report_packages,
@@ -120,6 +121,7 @@ def layers(
 
 @app.command()
 def run(
+    context: typer.Context,
     model: options.Model,
     data: options.Data,
     weights: options.Weights = None,
@@ -150,42 +152,43 @@ def run(
     mechanisms: options.NMechanisms = "auto",
     reduce: options.Reduce = None,
     compactness: options.Compactness = 10,
-    out: options.Out = Path("neucept-report"),
+    overwrite: options.Overwrite = False,
+    out: options.Folder = Path("neucept-report"),
     seed: options.Seed = 0,
 ) -> None:
-    """Analyse a trained network on labelled images and write a report on its mechanisms."""
+    """Analyse one class of a trained network: its critical neurons, its mechanisms, a report, a run to open again.
+
+    A second class of the same network and data, in the same folder, is not recorded again.
+    """
     with clear_errors():
-        page = page_at(out)
+        page = page_at(check_folder(out))
         check_numbers(precision, seed, compactness=compactness, draws=draws, batch_size=batch_size)
         check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
         check_subject(model, weights, data, transform, device, mean=mean, std=std, scale=scale)
+        from neucept.cli.keeping import keep_run, say_what_next, write_inputs
         from neucept.cli.printing import print_results
         from neucept.cli.subject import Inputs, Subject
 
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
-        recording, number = subject.record(batch_size, target, n_mechanisms)
-        analysis = neucept.analyse(
-            subject.network,
-            subject.pictures,
-            target=number,
-            recording=recording,
-            precision=precision,
-            n_mechanisms=n_mechanisms or "auto",
-            discovery=_discovery(objective, response, no_calibration, draws, order, effect),
-            learning={"compactness": compactness, "reduce": reduce},
-            seed=seed,
-        )
+        discovery = _discovery(objective, response, no_calibration, draws, order, effect)
+        learning = {"compactness": compactness, "reduce": reduce}
+        settings: dict[str, Any] = {"precision": precision, "n_mechanisms": n_mechanisms or "auto", "seed": seed}
+        settings |= {"discovery": discovery, "learning": learning}
+        analysis = keep_run(context, subject, out, batch_size, target, n_mechanisms, settings, overwrite)
         print_results(analysis.critical, analysis.mechanisms, analysis.error_detection)
         console.print(f"How many mechanisms? {analysis.n_clusters}", markup=False)
         neucept.report(analysis, path=page)
         tables = {"critical": analysis.critical.table(), "mechanisms": analysis.mechanisms.table()}
-        say_where([page, *write_tables(page, **tables)])
+        written = [page, *write_tables(page, **tables), *write_inputs(out)]
+        say_where(written)
+        say_what_next(out, analysis.target_name)
 
 
 @app.command()
 def audit(
+    context: typer.Context,
     model: options.Model,
     data: options.Data,
     weights: options.Weights = None,
@@ -234,15 +237,17 @@ def audit(
         check_names(task=task, objective=objective, response=response, order=order, reduce=reduce)
         n_mechanisms = how_many(mechanisms)
         check_subject(model, weights, data, transform, device, mean=mean, std=std, scale=scale)
+        from neucept.cli.keeping import say_what_next, write_inputs
         from neucept.cli.printing import print_audit
-        from neucept.cli.subject import Inputs, Subject, Unlabelled
+        from neucept.cli.provenance import provenance
+        from neucept.cli.subject import Inputs, Subject
 
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
         subject = Subject.of(model, weights, n_classes, inputs, layers, asked, device, output, task)
         result = neucept.audit(
             subject.network,
-            subject.pictures if subject.has_labels() else Unlabelled(subject.pictures),
+            subject.recorded,
             subject.layers,
             asked,
             precision=precision,
@@ -250,6 +255,7 @@ def audit(
             stability=stability,
             out=out,
             overwrite=overwrite,
+            provenance=provenance(context),
             workers=workers,
             output=subject.output,
             task=task,
@@ -262,7 +268,9 @@ def audit(
         )
         print_audit(result)
         page = result.report(pages=pages, keep_pages=True)
-        say_where([page, *write_tables(page, mechanisms=result.table, classes=result.classes)])
+        tables = write_tables(page, mechanisms=result.table, classes=result.classes)
+        say_where([page, *tables, *write_inputs(out)])
+        say_what_next(out)
 
 
 @app.command()

@@ -217,7 +217,7 @@ Workers = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Begin anew, and remove the audit in the folder.", rich_help_panel=_RUN),
+    typer.Option("--overwrite", help="Begin anew, and remove the run in the folder.", rich_help_panel=_RUN),
 ]
 Pages = Annotated[
     int,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import neucept
-from neucept.analysis.every_class import accuracy_with_interval
+from neucept.analysis.accuracy import accuracy_with_interval
 from neucept.cli.terminal import console
 from neucept.mechanisms import ErrorDetection
 from neucept.reports.calibration import units

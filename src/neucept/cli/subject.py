@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 import neucept
-from neucept.analysis.every_class import implausible
+from neucept.analysis.accuracy import implausible
 from neucept.calibration.layer import FEWEST_INPUTS
 from neucept.cli.arguments import floats, words
 from neucept.cli.printing import print_accuracy
 from neucept.cli.terminal import console
-from neucept.datasets import ImageDataset, load_data
+from neucept.datasets import ImageDataset, UnlabelledImages, load_data
 from neucept.errors import InputError, closest
-from neucept.models import default_layers, load_function, load_model, preprocessing
+from neucept.models import default_layers, early_layer, load_function, load_model, preprocessing
 from neucept.recording import list_layers
 from neucept.recording.hooks import left_as_found
 from neucept.recording.outputs import logits_of
@@ -50,6 +52,32 @@ class Inputs:
 
         Warns where a network with its published weights would get pixels that are not normalised.
         """
+        pictures = load_data(self.data, **self._options(spec, model, pretrained))
+        names = words(self.classes)
+        return pictures if names is None else _in_order(pictures, names)
+
+    def load_new(self, spec: str, model: nn.Module, names: Sequence[str]) -> ImageDataset | UnlabelledImages:
+        """Load new inputs of a run, whose classes are ``names``: with their labels where they have some of these.
+
+        Capitals, spaces, hyphens and underscores do not matter. Warns where the data have a class that is no other.
+        """
+        pictures = load_data(self.data, labels="optional", **self._options(spec, model))
+        if isinstance(pictures, UnlabelledImages):
+            return pictures
+        known = {_key(name): number for number, name in enumerate(names)}
+        strange = [name for name in pictures.class_names if _key(name) not in known]
+        if strange or len(known) < len(names):
+            warnings.warn(
+                f"The class '{(strange or [names[0]])[0]}' of the new data is none of the run, or one of two; the data"
+                f" are taken without labels.{closest(strange[0], list(names)) if strange else ''}",
+                stacklevel=1,
+            )
+            return pictures.without_labels()
+        number = np.array([known[_key(name)] for name in pictures.class_names])
+        return pictures.relabel(number[pictures.labels], list(names))
+
+    def _options(self, spec: str, model: nn.Module, pretrained: bool = False) -> dict[str, Any]:
+        """Give the arguments of `load_data`, with the transform."""
         function = load_function(self.transform) if self.transform is not None else None
         published = preprocessing(spec, model) if function is None else None
         if published is not None and all(given is None for given in (self.size, self.mean, self.std)):
@@ -61,21 +89,23 @@ class Inputs:
                 " weights. Give all three, or none.",
                 stacklevel=1,
             )
-        pictures = load_data(
-            self.data,
-            split=self.split,
-            limit=self.limit,
-            size=self.size,
-            channels=self.channels,
-            mean=floats(self.mean),
-            std=floats(self.std),
-            scale=floats(self.scale),
-            transform=function,
-            on_unreadable="skip" if self.skip_unreadable else "error",
-            seed=self.seed,
-        )
-        names = words(self.classes)
-        return pictures if names is None else _in_order(pictures, names)
+        return {
+            "split": self.split,
+            "limit": self.limit,
+            "size": self.size,
+            "channels": self.channels,
+            "mean": floats(self.mean),
+            "std": floats(self.std),
+            "scale": floats(self.scale),
+            "transform": function,
+            "on_unreadable": "skip" if self.skip_unreadable else "error",
+            "seed": self.seed,
+        }
+
+
+def _key(name: str) -> str:
+    """Bring a class name to what does not depend on how it is written."""
+    return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
 
 
 def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
@@ -113,6 +143,7 @@ class Subject:
     output: str | int | None = None
     task: str = "auto"
     outputs: int = 0
+    watched: tuple[str, ...] = ()  # an early layer, which tells inputs that are unlike all
 
     @classmethod
     def of(
@@ -138,18 +169,26 @@ class Subject:
         chosen = words(layers) or default_layers(table, _n_outputs(network, example, way))
         if layers is None:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
-        subject = cls(network, pictures, chosen, words(inputs.classes), device, way, task)
+        early = early_layer(table)
+        watched = () if early is None else (early,)
+        subject = cls(network, pictures, chosen, words(inputs.classes), device, way, task, watched=watched)
         first = subject._record(pictures.take([0]), 1)
         for one in [] if target is None else [target] if isinstance(target, str) else target:
             first.class_number(one)
         return replace(subject, outputs=len(first.class_names))
 
+    @cached_property
+    def recorded(self) -> Any:
+        """The pictures, with their labels where these are classes of the model."""
+        return self.pictures if self.has_labels() else self.pictures.without_labels()
+
     def record(
-        self, batch_size: int, target: str | None, most: int | None = None
+        self, batch_size: int, target: str | None, most: int | None = None, store: Path | None = None
     ) -> tuple[neucept.Recording, int | str]:
         """Record all pictures, and find the class given as the target, or the one most predicted.
 
-        The accuracy is printed, with a warning where it is implausible.
+        With ``store`` the recording is kept there; one that is there is checked, and used. The accuracy is printed,
+        with a warning where it is implausible.
 
         Raises
         ------
@@ -158,9 +197,12 @@ class Subject:
         """
         if most is not None and most > len(self.pictures):
             raise InputError(f"{most} mechanisms were asked of {len(self.pictures)} inputs; ask for fewer.")
-        recording = self._record(self.pictures, batch_size)
-        if not self.has_labels():
-            recording = replace(recording, labels=None)
+        if store is not None and store.exists():
+            recording = neucept.Recording.open(store)
+            recording.verify(self.network, self.recorded, self.output)
+            console.print(f"The recording in {store.parent} is used.", markup=False, highlight=False)
+        else:
+            recording = self._record(self.recorded, batch_size, store)
         print_accuracy(recording)
         if doubt := implausible(recording):
             warnings.warn(doubt, stacklevel=1)
@@ -197,34 +239,18 @@ class Subject:
         )
         return False
 
-    def _record(self, pictures: ImageDataset, batch_size: int) -> neucept.Recording:
+    def _record(self, pictures: Any, batch_size: int, store: Path | None = None) -> neucept.Recording:
         return neucept.record(
             self.network,
             pictures,
-            layers=self.layers,
+            layers=list(dict.fromkeys([*self.layers, *self.watched])),
             output=self.output,
             task=self.task,
             class_names=self.class_names,
             device=self.device,
             batch_size=batch_size,
+            store=store,
         )
-
-
-class Unlabelled:
-    """Pictures without their labels, where these are no classes of the model."""
-
-    def __init__(self, pictures: ImageDataset) -> None:
-        self.pictures, self.transform, self.names = pictures, pictures.transform, pictures.names
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, row: int) -> Tensor:
-        return self.pictures[row][0]
-
-    def picture(self, row: int) -> Any:
-        """Input as a person sees it."""
-        return self.pictures.picture(row)
 
 
 def _n_outputs(model: nn.Module, inputs: Tensor, output: str | int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from neucept.errors import InputError
+from neucept import storage
+from neucept.errors import InputError, missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +44,22 @@ def write_tables(page: Path, **tables: pd.DataFrame) -> list[Path]:
     prefix = "" if page.stem in ("report", "calibration", "index") else f"{page.stem}-"
     paths = [page.with_name(f"{prefix}{name}.csv") for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):
-        table.to_csv(path, index=False)
+        write_table(path, table)
     return paths
+
+
+def write_table(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table to a .csv or .parquet file, whole or not at all."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with storage.new_file(path) as draft:
+        if path.suffix == ".parquet":
+            if importlib.util.find_spec("pyarrow") is None:
+                raise missing("pyarrow", "vision")
+            table.to_parquet(draft, index=False)
+        else:
+            table.to_csv(draft, index=False)
+    return path
 
 
 def say_where(paths: Sequence[Path]) -> None:

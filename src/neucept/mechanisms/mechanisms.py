@@ -159,12 +159,7 @@ class Mechanisms:
 
         0 where there is one mechanism alone; 1 for an input that belongs to none.
         """
-        if len(self) < 2:
-            return np.where(self.labels < 0, 1.0, 0.0)
-        own = np.take_along_axis(self.distances, np.maximum(self.labels, 0)[:, None], axis=1)[:, 0]
-        others = self.distances.copy()
-        np.put_along_axis(others, np.maximum(self.labels, 0)[:, None], np.inf, axis=1)
-        return np.where(self.labels < 0, 1.0, own / np.maximum(others.min(axis=1), 1e-12))
+        return _ambiguity(self.distances, self.labels)
 
     def typical(self, mechanism: int, count: int = 8) -> np.ndarray:
         """Positions (in `samples`) of the most typical inputs of a mechanism, most typical first."""
@@ -260,6 +255,13 @@ class Mechanisms:
         InputError
             When a layer was not recorded, or its neurons were made in another way.
         """
+        labels, typicality, _ = self.place_inputs(recording, samples)
+        return labels, typicality
+
+    def place_inputs(
+        self, recording: Recording, samples: Literal["all"] | np.ndarray | Sequence[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Assign inputs as `assign` does; return labels, typicality and ambiguity, (n,) each."""
         rows = recording.samples(np.zeros(len(recording)), samples)
         if samples is not None and np.asarray(samples).dtype.kind in "iu":
             rows = np.asarray(samples)
@@ -271,8 +273,8 @@ class Mechanisms:
                     f" {other}; record the inputs in the same way."
                 )
         scaled = self._place(self.read(recording, rows))
-        labels = self.assigner.predict(scaled)
-        return labels, self._typicality(self.assigner.distances(scaled), labels)
+        labels, distances = self.assigner.predict(scaled), self.assigner.distances(scaled)
+        return labels, self._typicality(distances, labels), _ambiguity(distances, labels)
 
     @overload
     def explain(self, inputs: Recording) -> pd.DataFrame: ...
@@ -478,6 +480,17 @@ _IN_WORDS = 5  # neurons named for one input
 _PRECISION = ("precision", "low", "high")
 _ARRAYS = ("samples", "labels", "cross_fitted", "values", "mean", "scale")
 _SPACE = ("layer", "neurons", "selected", "weights", "mean", "deviation", "centres")
+
+
+def _ambiguity(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Distance to the own mechanism divided by that to the nearest other, (n,); 1 for an input that has none."""
+    if distances.shape[1] < 2:
+        return np.where(labels < 0, 1.0, 0.0)
+    numbers = np.maximum(labels, 0)[:, None]
+    own = np.take_along_axis(distances, numbers, axis=1)[:, 0]
+    others = distances.copy()
+    np.put_along_axis(others, numbers, np.inf, axis=1)
+    return np.where(labels < 0, 1.0, own / np.maximum(others.min(axis=1), 1e-12))
 
 
 def _rest(judged: np.ndarray, precision: np.ndarray) -> np.ndarray:

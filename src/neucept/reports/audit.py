@@ -100,8 +100,7 @@ def _kind(sentence: str) -> str:
 
 def _lead(audit: Audit) -> str:
     n = number(len(audit.recording))
-    layers = ", ".join(audit.recording.layers)
-    where = f"Mechanisms are those of the layer{'s' if len(audit.recording.layers) > 1 else ''} {layers}."
+    where = f"Mechanisms are those of the layer{'s' if len(audit.layers) > 1 else ''} {', '.join(audit.layers)}."
     if audit.accuracy is None or audit.accuracy_interval is None:
         return f"{audit.model_name} on {n} inputs. {where}"
     share = between(audit.accuracy, *audit.accuracy_interval)

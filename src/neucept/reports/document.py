@@ -16,6 +16,7 @@ from torch import nn
 from neucept import storage
 from neucept.analysis import Analysis, Audit, analyse
 from neucept.analysis.analysis import check_together
+from neucept.analysis.drifting import Drift
 from neucept.comparison import Comparison
 from neucept.discovery import CriticalNeurons
 from neucept.errors import InputError, check_whole, missing
@@ -27,6 +28,7 @@ from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.reports import audit as all_classes
 from neucept.reports import comparison as two_networks
+from neucept.reports import drift as new_inputs
 from neucept.reports import overview
 from neucept.reports.components import Html, definitions, tag, text
 from neucept.reports.layers import gallery, layer_cards
@@ -113,6 +115,18 @@ def report(
 
 @overload
 def report(
+    subject: Drift,
+    /,
+    *,
+    data: Any = None,
+    path: str | Path | None = None,
+    title: str | None = None,
+    sections: Sequence[Section[new_inputs.Subject]] = (),
+) -> Path: ...
+
+
+@overload
+def report(
     subject: Audit,
     /,
     *,
@@ -149,7 +163,7 @@ def report(
 
 
 def report(
-    subject: Analysis | Comparison | Audit | Recording | None = None,
+    subject: Analysis | Comparison | Drift | Audit | Recording | None = None,
     /,
     critical: CriticalNeurons | None = None,
     mechanisms: Mechanisms | None = None,
@@ -167,16 +181,18 @@ def report(
 
     Parameters
     ----------
-    subject : Analysis, Comparison, Audit or Recording
-        Of `neucept.analyse`, `neucept.compare` or `neucept.audit`. An audit gets an index and, in the folder ``pages``
-        beside it, a page for each class. With a recording, and `critical` and `mechanisms` of
+    subject : Analysis, Comparison, Drift, Audit or Recording
+        Of `neucept.analyse`, `neucept.compare`, `neucept.drift` or `neucept.audit`. An audit gets an index and, in the
+        folder ``pages`` beside it, a page for each class. With a recording, and `critical` and `mechanisms` of
         `neucept.discover` and `neucept.learn`, what is missing is measured by `neucept.analyse`.
     critical, mechanisms : CriticalNeurons, Mechanisms
         With a recording.
     data : ImageDataset, Dataset, tensor or (inputs, labels), optional
-        The recorded inputs, in their order, for the pictures; with a comparison or a recording.
+        The recorded inputs, in their order, for the pictures; with a comparison or a recording. With a drift, the new
+        inputs.
     path : path, optional
-        The file, written whole or not at all; ``report.html``, ``comparison.html`` or ``index.html`` by default.
+        The file, written whole or not at all; ``report.html``, ``comparison.html``, ``drift.html`` or
+        ``index.html`` by default.
     model : Module, optional
         With a recording or an audit: the recorded model, as in `neucept.analyse`.
     title : str, optional
@@ -202,7 +218,9 @@ def report(
     """
     if subject is None:  # by keyword, as in 0.1
         subject = measured.pop("recording", None)
-    default = {Comparison: "comparison.html", Audit: "index.html"}.get(type(subject), "report.html")
+    default = {Comparison: "comparison.html", Drift: "drift.html", Audit: "index.html"}.get(
+        type(subject), "report.html"
+    )
     path = storage.as_path(default if path is None else path)
     check_installed()
     check_writable(path)
@@ -210,6 +228,8 @@ def report(
         raise InputError(f"sections= is a {type(sections).__name__}; expected a list of them, such as [MySection()].")
     if isinstance(subject, Audit):
         return _audit(subject, path, data, model, title, sections, **measured)
+    if isinstance(subject, Drift):
+        return _drift(subject, path, data, title, sections)
     if not isinstance(subject, Analysis | Comparison):
         _check_sections((*SECTIONS, *sections, *CLOSING))
         check_together(subject, critical, mechanisms)
@@ -277,6 +297,22 @@ def _audit(
         Part("How to read this page", "glossary", all_classes.glossary),
     )
     return write_text(path, _document(index, heading, all_classes.audit_summary(audit, heading), parts, figures=False))
+
+
+def _drift(drift: Drift, path: Path, data: Any, title: str | None, sections: Sequence[Section[Any]]) -> Path:
+    """Draw the page on new inputs."""
+    subject = new_inputs.Subject(drift, None if data is None else Inputs.of(data))
+    heading = title or f"What has changed for {drift.model_name}"
+    parts = (
+        Part("Mechanisms", "mechanisms", new_inputs.mechanisms),
+        Part("Classes", "classes", new_inputs.classes),
+        Part("Unlike all that was recorded", "unlike", new_inputs.unlike),
+        *sections,
+        Part("Provenance", "provenance", new_inputs.provenance),
+        Part("How to read this page", "glossary", lambda _: definitions(new_inputs.TERMS)),
+    )
+    top = new_inputs.drift_summary(drift, heading)
+    return write_text(path, _document(subject, heading, top, parts, figures=False))
 
 
 def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Section[Any]], figures: bool = True) -> str:

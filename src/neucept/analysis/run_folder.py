@@ -1,12 +1,14 @@
-"""The folder that an audit is kept in: of what network, data and settings it is, and who may write to it."""
+"""The folder that results are kept in: of what network, data and settings they are, and who may write to it."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,13 @@ import torch
 from torch import nn
 
 from neucept import storage
-from neucept.analysis.every_class import KIND
-from neucept.errors import InputError
+from neucept.analysis.analysis import Analysis
+from neucept.analysis.outcome import KIND, KIND_OF_CLASS, MEASURED, THUMBNAILS, Outcome
+from neucept.analysis.thumbnails import keep as small_pictures
+from neucept.discovery import CriticalNeurons
+from neucept.errors import InputError, MissingDependency
 from neucept.inputs import Inputs
+from neucept.mechanisms import Mechanisms
 from neucept.recording import Recording
 
 _SAMPLED = 64  # inputs by which data are known again
@@ -77,6 +83,26 @@ def hash_recording(recording: Recording) -> str:
     return sha.hexdigest()[:24]
 
 
+def content_of(model: nn.Module | None, inputs: Inputs | None, recording: Recording | None) -> dict[str, str]:
+    """Hash what results rest on; a folder of results is of one network and of one data set."""
+    return {
+        "version": version("neucept"),
+        "network": "" if model is None else hash_weights(model),
+        "data": "" if inputs is None else hash_data(inputs),
+        "recording": "" if recording is None else hash_recording(recording),
+    }
+
+
+def keep_thumbnails(folder: Path, inputs: Inputs | None, progress: bool = True) -> None:
+    """Keep small pictures, or the texts, of the inputs beside their recording, where there are none yet."""
+    place = folder / THUMBNAILS
+    if inputs is None or place.exists() or not by_number(inputs):
+        return
+    with suppress(MissingDependency):  # of Pillow; a run without pictures is whole
+        if (thumbnails := small_pictures(inputs, progress=progress)) is not None:
+            thumbnails.save(place)
+
+
 def plain(value: Any) -> Any:
     """Write a setting as JSON can hold it; an object by what it says of itself."""
     if isinstance(value, Mapping):
@@ -116,10 +142,49 @@ def prepare(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
         differ += [f"{name}={own.get(name)!r}" for name in other if own.get(name) != other[name]]
     if differ:
         raise InputError(
-            f"{folder} holds another audit, which has {', '.join(differ)}. To go on with it, ask for the same; for"
-            " another audit choose another folder (--out, in Python out=), or begin anew, which removes it"
-            " (--overwrite, in Python overwrite=True)."
+            f"{folder} holds another run, which has {', '.join(differ)}. To go on with it, ask for the same; to look at"
+            " it in another way, 'neucept report' takes another --precision and number of --mechanisms; for another run"
+            " choose another folder (--out, in Python out=), or begin anew, which removes it (--overwrite, in Python"
+            " overwrite=True)."
         )
+
+
+@contextmanager
+def writing(
+    path: str | Path,
+    model: nn.Module,
+    inputs: Inputs,
+    settings: Mapping[str, Any],
+    *,
+    provenance: Mapping[str, Any],
+    asked: Sequence[int | str],
+    overwrite: bool = False,
+) -> Iterator[Path]:
+    """Hold the folder of a run of one network on some inputs, alone, for a block that writes to it.
+
+    What the folder holds already of the same network, data and settings stays, so that a second class, or a second
+    try, goes on from there.
+
+    Yields
+    ------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        When it holds results of another network, other data or other settings, or another process writes to it.
+    """
+    folder = storage.as_path(path).absolute()
+    facts: dict[str, Any] = {"settings": dict(settings), "content": content_of(model, inputs, None)}
+    facts |= {"model_name": type(model).__name__, "classes": list(asked), "provenance": dict(provenance)}
+    prepare(folder, facts, overwrite)
+    with alone(folder):
+        try:
+            yield folder
+        finally:
+            if not (folder / "recording").exists():  # refused before any work: nothing half-made stays
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 _LOCK = ".neucept-lock"
@@ -138,9 +203,31 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(
-                f"Another process is auditing into {folder}; wait for it, or choose another folder (out=, --out)."
+                f"Another process is writing to {folder}; wait for it, or choose another folder (out=, --out)."
             ) from None
         for draft in (*folder.glob(".neucept-*"), *folder.glob("classes/.neucept-*")):
             if draft.is_dir():
                 shutil.rmtree(draft, ignore_errors=True)
         yield
+
+
+def keep(
+    folder: Path,
+    outcome: Outcome,
+    critical: CriticalNeurons | None = None,
+    mechanisms: Mechanisms | None = None,
+    analysis: Analysis | None = None,
+) -> None:
+    """Write what became of a class to the folder of the classes, whole or not at all.
+
+    With ``analysis`` also what was measured beside its critical neurons and mechanisms.
+    """
+    with storage.new_folder(folder / outcome.folder, KIND_OF_CLASS) as draft, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a clusterer of the user's is not saved
+        if critical is not None and mechanisms is not None:
+            critical.save(draft / "critical")
+            mechanisms.save(draft / "mechanisms")
+        if analysis is not None:
+            (draft / MEASURED).mkdir()
+            analysis.write_measured(draft / MEASURED, MEASURED)
+        storage.write(draft, KIND_OF_CLASS, outcome.facts(), {})
