@@ -15,7 +15,7 @@ from torch.utils.data import default_collate
 from neucept.batches import check_dense
 from neucept.errors import InputError
 
-LABEL_KEYS = ("labels", "label", "targets", "target")  # of items that are mappings: labels, not inputs
+LABEL_KEYS = ("labels", "label", "label_ids", "targets", "target")  # of items that are mappings: labels, not inputs
 
 
 def is_array(value: Any) -> bool:
@@ -86,11 +86,12 @@ def _numbers(frame: Any) -> np.ndarray:
             f"The frame has a column '{labels[0]}', which looks like the labels. Give a pair:"
             f" (frame.drop(columns='{labels[0]}'), frame['{labels[0]}'])."
         )
-    bad = [str(name) for name, kind in zip(columns, kinds, strict=True) if not pd.api.types.is_numeric_dtype(kind)]
+    pairs = zip(columns, kinds, strict=True)
+    bad = [f"{name} ({kind})" for name, kind in pairs if not pd.api.types.is_numeric_dtype(kind)]
     if bad:
         raise InputError(
-            f"The frame has columns that are not numbers: {', '.join(bad[:5])}. Encode them as the network was trained"
-            " on them, or drop them."
+            f"The frame has columns that are not numbers: {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}. Encode"
+            " them as the network was trained on them (numbers that are kept as objects: .astype(float)), or drop them."
         )
     array: np.ndarray = frame.to_numpy(np.float64, na_value=np.nan)
     return array

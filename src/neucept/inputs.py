@@ -57,6 +57,8 @@ class Inputs:
     takes : tuple of (int, int or None)
         How many positional arguments the network requires, and how many it takes at most (None: any number). It
         decides whether the last of several parts is a further input or the label.
+    columns : tuple of str or None
+        Names of the features, where the inputs are a data frame.
     """
 
     source: Any
@@ -65,6 +67,7 @@ class Inputs:
     class_names: tuple[str, ...] | None = None
     given_names: tuple[str, ...] | None = None
     takes: tuple[int, int | None] = (0, None)
+    columns: tuple[str, ...] | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -81,7 +84,8 @@ class Inputs:
             are labels.
         model : Module, optional
             The network. Where the last of several parts could be an input or the label, the number of arguments that
-            the network takes decides; only where both are possible, one whole number per input is a label.
+            the network takes decides; only where both are possible, one whole number per input is a label, and so is
+            a matrix of zeros and ones that is no mask of tokens (one 1 in each row, or another number of columns).
         labels : array, optional
             (n,) or (n, C); all of ``data`` are then inputs.
 
@@ -121,19 +125,20 @@ class Inputs:
             data = data[:1]
         if isinstance(data, Mapping) and data and is_tree(data):
             keys = [key for key in data if key in LABEL_KEYS]
-            tree: Any = to_tensors({k: v for k, v in data.items() if k not in keys[:1]}, "data")
+            given: Any = {k: v for k, v in data.items() if k not in keys[:1]}
             labels = data[keys[0]] if keys else None
         elif (isinstance(data, tuple) and data and all(map(is_tree, data))) or pair:
             parts, labels = _split(tuple(data), takes)
-            tree = to_tensors(parts[0] if len(parts) == 1 else tuple(parts), "data")
+            given = parts[0] if len(parts) == 1 else tuple(parts)
         elif is_array(data):
-            tree, labels = to_tensors(data, "data"), None
+            given, labels = data, None
         else:
             return None
+        tree = to_tensors(given, "data")
         lengths = sorted({len(tensor) for tensor in tensors_of(tree)})
         if len(lengths) != 1:
             raise InputError(f"The parts of the inputs differ in length: {', '.join(map(str, lengths))}.")
-        return cls(tree, lengths[0], labels, categories(labels), names_of_arrays(data), takes)
+        return cls(tree, lengths[0], labels, categories(labels), names_of_arrays(data), takes, _columns(given))
 
     @classmethod
     def _items(cls, data: Any, takes: tuple[int, int | None]) -> Inputs:
@@ -355,23 +360,37 @@ def _split(parts: tuple[Any, ...], takes: tuple[int, int | None]) -> tuple[tuple
             f"The data gives {n} parts for each input, but the network takes {most} arguments and there may be one"
             " label. Leave out what neither is."
         )
-    if (most is not None and n > most) or (n != required and _are_class_numbers(parts[-1])):
+    if (most is not None and n > most) or (n != required and _are_labels(parts[-1], parts[0])):
         return parts[:-1], parts[-1]
     return parts, None
 
 
-def _are_class_numbers(values: Any) -> bool:
-    """Tell whether the last parts of a batch are labels: one whole number, category or name for each input."""
+def _are_labels(values: Any, first: Any) -> bool:
+    """Tell whether the last parts of a batch are labels, where they may be a further input too.
+
+    They are one whole number, category or name for each input (some may be missing), or a matrix of zeros and ones that
+    is no mask of tokens: one 1 in each row, or another number of columns than there are tokens.
+    """
     if isinstance(values, list):
         return bool(values) and all(isinstance(value, str | int) for value in values)
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
         return True
-    if not is_array(values) or not (np.ndim(values) == 1 or np.shape(values)[1:] == (1,)):
+    if not is_array(values) or np.ndim(values) not in (1, 2):
         return False
-    if isinstance(values, Tensor):
-        return not values.is_floating_point() or bool((values == values.round()).all())
-    array = np.asarray(values)
-    return array.dtype.kind != "f" or bool((array == np.round(array)).all())
+    array = values.detach().cpu().float().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.ndim == 1 or array.shape[1] == 1:
+        return array.dtype.kind != "f" or bool(((array == np.round(array)) | np.isnan(array)).all())
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        return False
+    tokens = is_array(first) and np.ndim(first) in (2, 3) and np.shape(first)[1] == array.shape[1]
+    return not tokens or bool((array.sum(axis=1) == 1).all())
+
+
+def _columns(given: Any) -> tuple[str, ...] | None:
+    """Names of the columns of inputs that are one data frame, alone or as a keyword."""
+    if isinstance(given, Mapping) and len(given) == 1:
+        given = next(iter(given.values()))
+    return tuple(map(str, given.columns)) if isinstance(given, pd.DataFrame) else None
 
 
 def _cut(labels: Any, rows: slice) -> Any:

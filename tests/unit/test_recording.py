@@ -859,4 +859,4 @@ def test_columns_of_labels_are_names() -> None:
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     recording = record(model, (X, labels), ["1"])
     assert recording.class_names == tuple(columns) and recording.task.name == "multi-label"
-    assert repr(recording).startswith("Recording(13 inputs, 3 outputs; ")
+    assert repr(recording).startswith("Recording(13 inputs, 3 labels; ")

@@ -250,7 +250,9 @@ def discover(
                 for job, (local_fdr, parts) in zip(same, tested, strict=True):
                     known = examiners[rows, layer].calibration
                     decides = rule if known is None or local_fdr is None else LocalFDR(known, local_fdr)
-                    job.selections[layer] = Selection(layer, levels[layer], rule=decides, **parts)
+                    job.selections[layer] = Selection(
+                        layer, levels[layer], rule=decides, names=recording.neuron_names(layer), **parts
+                    )
                     advance(1)
     settings = {
         "samples": samples if isinstance(samples, str) else "default" if samples is None else "chosen",

@@ -69,6 +69,8 @@ class Selection:
         others being those of another input; on inputs that the order was not found on.
     effects : Effects or None
         What the network does without each neuron, see `neucept.discovery.effects`.
+    names : array or None
+        (k,) names of the neurons, where their units give some: ``names[neurons]`` are those selected.
     """
 
     layer: str
@@ -83,6 +85,7 @@ class Selection:
     by: str = "information"
     kept: np.ndarray | None = field(default=None, repr=False)
     effects: Effects | None = field(default=None, repr=False)
+    names: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def q(self) -> float:
@@ -265,11 +268,12 @@ class Selection:
         Returns
         -------
         DataFrame
-            ``layer``, ``neuron``, ``local_fdr`` (with a calibration), ``statistic``, ``evalue``, ``frequency``,
-            ``group``, ``selected``, and ``rank_`` with the name of each order that is known, from 1. Only where the
-            network was run (``model`` and ``data``): ``kept``, the share of predictions that stay with this neuron and
-            those before it in the order ``sufficient``; ``sufficiency``, how much of that the neuron adds, as a share
-            of what all add; ``effect``, ``effect_low``, ``effect_high``, ``effect_given``, ``effect_given_low``,
+            ``layer``, ``neuron``, ``name`` (where neurons have names), ``local_fdr`` (with a calibration),
+            ``statistic``, ``evalue``, ``frequency``, ``group``, ``selected``, and ``rank_`` with the name of each order
+            that is known, from 1. Only where the network was run (``model`` and ``data``): ``kept``, the share of
+            predictions that stay with this neuron and those before it in the order ``sufficient``; ``sufficiency``, how
+            much of that the neuron adds, as a share of what all add; ``effect``, ``effect_low``, ``effect_high``,
+            ``effect_given``, ``effect_given_low``,
             ``effect_given_high`` and ``changed``, see `Effects`.
         """
         order = self.ranking
@@ -282,6 +286,7 @@ class Selection:
             {
                 "layer": self.layer,
                 "neuron": order,
+                **({} if self.names is None else {"name": self.names[order]}),
                 **probability,
                 "statistic": self.mean_statistic[order],
                 "evalue": self.evalues[order],
@@ -442,7 +447,10 @@ class CriticalNeurons(Mapping[str, Selection]):
 
     def table(self, by: str = "neuron") -> pd.DataFrame:
         """All neurons, or groups, of all layers, see `Selection.table`."""
-        return pd.concat([selection.table(by) for selection in self.selections.values()], ignore_index=True)
+        table = pd.concat([selection.table(by) for selection in self.selections.values()], ignore_index=True)
+        if "name" in table:
+            table.insert(2, "name", table.pop("name").fillna(""))
+        return table
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `CriticalNeurons.open` reads it."""
@@ -455,6 +463,7 @@ class CriticalNeurons(Mapping[str, Selection]):
                 for layer, s in self.items()
                 if (c := s.calibration) is not None
             },
+            "names": {layer: s.names.tolist() for layer, s in self.items() if s.names is not None},
             **{name: getattr(self, name) for name in ("target", "target_name", "response")},
             "settings": dict(self.settings),
         }
@@ -492,7 +501,7 @@ class CriticalNeurons(Mapping[str, Selection]):
                 for layer, (of, cut, kinds, *power) in facts.pop("calibrations").items()
             }
             selections = {}
-            by, sizes = facts.pop("by", {}), facts.pop("effect", {})
+            by, sizes, called = facts.pop("by", {}), facts.pop("effect", {}), facts.pop("names", {})
             for layer, precision, name in facts.pop("layers"):
                 parts = {part: arrays.get(f"{part}/{layer}") for part in _ARRAYS}
                 draws = len(arrays[f"statistics/{layer}"])
@@ -523,6 +532,7 @@ class CriticalNeurons(Mapping[str, Selection]):
                     by=by.get(layer, "information"),
                     kept=arrays.get(f"kept/{layer}"),
                     effects=effects,
+                    names=np.array(called[layer]) if layer in called else None,
                 )
             return cls(selections=selections, samples=arrays["samples"], **facts)
 

@@ -52,9 +52,14 @@ class Feature:
     @property
     def name(self) -> str:
         """Layer and neurons, as in tables."""
+        return self.named(())
+
+    def named(self, names: Sequence[str]) -> str:
+        """As `name`, with the names of the layer's neurons where there are some."""
+        own = [names[neuron] if neuron < len(names) else str(neuron) for neuron in self.neurons]
         if self.component is None:
-            return f"{self.layer}:{'+'.join(map(str, self.neurons))}"
-        return f"{self.layer} component {self.component + 1} ({', '.join(map(str, self.neurons[:_NAMED]))})"
+            return f"{self.layer}:{'+'.join(own)}"
+        return f"{self.layer} component {self.component + 1} ({', '.join(own[:_NAMED])})"
 
     @property
     def main_neurons(self) -> tuple[int, ...]:

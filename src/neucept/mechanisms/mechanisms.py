@@ -29,6 +29,7 @@ from neucept.recording.units import (
     Elements,
     Token,
     Units,
+    neuron_names,
     readable,
     units_from_facts,
     units_to_facts,
@@ -179,7 +180,17 @@ class Mechanisms:
             inside = self.labels == mechanism
             outside = self.values[~inside].mean(axis=0) if (~inside).any() else self.values.mean(axis=0)
             columns[mechanism] = (self.values[inside].mean(axis=0) - outside) / deviation
-        return pd.DataFrame(columns, index=[feature.name for feature in self.features])
+        return pd.DataFrame(columns, index=self._feature_names)
+
+    @cached_property
+    def _neuron_names(self) -> Mapping[str, Sequence[str]]:
+        """Names of the neurons of each layer whose units give some."""
+        named = {layer: units.labels for layer, units in self.units.items()}
+        return {layer: neuron_names(self.units[layer], len(labels)) for layer, labels in named.items() if labels}
+
+    @property
+    def _feature_names(self) -> list[str]:
+        return [feature.named(self._neuron_names.get(feature.layer, ())) for feature in self.features]
 
     def deciding_neurons(self) -> tuple[list[str], np.ndarray]:
         """Names of the f neurons, and how far each sets each mechanism apart, (K, f), as `explain` orders them.
@@ -188,18 +199,23 @@ class Mechanisms:
         mechanism's centre from that of all inputs.
         """
         if self.space is None:
-            return [feature.name for feature in self.features], self.separation().abs().to_numpy().T
-        return self.space.names, self.space.split_distance(self.space.centres - self.space.mean)
+            return self._feature_names, self.separation().abs().to_numpy().T
+        apart = self.space.split_distance(self.space.centres - self.space.mean)
+        return self.space.named(self._neuron_names), apart
 
     def set_apart_by(self, most: int = 3) -> list[str]:
-        """Name the neurons that set each mechanism apart most, layer by layer: such as ``"conv: 7, 3; fc: 1"``."""
+        """Name the neurons that set each mechanism apart most, layer by layer: such as ``"conv: 7, 3; fc: 1"``.
+
+        By name where the units give names: columns of a recorded data frame, or ``Encoder(names=...)``.
+        """
         names, apart = self.deciding_neurons()
+        space = self.space
+        of = [f.layer for f in self.features] if space is None else [space.layers[layer] for layer in space.layer]
         named = []
         for own in apart:
             layers: dict[str, list[str]] = {}
             for j in np.argsort(-own, kind="stable")[:most]:
-                layer, _, neuron = names[j].rpartition(":")
-                layers.setdefault(layer, []).append(neuron)
+                layers.setdefault(of[j], []).append(names[j].removeprefix(f"{of[j]}:"))
             named.append("; ".join(f"{layer}: {', '.join(neurons)}" for layer, neurons in layers.items()))
         return named
 
@@ -271,6 +287,14 @@ class Mechanisms:
                 raise InputError(
                     f"The mechanisms were learnt with neurons={own} of layer '{layer}', but this recording has"
                     f" {other}; record the inputs in the same way."
+                )
+            if own.labels and other.labels and list(own.labels) != list(other.labels):
+                pairs = zip(own.labels, other.labels, strict=False)
+                first = next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
+                which = f"neuron {first[0]} is '{first[2]}', and was '{first[1]}'" if first else "some are missing"
+                raise InputError(
+                    f"The neurons of layer '{layer}' have other names than those that the mechanisms were learnt on:"
+                    f" {which}. Give the columns of the inputs in the same order."
                 )
         scaled = self._place(self.read(recording, rows))
         labels, distances = self.assigner.predict(scaled), self.assigner.distances(scaled)
@@ -420,7 +444,8 @@ class Mechanisms:
                 " with it and give the Recording."
             )
         output = recorded_output(self.output_facts, output)
-        units = dict(self.units)
+        # Without names: those of the inputs, where they have some, are compared with the known ones.
+        units = {layer: replace(u, names=None) if isinstance(u, Elements) else u for layer, u in self.units.items()}
         return record(model, inputs, list(units), neurons=units, output=output, progress=False, task=self.task)
 
     def _place(self, values: np.ndarray) -> np.ndarray:
@@ -502,7 +527,8 @@ def _rest(judged: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 def _alike(a: Units, b: Units) -> bool:
     """Whether units read the same neurons, as far as can be known: of vectors, channels are elements."""
-    if "auto" in (a.name, b.name) or {a, b} == {Channels(), Elements()}:
+    of_vectors: set[Units] = {Channels(), Elements()}
+    if "auto" in (a.name, b.name) or {a, b} == of_vectors:
         return True
     if isinstance(a, Channels) and isinstance(b, Channels):
         return None in (a.axis, b.axis) or a.axis == b.axis

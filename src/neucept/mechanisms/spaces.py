@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,12 @@ class Space:
     @property
     def names(self) -> list[str]:
         """Layer and number of each neuron."""
-        return [f"{self.layers[layer]}:{neuron}" for layer, neuron in zip(self.layer, self.neurons, strict=True)]
+        return self.named({})
+
+    def named(self, names: Mapping[str, Sequence[str]]) -> list[str]:
+        """Layer and name of each neuron, or its number where the layer has no names."""
+        pairs = zip((self.layers[layer] for layer in self.layer), self.neurons.tolist(), strict=True)
+        return [f"{layer}:{names[layer][neuron] if layer in names else neuron}" for layer, neuron in pairs]
 
     def features(self) -> tuple[Feature, ...]:
         """Give the part of each layer in each component, L x d features, layer by layer."""

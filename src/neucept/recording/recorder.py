@@ -19,13 +19,22 @@ from neucept import storage
 from neucept.errors import InputError, check_whole
 from neucept.inputs import Batch, Inputs, read_labels
 from neucept.progress import progress as show_progress
-from neucept.recording.hooks import calls_of, check_layers, check_model, left_as_found, modules_by_name
+from neucept.recording.hooks import INPUT, calls_of, check_layers, check_model, left_as_found, modules_by_name
 from neucept.recording.layout import Tracking, resolve_units
 from neucept.recording.outputs import Output, Readout, guessed_among, infer_kind, raw_outputs
 from neucept.recording.reading import call_first, float_type, read_neurons, token_mask
 from neucept.recording.recording import Recording
-from neucept.recording.task import Binary, Classes, Regression, Scores, Task, as_task, infer_task
-from neucept.recording.units import Channels, Neurons, Units, output_tensor, units_of
+from neucept.recording.task import (
+    Binary,
+    Classes,
+    Regression,
+    Scores,
+    Task,
+    as_task,
+    class_numbers,
+    infer_task,
+)
+from neucept.recording.units import Channels, Elements, Neurons, Units, output_tensor, units_of
 
 
 def record(
@@ -57,7 +66,8 @@ def record(
     neurons : str, Units, callable, or mapping of layer to either
         ``"channel"``: means over space or tokens, padding left out; ``"element"``: all elements; ``"auto"``: channel
         for maps and tokens, element for vectors; units such as ``Channels(axis=1)``, ``Token(0)`` or ``Encoder(...)``
-        from `neucept.recording`; a callable maps (batch, ...) to (batch, k).
+        from `neucept.recording`; a callable maps (batch, ...) to (batch, k). Units take ``names=`` for their neurons;
+        those of the layer ``"input"`` are the columns, where the data are a data frame.
     output : None, str, int or callable
         Picks the logits out of what the model returns: a key or attribute, a position, or a function of it. By default
         what is called ``logits``, or the first tensor, with a warning where there are several.
@@ -115,7 +125,7 @@ def record(
                 raise InputError("store= needs data that knows its length (a Dataset, not a stream).")
             draft = stack.enter_context(storage.new_folder(store, "Recording"))
         names = tuple(map(str, class_names)) if class_names is not None else None
-        run = _Run(model, asked, output, inputs.n, draft, names, inputs.class_names, meaning)
+        run = _Run(model, asked, output, inputs.n, draft, names, inputs.class_names, meaning, inputs.columns)
         where = stack.enter_context(left_as_found(model, device))
         advance = stack.enter_context(show_progress("recording", inputs.n, progress))
         kind = float_type(model)
@@ -143,10 +153,11 @@ class _Run:
         names: tuple[str, ...] | None,
         of_data: tuple[str, ...] | None,
         task: Task | None,
+        columns: tuple[str, ...] | None = None,
     ) -> None:
         self.model, self.asked, self.output = model, asked, output
         self.total, self.draft = total, draft
-        self.names, self.of_data, self.task = names, of_data, task
+        self.names, self.of_data, self.task, self.features = names, of_data, task, columns
         self.units: dict[str, Units] = {}
         self.made_by = ""
         self.columns: dict[str, _Column] = {}
@@ -207,6 +218,9 @@ class _Run:
         if self.names is not None and len(self.names) != outputs and (outputs, len(self.names)) != (1, 2):
             raise InputError(f"{len(self.names)} class names were given, but the model has {outputs} outputs.")
         self.units, self.made_by = resolve_units(self.model, batch, self.asked, self.output)
+        own = self.units.get(INPUT)
+        if self.features and isinstance(own, Elements) and own.names is None:
+            self.units[INPUT] = replace(own, names=self.features)
         self.masked = token_mask(self.model, batch) is not None
 
     def finish(self) -> Recording:
@@ -217,8 +231,12 @@ class _Run:
         arrays = {name: column.array(self.done) for name, column in self.columns.items()}
         labels = read_labels(_joined(self.labels), names) if self.labels else None
         task = self.task or infer_task(arrays["logits"], labels)
-        if labels is not None and isinstance(task, Classes) and labels.ndim == 1:
+        as_given = labels
+        if labels is not None and isinstance(task, Classes):
+            labels = class_numbers(labels)
             _check_labels(labels, max(arrays["logits"].shape[1], 2))
+        elif labels is not None and labels.ndim == 2 and self.task is None:
+            _say_multi_label(labels)
         kind, notice = infer_kind(arrays["logits"], task, self.made_by)
         if notice:
             warnings.warn(f"{notice} Say task= to settle it.", stacklevel=4)
@@ -246,6 +264,7 @@ class _Run:
                 "inputs": self.done,
                 "output": repr(self.output) if self.output is not None else "",
                 "readout": kind,
+                **({} if as_given is labels else {"labels": "one column per class, read as class numbers"}),
             },
         )
 
@@ -361,6 +380,18 @@ def _check_labels(labels: np.ndarray, classes: int) -> None:
         warnings.warn(
             f"{outside.sum():,} of {len(labels):,} labels are no class of the model, whose classes are 0 to"
             f" {classes - 1}: the labels go from {labels.min()} to {labels.max()}. These inputs count as wrong.",
+            stacklevel=5,
+        )
+
+
+def _say_multi_label(labels: np.ndarray) -> None:
+    """Warn where most inputs have exactly one label, but not all: classes may be meant."""
+    one = int((labels.sum(axis=1) == 1).sum())
+    if 2 * one >= len(labels):
+        warnings.warn(
+            f"The labels have {labels.shape[1]} columns, and {len(labels) - one:,} of {len(labels):,} inputs have"
+            " several labels or none: taken as multi-label. Say task='multi-label' if that is meant; for classes,"
+            " leave out these inputs.",
             stacklevel=5,
         )
 

@@ -18,8 +18,8 @@ from neucept.recording.hooks import check_layers, check_model, left_as_found
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, logits_of, recorded_output
 from neucept.recording.reading import float_type, read_neurons
-from neucept.recording.task import Classes, Task, task_from_facts, task_to_facts
-from neucept.recording.units import Units, as_units, readable, units_from_facts, units_to_facts
+from neucept.recording.task import Classes, MultiLabel, Task, task_from_facts, task_to_facts
+from neucept.recording.units import Units, as_units, neuron_names, readable, units_from_facts, units_to_facts
 
 Target = int | str | tuple[float, float] | np.ndarray
 ALIKE = 0.02  # largest difference from what was recorded, as a share of the largest value, that is called the same
@@ -95,7 +95,8 @@ class Recording:
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer} ({array.shape[1]} neurons)" for layer, array in self.neurons.items())
-        kind = "classes" if isinstance(self.task, Classes) else "outputs" if len(self.class_names) > 1 else "output"
+        many = "labels" if isinstance(self.task, MultiLabel) else "outputs"
+        kind = "classes" if isinstance(self.task, Classes) else many if len(self.class_names) > 1 else "output"
         return f"Recording({len(self)} inputs, {len(self.class_names)} {kind}; {layers})"
 
     @property
@@ -164,6 +165,11 @@ class Recording:
             f"Layer '{layer}' was not recorded; there are {', '.join(self.layers)}."
             + (hint or closest(layer, self.layers))
         )
+
+    def neuron_names(self, layer: str) -> np.ndarray | None:
+        """Names of a layer's neurons, (k,): the columns of a data frame, or ``names=`` of its units; None without."""
+        units = self.units[layer]
+        return np.array(neuron_names(units, self.activations(layer).shape[1])) if units.labels else None
 
     def class_number(self, target: Any) -> Any:
         """Find a target of the task, given by number or name: the number of a class, or the text of a range.

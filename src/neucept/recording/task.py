@@ -95,6 +95,22 @@ def _plural(what: str) -> str:
     return "classes" if what == "class" else f"{what}s"
 
 
+def class_numbers(labels: np.ndarray) -> np.ndarray:
+    """Read labels with one column per class, one of them 1, as class numbers, (n,); others stay.
+
+    Raises
+    ------
+    InputError
+        Where several labels, or none, are true of an input.
+    """
+    if labels.ndim == 1:
+        return labels
+    if len(wrong := np.flatnonzero(labels.sum(axis=1) != 1)):
+        true = "Several labels are" if labels[wrong[0]].sum() > 1 else "No label is"
+        raise InputError(f"{true} true of input {wrong[0]}. Record with task='multi-label'.")
+    return np.asarray(labels.argmax(axis=1))
+
+
 @dataclass(frozen=True)
 class Classes:
     """One of C classes per input; the outputs are logits, and the largest is the prediction."""
@@ -125,12 +141,7 @@ class Classes:
 
     def right(self, outputs: np.ndarray, labels: np.ndarray, target: int | str) -> np.ndarray | None:
         """Where the class is the label; one column per class, one of them 1, is taken too."""
-        if labels.ndim == 2:
-            if len(wrong := np.flatnonzero(labels.sum(axis=1) != 1)):
-                true = "Several labels are" if labels[wrong[0]].sum() > 1 else "No label is"
-                raise InputError(f"{true} true of input {wrong[0]}. Record with task='multi-label'.")
-            labels = labels.argmax(axis=1)
-        return np.asarray(labels == target)
+        return np.asarray(class_numbers(labels) == target)
 
     def describe(self, outputs: np.ndarray, names: Sequence[str]) -> list[str]:
         """Name the predicted class."""

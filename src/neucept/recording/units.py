@@ -6,8 +6,9 @@ axis counts the channels, and which the inputs, is then known and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -105,8 +106,29 @@ class Units(Protocol):
         ...
 
 
+def _checked_names(names: Any) -> tuple[str, ...] | None:
+    if isinstance(names, str) or not (names is None or isinstance(names, Iterable)):
+        raise InputError(f"names={names!r}: expected a list of names, one per neuron.")
+    return None if names is None else tuple(map(str, names))
+
+
 @dataclass(frozen=True)
-class Channels:
+class _Named:
+    """Names of the neurons; units with and without them are equal, as they read the same."""
+
+    names: Sequence[str] | None = field(default=None, kw_only=True, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", _checked_names(self.names))
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """Names of the neurons."""
+        return self.names
+
+
+@dataclass(frozen=True)
+class Channels(_Named):
     """One neuron per channel: the mean over space or tokens, padding left out.
 
     Attributes
@@ -115,12 +137,13 @@ class Channels:
         The axis of the output that counts the channels; None: found from the network when it is recorded.
     batch : int
         The axis that counts the inputs; 1 for sequence-first layers.
+    names : sequence of str, optional
+        Of the channels.
     """
 
     axis: int | None = None
     batch: int = 0
     name = "channel"
-    labels = None
 
     def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
         """Average over all axes but those of inputs and channels; see `Units.read`."""
@@ -160,18 +183,19 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Elements:
+class Elements(_Named):
     """One neuron per element of the output.
 
     Attributes
     ----------
     batch : int
         The axis that counts the inputs.
+    names : sequence of str, optional
+        Of the neurons; those of the input are the columns of a data frame, where one is recorded.
     """
 
     batch: int = 0
     name = "element"
-    labels = None
 
     def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
         """Flatten the output of each input; see `Units.read`."""
@@ -201,7 +225,7 @@ class Auto:
 
 
 @dataclass(frozen=True)
-class Token:
+class Token(_Named):
     """One neuron per channel at one token, such as the class token of a vision transformer.
 
     Attributes
@@ -210,12 +234,13 @@ class Token:
         Of the token; negative numbers count from the end.
     batch : int
         The axis of the output (batch, tokens, channels) that counts the inputs, 0 or 1.
+    names : sequence of str, optional
+        Of the channels.
     """
 
     position: int = 0
     batch: int = 0
     name = "token"
-    labels = None
 
     def read(self, output: Tensor, module: nn.Module | None = None, mask: Tensor | None = None) -> Tensor:
         """Select the token; see `Units.read`. Positions count from the first or last real token where masked."""
@@ -257,8 +282,11 @@ class Encoder:
 
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor] | None = None
-    names: Sequence[str] | None = None
+    names: Sequence[str] | None = field(default=None, repr=False, compare=False)
     name = "callable"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", _checked_names(self.names))
 
     @property
     def labels(self) -> Sequence[str] | None:
@@ -279,8 +307,6 @@ class Encoder:
             raise InputError(
                 f"The function for the neurons must map {tuple(output.shape)} to ({len(output)}, k); it gave {got}."
             )
-        if self.names is not None and len(self.names) != neurons.shape[1]:
-            raise InputError(f"{len(self.names)} names were given for {neurons.shape[1]} neurons.")
         return neurons
 
     def spread(self, values: Tensor, like: Tensor, module: nn.Module | None = None) -> Tensor:
@@ -324,6 +350,19 @@ def units_of(layers: Sequence[str], neurons: Any) -> dict[str, Units]:
         if layer not in layers:
             raise InputError(f"neurons= names '{layer}', which is not recorded.{closest(layer, layers)}")
     return {layer: as_units(neurons.get(layer, "auto"), layer) for layer in layers}
+
+
+def neuron_names(units: Units | None, k: int) -> list[str]:
+    """Names of k neurons, as in tables: those that units give, with the number where two are the same; else numbers.
+
+    >>> neuron_names(Elements(names=["age", "dose", "age"]), 3), neuron_names(Elements(), 2)
+    (['age (0)', 'dose', 'age (2)'], ['0', '1'])
+    """
+    labels = None if units is None else units.labels
+    if labels is None or len(labels) != k:
+        return [str(neuron) for neuron in range(k)]
+    times = Counter(map(str, labels))
+    return [str(label) if times[str(label)] == 1 else f"{label} ({i})" for i, label in enumerate(labels)]
 
 
 def replaceable(units: Units) -> bool:
@@ -379,6 +418,8 @@ def neurons_of(output: Any, units: Units, module: nn.Module | None, layer: str, 
     if not isinstance(neurons, Tensor) or neurons.ndim != 2:
         got = f"shape {tuple(neurons.shape)}" if isinstance(neurons, Tensor) else type(neurons).__name__
         raise InputError(f"Layer '{layer}': neurons must be (batch, k); '{units.name}' gave {got}.")
+    if units.labels is not None and len(units.labels) != neurons.shape[1]:
+        raise InputError(f"Layer '{layer}': {len(units.labels)} names were given for {neurons.shape[1]} neurons.")
     # A view, of the module's output or of what a function was given, would change with the next in-place module.
     shares = neurons.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
     return neurons.detach().to(torch.float32, copy=shares)

@@ -21,6 +21,7 @@ from neucept.reports.phrases import (
     grouping,
     is_grouped,
     members,
+    neurons_called,
     number,
     selected_count,
     unit_names,
@@ -164,7 +165,7 @@ def _members(selection: Selection) -> Html | None:
     if not is_grouped(selection) or not len(selection.neurons):
         return None
     groups = [members(selection, neuron) for neuron in selection.neurons.tolist()]
-    items = (tag("li", ", ".join(map(str, neurons))) for neurons in groups)
+    items = (tag("li", ", ".join(neurons_called(neurons, selection.names))) for neurons in groups)
     title = f"Neurons of the {len(groups)} selected groups" if len(groups) > 1 else "Neurons of the selected group"
     note = "In the order of the ranking; the first neuron of a group represents it in this report."
     lines = tag("ol", *items, class_="members")
@@ -279,7 +280,7 @@ def _neuron(analysis: Analysis, top: TopInputs, mechanism: dict[int, int]) -> Ht
     chosen = feature.selected or feature.component is not None  # a component is of all neurons
     remarks = ([named] if named else []) + ([] if chosen else ["not selected"])
     if correlated := _correlated(analysis, feature):
-        remarks.append(f"grouped with {group_label(correlated)}")
+        remarks.append(f"grouped with {group_label(correlated, names=analysis.recording.neuron_names(feature.layer))}")
     small = tag("small", "; ".join(remarks)) if remarks else None
     title = tag("h3", f"{feature.layer}:{feature_label(feature)}", " ", small)
     return tag("article", title, tag("div", *tiles, class_="tiles"), class_="neuron")

@@ -218,7 +218,7 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         return None
     separation = analysis.mechanisms.separation()
     own = separation[mechanism]
-    features = {feature.name: feature for feature in analysis.mechanisms.features}
+    features = dict(zip(separation.index, analysis.mechanisms.features, strict=True))
     limit = max(float(separation.abs().max().max()), 1e-9)
     items = []
     for name in own.abs().sort_values(ascending=False).index[:_SEPARATING]:
@@ -230,7 +230,7 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         named = unit_names(analysis.recording, features[name])
         shown = feature_title(features[name], len(analysis.mechanisms.layers))
         words = f"{shown} {named}" if named else shown
-        label = tag("span", words, class_="name unit" if named else "name", title=f"{name} {named}".rstrip())
+        label = tag("span", words, class_="name unit" if named else "name", title=name)
         items.append(tag("li", label, tag("span", fill, class_="bar"), level))
     small = tag("small", "standardized mean difference from the other inputs")
     bars = tag("ul", *items, class_="apart")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -150,13 +150,18 @@ def members(selection: Selection, neuron: int) -> list[int]:
     return [int(neuron), *(other for other in same.tolist() if other != neuron)]
 
 
-def group_label(neurons: Sequence[int], most: int = 4) -> str:
+def neurons_called(neurons: Iterable[int], names: Sequence[str] | np.ndarray | None) -> list[str]:
+    """Name neurons: by the names of their layer, where it has some, or by number."""
+    return [str(neuron if names is None else names[neuron]) for neuron in neurons]
+
+
+def group_label(neurons: Sequence[int], most: int = 4, names: np.ndarray | None = None) -> str:
     """Name a neuron, or the members of its group, briefly.
 
     >>> group_label([7]), group_label([7, 21]), group_label([7, 3, 4, 9, 11, 12])
     ('neuron 7', 'neurons 7, 21', 'neurons 7, 3, 4, 9 and 2 more')
     """
-    first = ", ".join(map(str, neurons[:most]))
+    first = ", ".join(neurons_called(neurons[:most], names))
     more = f" and {len(neurons) - most} more" if len(neurons) > most else ""
     return f"neuron{'s' if len(neurons) > 1 else ''} {first}{more}"
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from neucept.discovery import Selection
 from neucept.reports.figures.canvas import ACCENT, GRID, MUTED, canvas, colour
-from neucept.reports.phrases import family_name, group_label, is_grouped, members
+from neucept.reports.phrases import family_name, group_label, is_grouped, members, neurons_called, shorten
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_RANKED = 40  # neurons in a ranking by W
 MOST_JUDGED = 1000  # neurons or groups in a ranking by probability
 _FEW = 40  # neurons that are named on the axis
+_TICK = 20  # characters of a name on the axis
 
 
 def by_number(rows: pd.DataFrame, measure: str, title: str, height: int = 260) -> go.Figure:
@@ -60,6 +61,7 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
     mean = selection.mean_statistic[order]
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
     selected = np.isin(order, selection.neurons)
+    called = np.array(neurons_called(order, selection.names), dtype=object)
     figure = canvas(height, legend=True)
     for chosen, name, fill in ((True, "selected", ACCENT), (False, "not selected", MUTED)):
         at = np.flatnonzero(selected == chosen)
@@ -67,7 +69,7 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
             continue
         spread = {"type": "data", "symmetric": False, "array": high[at] - mean[at], "arrayminus": mean[at] - low[at]}
         figure.add_scatter(
-            x=[str(neuron) for neuron in order[at]],
+            x=called[at],
             y=mean[at],
             error_y={**spread, "thickness": 1.2, "width": 0, "color": fill} if len(draws) > 1 else None,
             mode="markers",
@@ -82,7 +84,9 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
     figure.update_xaxes(
         title="neuron, strongest evidence first", type="category", categoryorder="array", showgrid=False
     )
-    figure.update_xaxes(categoryarray=[str(neuron) for neuron in order], tickangle=-90, tickfont={"size": 10})
+    figure.update_xaxes(categoryarray=called, tickangle=-90, tickfont={"size": 10})
+    if selection.names is not None:
+        figure.update_xaxes(tickvals=called, ticktext=[shorten(name, _TICK) for name in called])
     figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
     return figure
 
@@ -108,8 +112,10 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     importance = importance / max(float(importance.max(initial=0)), 1e-300)
     few = count <= _FEW
     rank = np.arange(1, count + 1)
-    place = order.astype(str) if few else rank
-    names = np.array([group_label(members(selection, neuron)) for neuron in order.tolist()], dtype=object)
+    called = np.array(neurons_called(order, selection.names), dtype=object)
+    place = called if few else rank
+    labels = [group_label(members(selection, neuron), names=selection.names) for neuron in order.tolist()]
+    names = np.array(labels, dtype=object)
     known = np.stack(
         [names, rank, probability.round(4), importance.round(4), selection.mean_statistic[order].round(6)], axis=1
     )
@@ -139,6 +145,8 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     if few:
         figure.update_xaxes(title=f"{title}, strongest evidence first", type="category", tickangle=-90)
         figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 10})
+        if selection.names is not None:
+            figure.update_xaxes(tickvals=place, ticktext=[shorten(name, _TICK) for name in called])
     else:
         figure.update_xaxes(title=f"rank of the {title}")
     axis = {**figure.layout.yaxis.to_plotly_json(), "zeroline": False}
