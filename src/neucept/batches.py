@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
+from neucept.short_repr import ShortRepr
 
 
 def tensors_of(tree: Any) -> Iterator[Tensor]:
@@ -45,8 +46,8 @@ def check_dense(tensor: Tensor) -> Tensor:
     return tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch(ShortRepr):
     """Some inputs, as a network takes them.
 
     Attributes

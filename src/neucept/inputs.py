@@ -31,6 +31,7 @@ from neucept.arrays import LABEL_KEYS, categories, collate, is_array, is_tree, r
 from neucept.batches import Batch, map_tree, tensors_of
 from neucept.errors import InputError
 from neucept.names import name_of, names_of_arrays, names_of_source
+from neucept.short_repr import ShortRepr
 
 __all__ = ["LABEL_KEYS", "Batch", "Inputs", "map_tree", "read_labels", "tensors_of"]
 
@@ -38,8 +39,8 @@ _PICTURES_FOR_SCALE = 64  # inputs whose values give the scale of the pictures o
 Rows = slice | Sequence[int] | np.ndarray | Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
+@dataclass(frozen=True, eq=False, repr=False)
+class Inputs(ShortRepr):
     """The inputs of a recording, by number; made by `Inputs.of`.
 
     Attributes

@@ -69,7 +69,8 @@ def test_what_suffices() -> None:
     assert found.kept.shape == (21,) and found.kept[DECIDE] == found.kept[-1] == 1
     assert found.kept[0] == pytest.approx(0.5, abs=0.08)  # a coin
     assert 1 <= len(found.sufficient(0.9)) <= DECIDE and len(found.sufficient(0.0)) == 0
-    assert f"of the {len(found.sufficient(0.9))} that suffice for 90% of the predictions" in repr(found)
+    assert f"of the {len(found.sufficient(0.9))} that suffice for 90% of the predictions" in found.suffices
+    assert repr(found).endswith(f"; {len(found.sufficient(0.9))} suffice for 90%)")
 
 
 def test_where_all_that_vary_do_not_suffice_it_says_so() -> None:

@@ -25,6 +25,7 @@ from neucept.novelty import Novelty
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.recording.task import Classes, Regression
+from neucept.short_repr import short_repr, shortened
 
 _KIND = "Analysis"
 _MOST_IN_GRAPH = 12  # neurons of a layer that a graph shows
@@ -57,6 +58,9 @@ class Reliability(NamedTuple):
         """Precision with its interval."""
         return self.precision, self.low, self.high
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class TopInputs(NamedTuple):
     """The inputs that activate one representative neuron most.
@@ -75,6 +79,9 @@ class TopInputs(NamedTuple):
     feature: int
     rows: np.ndarray
     boxes: np.ndarray | None
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -135,7 +142,9 @@ class Analysis:
     has_model: bool = False
 
     def __repr__(self) -> str:
-        return f"Analysis({self.target_name!r} of {self.model_name}: {self.critical!r}, {self.mechanisms!r})"
+        found = ", ".join(f"{layer} {len(s.neurons)} of {len(s.groups)}" for layer, s in self.critical.items())
+        said = f"{self.target_name!r} of {self.model_name}: {len(self.mechanisms)} mechanisms; {found} critical"
+        return shortened(f"Analysis({said})")
 
     @property
     def target_name(self) -> str:

@@ -33,6 +33,7 @@ from neucept.novelty import Novelty
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
 from neucept.recording.task import Binary, Classes, Regression, Task
+from neucept.short_repr import shortened
 
 RANGES = ("highest tenth", "lowest tenth")  # of a regression, where no classes are named
 NOT_DONE = "Not done yet: call neucept.audit again with the same out=."
@@ -91,7 +92,7 @@ class ByClass(Mapping[str, R], Generic[R]):
         return sum(not outcome.reason for outcome in self._audit.outcomes)
 
     def __repr__(self) -> str:
-        return f"{{{', '.join(map(repr, self))}}}"
+        return shortened(f"{{{', '.join(map(repr, self))}}}")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -131,7 +132,7 @@ class Audit:
         done = len(self.outcomes) - len(self.errors)
         alarms = int((self.table["confidence_verdict"] == "overconfident").sum())
         known = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%}"
-        return (
+        return shortened(
             f"Audit({done} of {len(self.outcomes)} classes of {self.model_name}, {len(self.table)} mechanisms,"
             f" {alarms} overconfident{known})"
         )

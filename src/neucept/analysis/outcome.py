@@ -12,14 +12,15 @@ from typing import Any
 import pandas as pd
 
 from neucept import storage
+from neucept.short_repr import ShortRepr
 
 KIND, KIND_OF_CLASS = "Audit", "AuditedClass"
 MEASURED = "Measured"  # what a report shows beside critical neurons and mechanisms
 THUMBNAILS = "thumbnails"  # folder of the small pictures of all inputs
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcome(ShortRepr):
     """What became of one class.
 
     Attributes

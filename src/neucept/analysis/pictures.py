@@ -15,12 +15,13 @@ from torch.nn.functional import interpolate
 from neucept.datasets import Scaling
 from neucept.errors import InputError
 from neucept.inputs import Batch, Inputs
+from neucept.short_repr import ShortRepr
 
 ICON = 32  # pixels of a side
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pictures(ShortRepr):
     """Pictures of some inputs, each (H, W) or (H, W, 3) of uint8.
 
     Attributes
@@ -121,8 +122,8 @@ MOST = 2000  # inputs on a map
 FEW = 50, 800  # inputs for which t-SNE is worth its time
 
 
-@dataclass(frozen=True, eq=False)
-class Embedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(ShortRepr):
     """Some inputs in the plane.
 
     Attributes

@@ -19,6 +19,7 @@ from neucept.calibration.simulation import FAMILIES, NOISES, NONE, SHARES, Famil
 from neucept.knockoffs import knockoff_statistics, largest_set, select
 from neucept.knockoffs.preprocessing import standardised
 from neucept.progress import progress as show_progress
+from neucept.short_repr import shortened
 
 REPEATS = 3  # responses of each family, share of critical neurons and noise: 36 a family
 NOTHING = 36  # responses of pure noise
@@ -83,7 +84,7 @@ class Calibration:
     )
 
     def __repr__(self) -> str:
-        return (
+        return shortened(
             f"Calibration({self.layer}: {len(self.sizes)} groups of {len(self.groups)} neurons,"
             f" {len(self.family)} simulated responses)"
         )

@@ -12,6 +12,7 @@ from neucept.calibration.evidence import Found, Layer, joined
 from neucept.calibration.learnt_response import Advance, nothing
 from neucept.calibration.null_model import NullModel
 from neucept.calibration.simulation import FAMILIES, Simulated, simulate
+from neucept.short_repr import ShortRepr
 
 CUTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # average linkage on 1 - |correlation|
 FEWEST_GROUPS = 20
@@ -54,8 +55,8 @@ def head_of(score: np.ndarray, null: np.ndarray, proportion: float = 0.1) -> np.
     return mask
 
 
-@dataclass(frozen=True, eq=False)
-class Resolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Resolution(ShortRepr):
     """The finest grouping whose neurons can be told apart, and the responses that showed it.
 
     Attributes

@@ -12,13 +12,15 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from neucept.short_repr import ShortRepr
+
 BENDS = 5  # of each bent line, its ends with them
 MOST_GROUPS = 20_000  # that the model is trained on: more make it slower, not better
 PENALTY = 50.0  # on the squared coefficients of standardised columns
 
 
-@dataclass(frozen=True, eq=False)
-class NullModel:
+@dataclass(frozen=True, eq=False, repr=False)
+class NullModel(ShortRepr):
     """Logistic regression on bent lines: the local false discovery rate of a group from its evidence.
 
     Every column of the evidence has a piecewise linear function of its own, with bends at the column's quartiles.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neucept.knockoffs.preprocessing import standardised
+from neucept.short_repr import ShortRepr
 
 Family = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 NONE = "none"  # the family of responses that depend on no neuron
@@ -113,8 +114,8 @@ HELD_OUT: Mapping[str, Family] = {
 """Families that no layer is calibrated on: to test the calibrated guarantee."""
 
 
-@dataclass(frozen=True)
-class Simulated:
+@dataclass(frozen=True, repr=False)
+class Simulated(ShortRepr):
     """Simulated responses with known critical neurons.
 
     Attributes

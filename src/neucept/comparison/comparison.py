@@ -15,6 +15,7 @@ from scipy.stats import hypergeom
 from sklearn.metrics.cluster import expected_mutual_information
 
 from neucept import storage
+from neucept.short_repr import shortened
 
 NONE, ELSEWHERE = -1, -2  # labels of inputs that a clusterer assigned to none, and that a network does not predict so
 LEVEL = 0.05
@@ -68,9 +69,9 @@ class Comparison:
     def __repr__(self) -> str:
         value, low, high = self.agreement
         sides = " and ".join(f"{n} of {name!r}" for n, name in zip(self.counts, self.names, strict=True))
-        return (
-            f"Comparison({sides} for {self.target_name!r}: {len(self.matches)} matched, adjusted mutual information"
-            f" {value:.2f} ({low:.2f} to {high:.2f}) on {self.common.sum()} inputs)"
+        return shortened(
+            f"Comparison({sides} for {self.target_name!r}: {len(self.matches)} matched,"
+            f" AMI {value:.2f} ({low:.2f} to {high:.2f}) on {self.common.sum()} inputs)"
         )
 
     @property

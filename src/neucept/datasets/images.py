@@ -20,6 +20,7 @@ from neucept.datasets.labels import check_labels, number_labels
 from neucept.datasets.pictures import Picture, arrays_as_bytes
 from neucept.datasets.tensors import UNCHANGED, Pictures, Scaling, Stored, Tensors
 from neucept.errors import InputError
+from neucept.short_repr import ShortRepr
 
 
 @runtime_checkable
@@ -117,8 +118,8 @@ class UnlabelledImages(Tensors, Dataset[Tensor]):
         return replace(self, pictures=pictures, names=names)
 
 
-@dataclass(frozen=True, eq=False)
-class ImageDataset(Tensors, Dataset[tuple[Tensor, int]]):
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageDataset(ShortRepr, Tensors, Dataset[tuple[Tensor, int]]):
     """Pictures with labels: ``dataset[i]`` is (tensor (C, H, W), label).
 
     Parameters

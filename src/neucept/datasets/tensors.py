@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from neucept.datasets.pictures import Picture
 from neucept.errors import InputError, missing
+from neucept.short_repr import ShortRepr
 
 
 class Pictures(Protocol):
@@ -75,8 +76,8 @@ class Mixed:
         return Mixed([self.arrays[i] for i in indices])
 
 
-@dataclass(frozen=True)
-class Scaling:
+@dataclass(frozen=True, repr=False)
+class Scaling(ShortRepr):
     """The default transform: bytes to [0, 1], resized and normalised where asked.
 
     Parameters

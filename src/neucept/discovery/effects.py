@@ -18,13 +18,14 @@ from neucept.knockoffs.aggregation import Guarantee, Rule
 from neucept.knockoffs.preprocessing import deviations, standardised
 from neucept.recording import Recording
 from neucept.recording.intervention import Rest
+from neucept.short_repr import ShortRepr
 
 PAIRS = 200  # of inputs that exchange neurons
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, eq=False)
-class Effects:
+@dataclass(frozen=True, eq=False, repr=False)
+class Effects(ShortRepr):
     """Effects of the neurons of a layer, and of its groups, on the response.
 
     An effect is the share of the response's variance that goes when a neuron takes its value from another input of the
@@ -82,8 +83,8 @@ class Effects:
         return {name: getattr(self, name) for name in self.names()}
 
 
-@dataclass(frozen=True, eq=False)
-class EffectTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class EffectTest(ShortRepr):
     """Groups whose effect is larger than a size, by the procedure of Benjamini and Yekutieli (2001).
 
     Parameters

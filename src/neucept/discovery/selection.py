@@ -32,6 +32,7 @@ from neucept.knockoffs.aggregation import (
 )
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
+from neucept.short_repr import shortened
 from neucept.vocabulary import ORDERS, OrderName
 
 Promise = Guarantee  # its name in version 0.1
@@ -335,7 +336,12 @@ class Selection:
         found = (
             f"Selection({self.layer}: {len(self.neurons)} of {len(self.groups)} neurons at precision {self.precision:g}"
         )
-        return f"{found}{self.suffices})"
+        return shortened(f"{found}{'' if self.kept is None else self._sufficient_in_short()})")
+
+    def _sufficient_in_short(self) -> str:
+        enough = self.sufficient(0.9)
+        kept = "" if self.kept is None or self.kept[len(enough)] >= 0.9 else " do not"
+        return f"; {len(enough)}{kept} suffice for 90%"
 
     @property
     def suffices(self) -> str:
@@ -396,7 +402,10 @@ class CriticalNeurons(Mapping[str, Selection]):
         return len(self.selections)
 
     def __repr__(self) -> str:
-        return f"CriticalNeurons(target {self.target_name!r}; {', '.join(map(repr, self.selections.values()))})"
+        found = ", ".join(f"{layer}: {len(s.neurons)} of {len(s.groups)}" for layer, s in self.items())
+        levels = {s.precision for s in self.values()}
+        asked = f" at precision {levels.pop():g}" if len(levels) == 1 else ""
+        return shortened(f"CriticalNeurons(target {self.target_name!r}{asked}; {found})")
 
     def at(self, precision: float | Mapping[str, float]) -> CriticalNeurons:
         """Select at another precision (one for all layers or {layer: precision}), from the same draws."""

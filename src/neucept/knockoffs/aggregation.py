@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from neucept.errors import InputError, check_has, one_of
+from neucept.short_repr import ShortRepr
 
 
-@dataclass(frozen=True)
-class Guarantee:
+@dataclass(frozen=True, repr=False)
+class Guarantee(ShortRepr):
     """What holds of a selection, and on what evidence.
 
     Attributes
@@ -188,8 +189,8 @@ class Calibrated(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class LocalFDR:
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalFDR(ShortRepr):
     """The largest set whose mean local false discovery rate is at most the calibrated level (Sun and Cai, 2007).
 
     It does not look at the knockoff statistics themselves: they are part of the evidence from which the local false

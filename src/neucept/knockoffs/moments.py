@@ -11,10 +11,11 @@ import numpy as np
 from neucept import storage
 from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import centre, is_rounding
+from neucept.short_repr import ShortRepr
 
 
-@dataclass(frozen=True)
-class Moments:
+@dataclass(frozen=True, repr=False)
+class Moments(ShortRepr):
     """Count, means and centred cross-products of the columns of ``[Z, Y]``.
 
     Moments of two parts of the data add up to those of the whole: ``a + b``. Their size does not depend on n.
@@ -109,8 +110,8 @@ class Moments:
             return cls(facts["n"], arrays["mean"], arrays["scatter"], facts["p"])
 
 
-@dataclass(frozen=True)
-class Grams:
+@dataclass(frozen=True, repr=False)
+class Grams(ShortRepr):
     """Gram matrices of several draws, neurons and knockoffs (m columns) and responses scaled to variance 1.
 
     Attributes

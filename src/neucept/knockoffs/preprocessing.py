@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from neucept.errors import InputError
+from neucept.short_repr import ShortRepr
 
 COLLINEAR = 0.99  # neurons whose absolute correlation is above form one group
 DEAD = -1  # group number of a neuron that is constant over the inputs
@@ -41,8 +42,8 @@ def check_width(X: np.ndarray, what: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, repr=False)
+class Prepared(ShortRepr):
     """Standardised representatives of the groups of a layer's neurons.
 
     Attributes

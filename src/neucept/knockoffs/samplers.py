@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from neucept.errors import InputError
 from neucept.knockoffs.moments import Moments
 from neucept.knockoffs.smatrix import s_matrix
+from neucept.short_repr import ShortRepr
 
 _FLOOR = 1e-5  # smallest eigenvalue of a correlation matrix that knockoffs are made from
 
@@ -58,8 +59,8 @@ class Sampler(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Law:
+@dataclass(frozen=True, repr=False)
+class Law(ShortRepr):
     """Knockoffs of m copies given a row z of neurons: mean ``mean + (z - mean) P``, covariance ``root root'``.
 
     Attributes

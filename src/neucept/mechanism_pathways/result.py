@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from neucept import storage
+from neucept.short_repr import shortened
 
 _KIND = "MechanismPathways"
 _ARRAYS = (
@@ -77,7 +78,8 @@ class MechanismPathways:
     def __repr__(self) -> str:
         overlap = self.overlap.to_numpy()
         own = " ".join(f"{value:.2f}" for value in overlap.diagonal())
-        return f"MechanismPathways({len(self)} of {self.target_name!r}; overlap within {own}; p = {self.p_value:.2g})"
+        found = f"{len(self)} of {self.target_name!r}; overlap within {own}; p = {self.p_value:.2g}"
+        return shortened(f"MechanismPathways({found})")
 
     @property
     def overlap(self) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from neucept.errors import InputError
 from neucept.recording import Recording
 from neucept.recording.task import Binary, Classes, MultiLabel
+from neucept.short_repr import ShortRepr
 
 FOLDS = 5
 SEGMENTS = 8  # of the calibration map
@@ -162,8 +163,8 @@ def calibrate_confidence(odds: np.ndarray, right: np.ndarray, folds: int = FOLDS
     return result
 
 
-@dataclass(frozen=True)
-class ErrorDetection:
+@dataclass(frozen=True, repr=False)
+class ErrorDetection(ShortRepr):
     """How well errors are found by confidence alone, and by confidence with the mechanism.
 
     Attributes
@@ -229,8 +230,8 @@ def _folds(n: int, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]
     return [(np.concatenate([none, *parts[:i], *parts[i + 1 :]]), parts[i]) for i in range(len(parts))]
 
 
-@dataclass(frozen=True, eq=False)
-class CalibrationMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibrationMap(ShortRepr):
     """A calibration map: logit p = offset + slopes over segments of the log odds, none negative."""
 
     knots: np.ndarray

@@ -13,13 +13,14 @@ from sklearn.cluster import FeatureAgglomeration
 from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import standardised
 from neucept.recording import Recording
+from neucept.short_repr import ShortRepr
 
 _NAMED = 3  # neurons in the name of a combination
 _ROWS = 4096  # inputs read at a time
 
 
-@dataclass(frozen=True)
-class Feature:
+@dataclass(frozen=True, repr=False)
+class Feature(ShortRepr):
     """A coordinate in which inputs are clustered: a neuron, the mean of several, or a weighted sum of a layer's.
 
     Attributes

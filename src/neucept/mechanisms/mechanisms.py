@@ -34,6 +34,7 @@ from neucept.recording.units import (
     units_from_facts,
     units_to_facts,
 )
+from neucept.short_repr import shortened
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -105,7 +106,7 @@ class Mechanisms:
     def __repr__(self) -> str:
         shares = ", ".join(f"{share:.0%}" for share in self.shares)
         used = len(self.features) if self.space is None else len(self.space.neurons)
-        return f"Mechanisms({len(self)} of {self.target_name!r} by {used} neurons; {shares})"
+        return shortened(f"Mechanisms({len(self)} of {self.target_name!r} by {used} neurons; {shares})")
 
     @property
     def layers(self) -> tuple[str, ...]:

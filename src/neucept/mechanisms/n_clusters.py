@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from neucept.errors import InputError, check_whole
 from neucept.mechanisms.clustering import REGULARISATION, Method, cluster
 from neucept.progress import progress as show_progress
+from neucept.short_repr import ShortRepr
 
 ALPHA = 0.05  # level of the test against one single mechanism
 STABLE = 0.6  # mean adjusted Rand index from which clusters are called stable
@@ -30,8 +31,8 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 MOST_INPUTS = 3000  # silhouettes grow with the square of the inputs
 
 
-@dataclass(frozen=True)
-class NumberOfClusters:
+@dataclass(frozen=True, repr=False)
+class NumberOfClusters(ShortRepr):
     """How many clusters, and so mechanisms, the inputs form.
 
     Attributes

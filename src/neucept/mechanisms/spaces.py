@@ -15,14 +15,15 @@ from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import deviations, standardised
 from neucept.mechanisms.features import Feature, by_hand
 from neucept.recording import Recording
+from neucept.short_repr import ShortRepr
 from neucept.vocabulary import SpaceName
 
 REGULARISATION = 0.1  # of the covariances of a mixture, for coordinates of mean variance 1
 _EXACT = 1000  # rows or columns up to which principal components are computed by a full decomposition
 
 
-@dataclass(frozen=True, eq=False)
-class Space:
+@dataclass(frozen=True, eq=False, repr=False)
+class Space(ShortRepr):
     """All live neurons of some layers, weighted, and projected on d principal components.
 
     Attributes

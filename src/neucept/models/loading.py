@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from neucept.errors import InputError, closest, missing
 from neucept.models.specs import check_file, check_weights, first_on_path, no_model, no_module, split_spec
 from neucept.models.weights import fit_weights, read_weights
+from neucept.short_repr import ShortRepr
 
 _WIDTH_NAMES = ("n_classes", "num_classes")
 
@@ -93,8 +94,8 @@ def load_function(spec: str) -> Callable[..., Any]:
     return function
 
 
-@dataclass(frozen=True)
-class ColourTransform:
+@dataclass(frozen=True, repr=False)
+class ColourTransform(ShortRepr):
     """A transform for pictures that may be gray: they become RGB first.
 
     Parameters

@@ -15,6 +15,7 @@ from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import deviations
 from neucept.recording import Recording
 from neucept.recording.task import Binary, Classes
+from neucept.short_repr import shortened
 
 NEIGHBOURS = 10
 MOST_REFERENCE, MOST_HELD_OUT = 5000, 2000
@@ -82,7 +83,7 @@ class Novelty:
 
     def __repr__(self) -> str:
         sizes = f"{len(self.reference)} reference inputs, {len(self.held_out)} held out"
-        return f"Novelty({', '.join(self.layers)}: {sizes})"
+        return shortened(f"Novelty({sizes}; {', '.join(self.layers)})")
 
     @classmethod
     def fit(cls, recording: Recording, layers: Sequence[str] | None = None, seed: int = 0) -> Novelty:

@@ -29,14 +29,15 @@ from neucept.pathways.tracing.sites import evaluation
 from neucept.progress import progress as show_progress
 from neucept.recording.hooks import check_model
 from neucept.recording.outputs import Output
+from neucept.short_repr import ShortRepr
 
 _ELEMENTS = 2**23  # values of bounding functions that are held at a time, of 8 bytes each
 _ROUNDING = 1e-12  # gradients below this share of the largest one of their site are rounding errors
 _BENT = 1e-9  # changes of slope below this, in units of the gradients' norms, are rounding errors
 
 
-@dataclass(frozen=True, eq=False)
-class LinearBall:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearBall(ShortRepr):
     """The ball around each input of a batch in which a network is affine.
 
     Attributes

@@ -24,6 +24,7 @@ from neucept.pathways.tracing.sites import evaluation, never_called, raw_name
 from neucept.recording.hooks import check_model
 from neucept.recording.outputs import Output, pick_logits
 from neucept.recording.reading import call_first, float_type
+from neucept.short_repr import ShortRepr
 
 _KIND = "pathway"
 
@@ -31,8 +32,8 @@ Rows = int | slice | Sequence[int] | np.ndarray | Tensor
 _Noun = TypeVar("_Noun")
 
 
-@dataclass(frozen=True)
-class KeptResponse:
+@dataclass(frozen=True, repr=False)
+class KeptResponse(ShortRepr):
     """The response of a masked network.
 
     Attributes
@@ -53,8 +54,8 @@ class KeptResponse:
     agree: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Pathway(Mapping[str, Tensor]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Pathway(ShortRepr, Mapping[str, Tensor]):
     """The neurons that are kept for each input: a mapping {site: (batch, *shape) bool} in forward order.
 
     Attributes

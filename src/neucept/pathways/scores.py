@@ -17,12 +17,13 @@ from neucept.errors import InputError, check_whole
 from neucept.pathways.pathway import Pathway, Rows, select_rows, share
 from neucept.pathways.selection import check_sparsity, flatten, highest, n_kept, unflatten
 from neucept.pathways.tracing.activations import ACTIVATIONS
+from neucept.short_repr import ShortRepr
 
 _KIND = "neuron scores"
 
 
-@dataclass(frozen=True, eq=False)
-class NeuronScores(Mapping[str, Tensor]):
+@dataclass(frozen=True, eq=False, repr=False)
+class NeuronScores(ShortRepr, Mapping[str, Tensor]):
     """The importance of each neuron for each input's response: a mapping {site: (batch, *shape)} in forward order.
 
     Attributes

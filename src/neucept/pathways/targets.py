@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from neucept.errors import InputError
+from neucept.short_repr import ShortRepr
 
 Classes = int | np.integer[Any] | Tensor | np.ndarray | Sequence[int]
 Target = None | Classes | tuple[Classes, Classes]
 Checked = None | Tensor | tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True)
-class Response:
+@dataclass(frozen=True, repr=False)
+class Response(ShortRepr):
     """What is explained: the logit of ``plus``, minus that of ``minus`` if there is one; both (batch,)."""
 
     plus: Tensor

@@ -29,6 +29,7 @@ from neucept.recording.outputs import pick_logits
 from neucept.recording.reading import float_type
 from neucept.recording.subnetwork import tail, twin
 from neucept.recording.units import Encoder, Units, first_tensor
+from neucept.short_repr import ShortRepr
 
 BASELINES = ("input", "zero")
 
@@ -46,8 +47,8 @@ class _Way:
     start: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attribution(ABC):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Attribution(ShortRepr, ABC):
     """A method of Captum at a layer.
 
     The network is cut at the layer, and Captum's method explains the rest of it, so that the network up to the layer
@@ -204,7 +205,7 @@ class Attribution(ABC):
             return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Saliency(Attribution):
     """The absolute gradient of the target's logit with respect to the layer (Simonyan, Vedaldi, Zisserman, 2014)."""
 
@@ -221,7 +222,7 @@ class Saliency(Attribution):
         return first_tensor(gradient.attribute(inputs, target=target)).abs()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IntegratedGradients(Attribution):
     """Gradients integrated from the baseline (Sundararajan, Taly, Yan, 2017), by Gauss-Legendre quadrature."""
 
@@ -246,7 +247,7 @@ class IntegratedGradients(Attribution):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeepLift(Attribution):
     """Differences from the baseline, handed back rule by rule (Shrikumar, Greenside, Kundaje, 2017)."""
 
@@ -268,7 +269,7 @@ class DeepLift(Attribution):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientShap(Attribution):
     """Expected gradients at random points between baseline and noisy values (Lundberg, Lee, 2017).
 

@@ -15,6 +15,7 @@ from neucept.inputs import Batch, Inputs
 from neucept.recording import Recording
 from neucept.recording.hooks import check_model
 from neucept.recording.recording import Target
+from neucept.short_repr import ShortRepr
 
 
 def rank(
@@ -94,8 +95,8 @@ def _checked(methods: Any) -> list[Method]:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Subject:
+@dataclass(frozen=True, eq=False, repr=False)
+class Subject(ShortRepr):
     """Whose neurons are to be ranked, for what and on which inputs; made by `Subject.of`.
 
     Attributes

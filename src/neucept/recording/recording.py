@@ -20,6 +20,7 @@ from neucept.recording.outputs import Output, logits_of, recorded_output
 from neucept.recording.reading import float_type, read_neurons
 from neucept.recording.task import Classes, MultiLabel, Task, task_from_facts, task_to_facts
 from neucept.recording.units import Units, as_units, neuron_names, readable, units_from_facts, units_to_facts
+from neucept.short_repr import shortened
 
 Target = int | str | tuple[float, float] | np.ndarray
 ALIKE = 0.02  # largest difference from what was recorded, as a share of the largest value, that is called the same
@@ -97,7 +98,7 @@ class Recording:
         layers = ", ".join(f"{layer} ({array.shape[1]} neurons)" for layer, array in self.neurons.items())
         many = "labels" if isinstance(self.task, MultiLabel) else "outputs"
         kind = "classes" if isinstance(self.task, Classes) else many if len(self.class_names) > 1 else "output"
-        return f"Recording({len(self)} inputs, {len(self.class_names)} {kind}; {layers})"
+        return shortened(f"Recording({len(self)} inputs, {len(self.class_names)} {kind}; {layers})")
 
     @property
     def layers(self) -> tuple[str, ...]:

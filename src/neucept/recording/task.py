@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 
 from neucept.errors import InputError, check_has, check_real, closest, one_of
+from neucept.short_repr import ShortRepr
 from neucept.vocabulary import RESPONSES, TASK_NAMES
 
 
@@ -199,8 +200,8 @@ class MultiLabel:
         return [", ".join(name for name, on in zip(names, row, strict=True) if on) or "none" for row in masks]
 
 
-@dataclass(frozen=True)
-class Scores(MultiLabel):
+@dataclass(frozen=True, repr=False)
+class Scores(ShortRepr, MultiLabel):
     """A score per class that a function computes from what the model returns: for detection and segmentation.
 
     Attributes

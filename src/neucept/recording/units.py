@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neucept.errors import InputError, closest
+from neucept.short_repr import ShortRepr
 
 
 def first_tensor(output: Any) -> Tensor:
@@ -266,8 +267,8 @@ class Token(_Named):
         return spread.movedim(0, self.batch)
 
 
-@dataclass(frozen=True)
-class Encoder:
+@dataclass(frozen=True, repr=False)
+class Encoder(ShortRepr):
     """Neurons that a function computes from a layer's output, such as the latents of a sparse autoencoder.
 
     Attributes

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neucept.errors import InputError, check_whole
+from neucept.short_repr import ShortRepr
 from neucept.training.checkpoint import check_writable
 from neucept.training.loop import train
 from neucept.training.network import own_randomness
@@ -46,8 +47,8 @@ def transfer(prior: nn.Module, model: nn.Module) -> list[str]:
     return list(fitting)
 
 
-@dataclass(frozen=True)
-class PriorTraining:
+@dataclass(frozen=True, repr=False)
+class PriorTraining(ShortRepr):
     """The networks of :func:`train_with_prior`.
 
     Parameters

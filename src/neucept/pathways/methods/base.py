@@ -22,10 +22,11 @@ from neucept.pathways.tracing.network import Network
 from neucept.pathways.tracing.sites import evaluation, raw_name
 from neucept.recording.outputs import Output
 from neucept.recording.reading import float_type
+from neucept.short_repr import ShortRepr
 
 
-@dataclass(frozen=True)
-class SiteScores:
+@dataclass(frozen=True, repr=False)
+class SiteScores(ShortRepr):
     """What `Method.neuron_scores` may return instead of plain scores; mappings by site as in its ``trace.values``.
 
     Attributes
