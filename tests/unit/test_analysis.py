@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 import neucept
 from neucept import Analysis, InputError, analyse, report
 from neucept.analysis.pictures import Pictures
-from neucept.mechanisms.features import representatives
 
 N = 120
 STEPS: dict[str, Any] = {
@@ -76,7 +75,11 @@ def test_all_that_a_report_shows_is_measured(analysis: Analysis) -> None:
     assert analysis.pathways is not None and analysis.why_no_pathways == ""
     assert analysis.sufficiency is not None and analysis.sufficiency["agreement_mean"].notna().all()
     assert analysis.finer_names == Stripes.class_names
-    assert [len(top.rows) for top in analysis.top_inputs] == [6] * 8
+    assert {len(top.rows) for top in analysis.top_inputs} == {6}
+    for layer, selection in analysis.critical.items():  # the selected ones first, and each neuron once
+        shown = [(top.neuron, top.selected) for top in analysis.top_inputs if top.layer == layer]
+        assert len(dict(shown)) == len(shown) >= 2 and [on for _, on in shown] == sorted((on for _, on in shown))[::-1]
+        assert all(on == bool(selection.is_selected[neuron]) for neuron, on in shown)
     assert analysis.input_size == (10, 10) and all(top.boxes is not None for top in analysis.top_inputs)
     pictures = analysis.pictures
     assert pictures is not None and pictures.icons.shape == (N, 32, 32, 3) and pictures.means is not None
@@ -88,8 +91,7 @@ def test_all_that_a_report_shows_is_measured(analysis: Analysis) -> None:
 
 def test_top_inputs_are_those_of_the_highest_activation(analysis: Analysis) -> None:
     for top in analysis.top_inputs:
-        feature = analysis.mechanisms.features[top.feature]
-        values = representatives(analysis.recording, [feature])[:, 0]
+        values = analysis.recording.activations(top.layer)[:, top.neuron]
         assert values[top.rows].min() >= np.delete(values, top.rows).max()
 
 
@@ -164,7 +166,7 @@ def test_texts_stand_where_inputs_are_no_pictures(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     found = analyse(model, Texts(), ["1"], 0, **STEPS)
     text = drawn(found, tmp_path)
-    shown = {int(row) for row in re.findall(r"<li>&lt;b&gt;text (\d+)&lt;/b&gt; long [^<]*…", text)}
+    shown = {int(row) for row in re.findall(r"<li[^>]*>&lt;b&gt;text (\d+)&lt;/b&gt; long [^<]*…", text)}
     typical = [row for k in range(2) for row in found.rows[found.examples(k)["typical"]].tolist()]
     assert set(typical) <= shown and "<b>text" not in text and "<img" not in text
     assert drawn(Analysis.open(found.save(tmp_path / "saved")), tmp_path) == text

@@ -103,7 +103,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "KnockoffFilter": KnockoffFilter(),
         "Novelty": neucept.Novelty.fit(recording),
         "Drift": neucept.drift(audit, (frame, y)),
-        "TopInputs": TopInputs(3, np.arange(50), np.zeros((50, 4))),
+        "TopInputs": TopInputs("conv", 3, True, np.arange(50), np.zeros((50, 4))),
     }
 
 

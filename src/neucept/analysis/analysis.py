@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from torch import nn
 
 from neucept import storage
@@ -21,6 +22,7 @@ from neucept.knockoffs import Rule
 from neucept.knockoffs.preprocessing import standardised
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import ErrorDetection, Mechanisms, NumberOfClusters, error_detection, wilson
+from neucept.mechanisms.confidence import log_odds
 from neucept.novelty import Novelty
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
@@ -63,12 +65,16 @@ class Reliability(NamedTuple):
 
 
 class TopInputs(NamedTuple):
-    """The inputs that activate one representative neuron most.
+    """The inputs that activate one neuron most.
 
     Attributes
     ----------
-    feature : int
-        Number of the neuron in ``mechanisms.features``.
+    layer : str
+        Where.
+    neuron : int
+        Number of the neuron.
+    selected : bool
+        Whether it was selected as critical, alone or with its group; the others set a mechanism apart.
     rows : array
         (t,) rows of the recording, highest activation first.
     boxes : array or None
@@ -76,7 +82,9 @@ class TopInputs(NamedTuple):
         None where no model was given, or the inputs are not images.
     """
 
-    feature: int
+    layer: str
+    neuron: int
+    selected: bool
     rows: np.ndarray
     boxes: np.ndarray | None
 
@@ -107,7 +115,7 @@ class Analysis:
     why_no_pathways : str
         The reason where there are none; empty where nobody asked for them.
     top_inputs : tuple of TopInputs
-        For the first representative neurons of each layer.
+        Of each layer the critical neurons, in the order of their ranking, and those that set a mechanism apart.
     input_size : (int, int) or None
         Height and width of the images that the boxes of ``top_inputs`` refer to.
     pictures : Pictures or None
@@ -211,6 +219,16 @@ class Analysis:
         return tuple(sorted(alarms, key=lambda k: rows[k].precision))
 
     @cached_property
+    def confidence(self) -> np.ndarray | None:
+        """The network's own confidence: its probability of the target for each recorded input, (n,), not calibrated.
+
+        None without a target, and for outputs that are no probabilities.
+        """
+        target = self.mechanisms.target
+        odds = None if target is None else log_odds(self.recording, target)
+        return None if odds is None else np.asarray(expit(odds))
+
+    @cached_property
     def error_detection(self) -> ErrorDetection | None:
         """How well errors are found by confidence alone and with the mechanisms; None where it cannot be said.
 
@@ -257,12 +275,15 @@ class Analysis:
     def examples(self, mechanism: int) -> dict[str, np.ndarray]:
         """Positions (in ``mechanisms.samples``) of a mechanism's ``typical``, ``borderline`` and ``wrong`` inputs.
 
-        Borderline inputs are those nearest to another mechanism, wrong ones the most typical of the misclassified.
+        Borderline inputs are those nearest to another mechanism that are not among the typical ones; wrong ones are the
+        most typical of the misclassified. A kind without inputs is left out.
         """
         mechanisms = self.mechanisms
         kinds = {"typical": mechanisms.typical(mechanism, EXAMPLES)}
         if len(mechanisms) > 1:
-            kinds["borderline"] = mechanisms.borderline(mechanism, EXAMPLES)
+            near = mechanisms.borderline(mechanism, 2 * EXAMPLES)
+            near = near[~np.isin(near, kinds["typical"])][:EXAMPLES]
+            kinds |= {"borderline": near} if len(near) else {}
         wrong = np.flatnonzero((mechanisms.labels == mechanism) & self.misclassified)
         if len(wrong):
             order = np.argsort(mechanisms.distances[wrong, mechanism], kind="stable")
@@ -331,12 +352,13 @@ class Analysis:
             "sufficiency": None if self.sufficiency is None else self.sufficiency.to_dict("list"),
             "embedding": self.embedding.facts(),
             "finer_names": list(self.finer_names),
+            "top_inputs": [[top.layer, top.neuron, top.selected] for top in self.top_inputs],
             "texts": {str(row): text for row, text in self.texts.items()},
             **{name: getattr(self, name) for name in _FACTS},
         }
         arrays: dict[str, np.ndarray | None] = {"finer_labels": self.finer_labels, **self.embedding.arrays()}
-        for top in self.top_inputs:
-            arrays |= {f"top rows/{top.feature}": top.rows, f"top boxes/{top.feature}": top.boxes}
+        for number, top in enumerate(self.top_inputs):
+            arrays |= {f"top rows/{number}": top.rows, f"top boxes/{number}": top.boxes}
         if self.pictures is not None:
             arrays |= self.pictures.arrays()
         if self.pathways is not None:
@@ -364,7 +386,6 @@ class Analysis:
         """Open what `write_measured` wrote; ``parts`` are the recording, the critical neurons and the mechanisms."""
         with storage.opened(folder, kind) as (facts, arrays):
             table, size, compared = facts["sufficiency"], facts["input_size"], facts["n_clusters"]
-            numbers = [int(name.removeprefix("top rows/")) for name in arrays if name.startswith("top rows/")]
             fields: dict[str, Any] = {name: facts[name] for name in _FACTS}
             return cls(
                 **fields
@@ -376,7 +397,8 @@ class Analysis:
                     "embedding": Embedding.of(facts["embedding"], arrays),
                     "pictures": Pictures.of(arrays),
                     "top_inputs": tuple(
-                        TopInputs(i, arrays[f"top rows/{i}"], arrays.get(f"top boxes/{i}")) for i in numbers
+                        TopInputs(layer, neuron, selected, arrays[f"top rows/{i}"], arrays.get(f"top boxes/{i}"))
+                        for i, (layer, neuron, selected) in enumerate(facts.get("top_inputs", ()))
                     ),
                     "input_size": None if size is None else (int(size[0]), int(size[1])),
                     "finer_labels": arrays.get("finer_labels"),

@@ -19,7 +19,6 @@ from neucept.evaluation.sufficiency import sufficiency as measure_sufficiency
 from neucept.inputs import Inputs
 from neucept.mechanism_pathways import MechanismPathways, trace_pathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters, choose_n_mechanisms, learn
-from neucept.mechanisms.features import representatives
 from neucept.progress import progress as show_progress
 from neucept.recording import Recording, record
 from neucept.recording.outputs import Output
@@ -29,7 +28,8 @@ from neucept.recording.task import Regression
 from neucept.recording.units import readable
 
 MOST_PATHWAYS = 16  # inputs of each mechanism whose pathways are traced
-_TOP_NEURONS, _TOP_INPUTS = 20, 6  # neurons whose top inputs are kept, and how many inputs of each
+_TOP_NEURONS, _TOP_INPUTS = 20, 6  # critical neurons whose top inputs are kept, and how many inputs of each
+_APART = 3  # neurons that set each mechanism apart, those that its card names
 
 
 def analyse(
@@ -143,9 +143,9 @@ def analyse(
     if sufficiency is None and (critical.target is not None or response is not None):
         more: dict[str, Any] = {"model": model, "data": inputs, "output": output, "target": response, "seed": seed}
         sufficiency = measure_sufficiency(recording, critical, **more, progress=progress)
-    traced, why_none = _pathways(pathways, mechanisms, model, inputs, output, seed, progress)
+    traced, why_none = _pathways(pathways, critical, mechanisms, model, inputs, output, seed, progress)
     finer_labels, finer_names = _finer_labels(inputs, recording)
-    top, size = _top_inputs(recording, mechanisms, model, inputs, progress)
+    top, size = _top_inputs(recording, critical, mechanisms, model, inputs, progress)
     analysis = Analysis(
         recording=recording,
         critical=critical,
@@ -231,6 +231,7 @@ def _inputs(recording: Recording, mechanisms: Mechanisms, model: nn.Module | Non
 
 def _pathways(
     given: MechanismPathways | bool,
+    critical: CriticalNeurons,
     mechanisms: Mechanisms,
     model: nn.Module | None,
     inputs: Inputs | None,
@@ -245,7 +246,13 @@ def _pathways(
         return None, ""
     if model is None or inputs is None:
         return None, "Pathways need the model (model=) and the data (data=)."
-    options: dict[str, Any] = {"output": output, "most": MOST_PATHWAYS, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {
+        "critical": critical,
+        "output": output,
+        "most": MOST_PATHWAYS,
+        "seed": seed,
+        "progress": progress,
+    }
     try:
         return trace_pathways(mechanisms, model, inputs, **options), ""
     except InputError as error:  # a network without activation functions, for instance
@@ -265,30 +272,48 @@ def _finer_labels(inputs: Inputs | None, recording: Recording) -> tuple[np.ndarr
 
 
 def _top_inputs(
-    recording: Recording, mechanisms: Mechanisms, model: nn.Module | None, inputs: Inputs | None, progress: bool
+    recording: Recording,
+    critical: CriticalNeurons,
+    mechanisms: Mechanisms,
+    model: nn.Module | None,
+    inputs: Inputs | None,
+    progress: bool,
 ) -> tuple[tuple[TopInputs, ...], tuple[int, int] | None]:
-    """Find the top inputs of the first neurons of each layer, and the regions that the neurons respond to there."""
-    most = max(_TOP_NEURONS // len(mechanisms.layers), 2)
-    chosen = [
-        number
-        for layer in mechanisms.layers
-        for number in [i for i, feature in enumerate(mechanisms.features) if feature.layer == layer][:most]
-    ]
+    """Find the top inputs of some neurons of each layer, and the regions that the neurons respond to there."""
+    chosen = _neurons_to_show(critical, mechanisms)
     top, size = [], None
     with show_progress("finding the top inputs of neurons", len(chosen), progress) as advance:
-        for number in chosen:
-            feature = mechanisms.features[number]
-            values = representatives(recording, [feature])[:, 0]
+        for layer, neuron, selected in chosen:
+            values = recording.activations(layer)[:, neuron]
             rows = np.argsort(-values, kind="stable")[:_TOP_INPUTS]
-            boxes, units = None, recording.units[feature.layer]
+            boxes, units = None, recording.units[layer]
             if model is not None and inputs is not None and readable(units):
                 images = inputs[rows].tree
                 if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
-                    boxes = activating_regions(model, images, feature.layer, feature.main_neurons, units)
+                    boxes = activating_regions(model, images, layer, neuron, units)
                     size = (images.shape[2], images.shape[3])
-            top.append(TopInputs(number, rows, boxes))
+            top.append(TopInputs(layer, neuron, selected, rows, boxes))
             advance(1)
     return tuple(top), size
+
+
+def _neurons_to_show(critical: CriticalNeurons, mechanisms: Mechanisms) -> list[tuple[str, int, bool]]:
+    """Choose neurons by layer: the first selected ones, else of the ranking, and some that set mechanisms apart."""
+    most = max(_TOP_NEURONS // len(critical), 2)
+    first = {layer: s.neurons[:most] if len(s.neurons) else s.ranking[:_APART] for layer, s in critical.items()}
+    shown = {(layer, int(neuron)): None for layer, neurons in first.items() for neuron in neurons}
+    names, apart = mechanisms.deciding_neurons()
+    for own in apart if len(mechanisms) > 1 else ():
+        for j in np.argsort(-own, kind="stable")[:_APART]:
+            layer, _, neurons = names[j].rpartition(":")
+            shown[layer, int(neurons.split("+")[0])] = None
+    layers = list(dict.fromkeys((*critical, *mechanisms.layers)))
+    ordered = sorted(shown, key=lambda one: (layers.index(one[0]), not _is_selected(critical, *one)))
+    return [(layer, neuron, _is_selected(critical, layer, neuron)) for layer, neuron in ordered]
+
+
+def _is_selected(critical: CriticalNeurons, layer: str, neuron: int) -> bool:
+    return layer in critical and bool(critical[layer].is_selected[neuron])
 
 
 def _with_examples(analysis: Analysis, inputs: Inputs) -> Analysis:

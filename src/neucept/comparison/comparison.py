@@ -47,6 +47,9 @@ class Comparison:
         the inputs: the limit that chance sets even within one network.
     right : array or None
         (u,) whether each input is labelled as the target; None without labels.
+    confidence : array or None
+        (u, 2) probability that either network itself gives the target, not calibrated; None without recordings, and
+        for outputs that are no probabilities.
     outputs : mapping of str to float
         ``inputs``, ``agreement`` (share of equal predictions), ``accuracy_a`` and ``accuracy_b``, where recordings
         were given.
@@ -63,6 +66,7 @@ class Comparison:
     typicality: np.ndarray
     repeated: tuple[np.ndarray, np.ndarray]
     right: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     outputs: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -210,7 +214,7 @@ class Comparison:
         """Write to a folder; `Comparison.open` reads it."""
         facts = {name: getattr(self, name) for name in ("names", "target", "target_name", "counts")}
         facts |= {name: dict(getattr(self, name)) for name in ("outputs", "settings")}
-        arrays = {name: getattr(self, name) for name in ("rows", "labels", "typicality", "right")}
+        arrays = {name: getattr(self, name) for name in ("rows", "labels", "typicality", "right", "confidence")}
         arrays |= {"repeated a": self.repeated[0], "repeated b": self.repeated[1]}
         return storage.save(path, "Comparison", facts, arrays)
 

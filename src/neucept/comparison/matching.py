@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from neucept.comparison.comparison import ELSEWHERE, Comparison, contingency, jaccard
 from neucept.errors import InputError, check_whole
 from neucept.mechanisms import Mechanisms
+from neucept.mechanisms.confidence import log_odds
 from neucept.recording import Recording
 from neucept.recording.task import Classes
 
@@ -37,7 +39,7 @@ def compare(
         Names of the networks, for tables and figures.
     recordings : (Recording, Recording), optional
         The recordings that the mechanisms were learned from. Their classes, lengths and labels must agree. They add
-        accuracies and the share of equal predictions.
+        accuracies, the share of equal predictions, and how sure either network is.
     draws : int
         Number of bootstrap samples of the inputs, for intervals. Both clusterings are held fixed.
     seed : int
@@ -99,6 +101,7 @@ def compare(
         typicality=typicality,
         repeated=(_repeated(a), _repeated(b)),
         right=None if right is None else right[rows],
+        confidence=None if recordings is None else _confidence(recordings, a.target, rows),
         outputs=outputs,
         settings={"draws": draws, "seed": int(seed)},
     )
@@ -156,6 +159,14 @@ def _checked_recordings(
     if predicted and truth is not None:
         outputs |= {f"accuracy_{x}": float((own == truth).mean()) for x, own in zip("ab", predicted, strict=True)}
     return outputs, None if target is None or labels is None else one.right(target, labels)
+
+
+def _confidence(recordings: tuple[Recording, Recording], target: Any, rows: np.ndarray) -> np.ndarray | None:
+    """Read how sure either network is of the target, (u, 2); None where there are no probabilities."""
+    if target is None:
+        return None
+    odds = [log_odds(recording, target, rows) for recording in recordings]
+    return None if odds[0] is None or odds[1] is None else expit(np.stack([odds[0], odds[1]], axis=1))
 
 
 def _repeated(mechanisms: Mechanisms) -> np.ndarray:

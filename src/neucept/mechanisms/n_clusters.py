@@ -73,9 +73,9 @@ class NumberOfClusters(ShortRepr):
         if self.suggested == 1:
             return f"A single mechanism cannot be rejected (p = {self.p_one:.2g}): there may be only one."
         row = self.table.set_index("mechanisms").loc[self.suggested]
-        shaky = "" if row["stability"] >= STABLE else " No number of clusters is stable."
+        shaky = "" if row["stability"] >= STABLE else " No number of clusters is the same on halves."
         return (
-            f"More than one mechanism ({p_one}); {self.suggested} suggested (stability"
+            f"More than one mechanism ({p_one}); {self.suggested} suggested (agreement of halves"
             f" {row['stability']:.2f}, silhouette {row['silhouette']:.2f}).{shaky}"
         )
 
@@ -89,8 +89,8 @@ class NumberOfClusters(ShortRepr):
         if self.suggested == 1:
             return f"One mechanism: {self.reason}."
         stability = table["stability"][self.suggested]
-        shaky = "" if stability >= STABLE else " They are not stable."
-        return f"{self.suggested} mechanisms: {self.reason}; stability {stability:.2f}.{shaky}"
+        shaky = "" if stability >= STABLE else " Halves of the inputs give other clusters."
+        return f"{self.suggested} mechanisms: {self.reason}; agreement of halves {stability:.2f}.{shaky}"
 
     @property
     def reason(self) -> str:

@@ -4,6 +4,7 @@ A report is a list of sections; a further one is an object with ``title``, ``anc
 """
 
 from neucept.reports.components import Html, tag, text
-from neucept.reports.document import Section, report
+from neucept.reports.document import report
+from neucept.reports.page import Section
 
 __all__ = ["Html", "Section", "report", "tag", "text"]

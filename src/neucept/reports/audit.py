@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import version
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from neucept.analysis import Audit
+from neucept.analysis import audit as neucept_audit
+from neucept.inputs import Inputs
+from neucept.recording.task import Binary, Classes
 from neucept.reports.components import (
     Child,
     Html,
+    badge,
     chip,
-    definitions,
     image,
     interval_bar,
     statistics,
     table,
     tag,
+    term,
     text,
 )
 from neucept.reports.figures.canvas import colour
-from neucept.reports.phrases import between, confidence_findings, number, percent, verdict_words
+from neucept.reports.inputs import shown_inputs
+from neucept.reports.phrases import FEW, between, confidence_findings, judgement, number, percent, too_few
+from neucept.reports.provenance import RUN, calls_that_make, run_facts, settings_tables, versions
 
 MOST_ROWS = 300  # of the table of mechanisms; all are in the table that is written beside it
 _CONFUSIONS = 15
-_NAMED = 4  # mechanisms of each kind that the summary names
+_NAMED = 4  # overconfident mechanisms that the summary names; the table below has them all
 _PICTURES, _PICTURED = 6, 12  # inputs shown of a mechanism, and mechanisms that have some
-_VERDICTS = {"overconfident": "bad", "unsure": "plain", "underconfident": "plain", "as confident as right": "good"}
-
-TERMS = {
-    "mechanism": "A cluster of the inputs predicted as a class that the network decides in a similar way.",
-    "precision": "Share of its inputs that are labelled as the class, on inputs that its clusters were not found on.",
-    "own confidence": "The mean probability that the network itself gives the class there: not calibrated.",
-    "confidence says": "The precision of inputs of the class with the same probability, calibrated on other inputs.",
-    "overconfident": "Less precise than the confidence says, within the class or in other classes. The alarm.",
-    "more reliable, less reliable": "Than the rest of its class, by precision alone (Fisher's exact test).",
-    "unsure": "Less precise than the rest of its class, and the confidence says so: a threshold finds these mistakes.",
-    "underconfident": "More precise than the confidence says.",
-    "as confident as right": "No difference, on inputs enough to see one of 10 points.",
-    "too few to tell": "No difference was found, but there are too few inputs to compare to see one of 10 points.",
-    "nothing to compare": "No other input of the class is as confident, as where the class has one mechanism; compared"
-    " with other classes there is no alarm.",
-    "extra mistakes": "Inputs judged times the precision that is lacking against what the confidence says.",
-    "stability": "Mean Jaccard similarity with the most similar cluster found on random halves of the inputs: stable"
-    " from .75 on, doubtful below, dissolved up to .5. A class of one mechanism has none.",
-}
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ class Index:
 
     audit: Audit
     pages: Mapping[str, str]  # by name of the class, relative to the index
-    inputs: Any = None
+    inputs: Inputs | None = None
 
     def link(self, name: str, words: Child, mechanism: int | None = None) -> Html:
         """Link to the page of a class, or to a mechanism on it; the words alone where there is none."""
@@ -72,9 +58,9 @@ class Index:
 def audit_summary(audit: Audit, heading: str) -> Html:
     """Write the head of the page: accuracy first, then where the network is confidently wrong."""
     alarms = int((audit.table["confidence_verdict"] == "overconfident").sum())
-    said = (
-        confidence_findings(audit.table, _NAMED) if len(audit.table) else ["No class could be audited; see below why."]
-    )
+    said = ["No class could be audited; see below why."]
+    if len(audit.table):
+        said = confidence_findings(audit.table, _NAMED, 1)
     loud = [sentence for sentence in said if _kind(sentence) != "plain"]
     quiet = [tag("li", sentence) for sentence in said if sentence not in loud]
     doubt = tag("p", tag("strong", "Check this first: "), audit.doubt, class_="finding bad") if audit.doubt else None
@@ -107,15 +93,20 @@ def _lead(audit: Audit) -> str:
     return f"{audit.model_name} is right in {share} of {n} inputs. {where}"
 
 
-def _numbers(audit: Audit, alarms: int) -> list[tuple[str, str, str]]:
+def _numbers(audit: Audit, alarms: int) -> list[tuple[Child, str, str]]:
     done = len(audit.outcomes) - len(audit.errors)
     unsure = int((audit.table["confidence_verdict"] == "unsure").sum())
-    numbers = [
+    numbers: list[tuple[Child, str, str]] = [
         ("classes audited", number(done), f"of {len(audit.outcomes)}"),
         ("mechanisms", number(len(audit.table)), f"{len(audit.table) / max(done, 1):.1f} per class"),
         ("overconfident", number(alarms), "less right than their confidence says"),
         ("unsure", number(unsure), "less right, as others of their confidence are"),
     ]
+    sure = _confidence_by_class(audit)
+    if sure:
+        counts = np.bincount(audit.recording.predictions, minlength=len(audit.recording.class_names))
+        weighted = sum(sure[name] * n for name, n in zip(audit.recording.class_names, counts, strict=True) if n)
+        numbers.insert(0, ("own confidence", f"{weighted / counts.sum():.1%}", "mean of all predictions"))
     if audit.accuracy is not None and audit.accuracy_interval is not None:
         low, high = audit.accuracy_interval
         numbers.insert(0, ("accuracy", f"{audit.accuracy:.1%}", f"{low:.1%} to {high:.1%}"))
@@ -130,15 +121,18 @@ def mechanism_table(index: Index) -> Html | None:
     judged = bool(known["precision"].notna().any())
     start = 0.0
     if judged:
-        lowest = float(known[["low", "expected_low"]].min().min())
-        start = max(0.0, float(np.floor((lowest - 0.02) * 20) / 20))
+        lowest = float(known.loc[known["judged"] >= FEW, ["low", "expected_low"]].min().min())
+        start = max(0.0, float(np.floor((lowest - 0.02) * 20) / 20)) if np.isfinite(lowest) else 0.0
+    again = bool(known["stability"].notna().any())
     rows = [
-        _row(index, row, start, judged) for row in known.rename(columns={"class": "name"}).head(MOST_ROWS).itertuples()
+        _row(index, row, start, judged, again)
+        for row in known.rename(columns={"class": "name"}).head(MOST_ROWS).itertuples()
     ]
     head: list[Child] = ["mechanism"]
     if judged:
-        head += ["verdict", f"precision, {start:.0%} to 100%", "own confidence", "confidence says", "extra mistakes"]
-    head += ["inputs", "stability", "set apart by"]
+        head += ["verdict", term("precision", f"precision, {start:.0%} to 100%"), "own confidence", "confidence says"]
+        head += ["extra mistakes"]
+    head += ["inputs", *(["found again"] if again else []), "set apart by"]
     note = (
         "Those most worth looking at come first: the overconfident by their mistakes beyond what the confidence says,"
         " then the unsure, then those that are not found again. The tick on the bar is what the confidence says. Tests"
@@ -152,30 +146,33 @@ def mechanism_table(index: Index) -> Html | None:
         else ""
     )
     numbers = [3, 4, 5, 6] if judged else [1]
-    return text(tag("p", note, rest, class_="note"), table(head, rows, "Mechanisms of all classes", numbers))
+    made = table(head, rows, "Mechanisms of all classes", numbers, stacked=True)
+    return text(tag("p", note, rest, class_="note"), made)
 
 
-def _row(index: Index, row: Any, start: float, judged: bool) -> list[Child]:
+def _row(index: Index, row: Any, start: float, judged: bool, again: bool) -> list[Child]:
     name = index.link(row.name, text(chip(row.mechanism), f"{row.name} {row.mechanism}"), row.mechanism)
+    told = row.verdict or row.confidence_verdict in ("overconfident", "unsure")
+    few = "" if told else too_few(row.inputs)
     cells: list[Child] = [name]
-    if judged:
+    if judged and few:
+        cells += [badge("too few to say"), few, "–", "–", "–"]
+    elif judged:
         known = row.judged > 0 and np.isfinite(row.precision)
         says = row.expected, row.expected_low, row.expected_high
         tick = row.expected if np.isfinite(row.expected) else row.precision
         own = row.precision, row.low, row.high
         bar = interval_bar(*own, tick, start, colour(row.mechanism), "its confidence says") if known else None
-        verdict = verdict_words(row.verdict, row.confidence_verdict) or "–"
-        better = row.verdict == "more reliable" and row.confidence_verdict == "too few to tell"
-        kind = "good" if better else _VERDICTS.get(row.confidence_verdict, "plain")
         cells += [
-            tag("span", verdict, class_=f"verdict {kind}"),
-            text(bar, tag("span", between(*own) if known else "–", class_="named")),
+            badge(*judgement(row.verdict, row.confidence_verdict)),
+            tag("div", bar, tag("span", between(*own) if known else "–", class_="named"), class_="precision"),
             percent(row.confidence, 0) if np.isfinite(row.confidence) else "–",
-            between(*says) if np.isfinite(row.expected) else "–",
+            tag("span", percent(row.expected), title=between(*says)) if np.isfinite(row.expected) else "–",
             f"{round(row.confident_mistakes):+d}" if np.isfinite(row.confident_mistakes) else "–",
         ]
-    stable = f"{row.stability:.2f} {row.found_again}" if np.isfinite(row.stability) else "–"
-    return [*cells, f"{number(row.inputs)} ({percent(row.share, 0)})", stable, tag("span", row.neurons, class_="wide")]
+    stable = f"{row.stability:.2f}, {row.found_again}" if np.isfinite(row.stability) and not few else "–"
+    cells += [f"{number(row.inputs)} ({percent(row.share, 0)})", *([stable] if again else [])]
+    return [*cells, tag("span", row.neurons if not few else "–", class_="wide")]
 
 
 def mistakes(index: Index) -> Html | None:
@@ -193,20 +190,27 @@ def mistakes(index: Index) -> Html | None:
             continue
         wrong = np.flatnonzero((mechanisms.labels == mechanism) & ~right[mechanisms.samples])
         order = wrong[np.argsort(mechanisms.distances[wrong, mechanism], kind="stable")][:_PICTURES]
-        tiles = [_tile(audit, inputs, int(row)) for row in mechanisms.samples[order]]
+        tiles = _tiles(audit, inputs, mechanisms.samples[order])
         heading = index.link(name, text(chip(mechanism), f"{name}, mechanism {mechanism}"), mechanism)
-        top = tag("h3", heading, " ", tag("small", f"{verdict}: the most typical of {len(wrong)} mistakes"))
+        small = tag("small", term(verdict), f": the most typical of {len(wrong)} mistakes")
+        top = tag("h3", heading, " ", small)
         cards.append(tag("div", top, tag("div", *tiles, class_="tiles"), class_="neuron"))
     return tag("div", *cards, class_="neurons") if cards else None
 
 
-def _tile(audit: Audit, inputs: Any, row: int) -> Html:
-    label = audit.recording.labels[row] if audit.recording.labels is not None else None
-    names = audit.recording.class_names
-    words = names[int(label)] if label is not None and np.ndim(label) == 0 and 0 <= label < len(names) else ""
-    said = f"input {row}, labelled {words}" if words else f"input {row}"
-    caption = tag("figcaption", tag("b", words) if words else None, " ", tag("span", f"#{row}", class_="row"))
-    return tag("figure", image(inputs.picture(row), said), caption, class_="tile wrong", title=said)
+def _tiles(audit: Audit, inputs: Inputs, rows: np.ndarray) -> list[Html]:
+    """Show mistakes: what they are labelled, how surely something else is predicted, and which file each is."""
+    recording = audit.recording
+    labels, names = recording.labels, recording.class_names
+    own = [-1] * len(rows) if labels is None or labels.ndim > 1 else labels[rows].astype(int).tolist()
+    words = [names[label] if 0 <= label < len(names) else "" for label in own]
+    known = shown_inputs(recording, rows, words, np.ones(len(rows), bool))
+    tiles = []
+    for row, one in zip(rows.tolist(), known, strict=True):
+        picture = inputs.picture(row)
+        assert picture is not None  # all inputs are alike
+        tiles.append(tag("figure", image(picture, one.words), one.caption(), class_="tile wrong", title=one.words))
+    return tiles
 
 
 def class_table(index: Index) -> Html:
@@ -214,24 +218,52 @@ def class_table(index: Index) -> Html:
     audit = index.audit
     known = audit.classes[audit.classes["reason"] == ""]
     known = known.sort_values("precision", kind="stable")
+    confidence = _confidence_by_class(audit)
     layers = [str(column) for column in known if str(column).startswith("selected ")]
     rows: list[list[Child]] = []
     for row in known.to_dict("records"):
         cells: list[Child] = [index.link(row["class"], row["class"]), number(row["inputs"])]
         cells += [between(row["precision"], row["low"], row["high"]) if pd.notna(row["precision"]) else "–"]
+        cells += [percent(confidence.get(row["class"], np.nan))]
         cells += [percent(row["recall"]) if pd.notna(row["recall"]) else "–", str(row["mechanisms"])]
         cells += [str(row["overconfident"]), str(row["unsure"])]
-        rows.append([*cells, *(_count(row[layer]) for layer in layers), tag("span", row["notes"], class_="wide")])
-    head = ["class", "predicted", "precision", "recall", "mechanisms", "overconfident", "unsure", *layers, ""]
+        notes = " ".join(filter(None, [row["notes"], *_why_none(audit, row, layers)]))
+        rows.append([*cells, *(_count(row[layer]) for layer in layers), tag("span", notes, class_="wide")])
+    head: list[Child] = ["class", "predicted", "precision", "own confidence", "recall", "mechanisms", "overconfident"]
+    head += ["unsure", *(term("selected", layer) for layer in layers), ""]
     unpaged = [name for name in audit.mechanisms if name not in index.pages]
     note = (
-        f"{len(unpaged)} classes have no page of their own (pages=, --pages): {', '.join(unpaged[:10])}"
-        f"{', …' if len(unpaged) > 10 else ''}."
-        if unpaged
-        else "Predicted: inputs that the network calls so. Selected: critical neurons, or groups of them, at the"
-        f" precision asked for ({audit.settings['precision']})."
+        "Predicted: inputs that the network calls so. Selected: critical neurons, or groups of them, at the precision"
     )
-    return text(tag("p", note, class_="note"), table(head, rows, "Classes", range(1, 7 + len(layers))))
+    note += f" asked for ({audit.settings['precision']})."
+    if unpaged:
+        more = ", …" if len(unpaged) > 10 else ""
+        note += f" {len(unpaged)} classes have no page of their own (pages=, --pages): {', '.join(unpaged[:10])}{more}."
+    made = table(head, rows, "Classes", range(1, 8 + len(layers)), stacked=True)
+    return text(tag("p", note, class_="note"), made)
+
+
+def _confidence_by_class(audit: Audit) -> dict[str, float]:
+    """Mean probability of each class over its predictions, where the outputs are probabilities."""
+    recording = audit.recording
+    if type(recording.task) not in (Classes, Binary) or recording.logits.shape[1] < 2:
+        return {}
+    predictions = recording.predictions
+    surest = softmax(np.asarray(recording.logits, np.float64), axis=1).max(axis=1)
+    return {
+        name: float(surest[predictions == number].mean())
+        for number, name in enumerate(recording.class_names)
+        if (predictions == number).any()
+    }
+
+
+def _why_none(audit: Audit, row: Mapping[Any, Any], layers: list[str]) -> list[str]:
+    """Say why no neuron of a layer was selected for a class, where the class's own notes do not."""
+    empty = [layer.removeprefix("selected ") for layer in layers if row[layer] == 0]
+    if not empty:
+        return []
+    critical = audit.critical[row["class"]]
+    return [f"{layer}: {critical[layer].why_empty}" for layer in empty if layer in critical]
 
 
 def _count(value: float) -> str:
@@ -243,7 +275,8 @@ def failed(index: Index) -> Html | None:
     errors = index.audit.errors
     if not len(errors):
         return None
-    return table(["class", "why it was not audited"], errors.itertuples(index=False), "Classes that were not audited")
+    rows = errors.itertuples(index=False)
+    return table(["class", "why it was not audited"], rows, "Classes that were not audited", stacked=True)
 
 
 def confusions(index: Index) -> Html | None:
@@ -252,23 +285,28 @@ def confusions(index: Index) -> Html | None:
     if not len(known):
         return None
     rows = [[a, b, number(n), percent(share)] for a, b, n, share in known.itertuples(index=False)]
-    head = ["label", "predicted", "inputs", "share of the label"]
+    head = ["label", term("predicted", "predicted as"), "inputs", "share of the label"]
     return table(head, rows, "The most frequent mistakes", (2, 3))
 
 
 def settings(index: Index) -> Html:
-    """List the settings, versions and date."""
+    """List the settings and versions, and the calls that make this page again."""
     audit = index.audit
-    rows = [
-        [name.replace("_", " "), str(value)] for name, value in audit.settings.items() if value not in (None, {}, "")
-    ]
-    rows += [[name, str(value)] for name, value in audit.recording.facts.items() if value != ""]
-    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    rows += [["date", made], ["neucept", version("neucept")], ["torch", version("torch")]]
-    rows += [["Python", platform.python_version()]]
-    return table(["setting", "value"], rows, "Settings")
+    run = run_facts(audit.settings) or run_facts(audit.recording.facts)
+    chosen = {name: value for name, value in audit.settings.items() if value not in ({}, "") and name != RUN}
+    recorded = {name: value for name, value in audit.recording.facts.items() if name != RUN}
+    steps = {"Run": run, "Audit": chosen, "Recording": recorded, "Versions": versions()}
+    return text(settings_tables(steps), calls_that_make(run, _calls(audit)))
 
 
-def glossary(index: Index) -> Html:
-    """Explain the terms."""
-    return definitions(TERMS)
+def _calls(audit: Audit) -> str:
+    """Write the calls that make the index and its pages; model and data are the user's."""
+    known = signature(neucept_audit).parameters
+    given = {
+        name: value
+        for name, value in audit.settings.items()
+        if name in known and value not in (None, {}, "") and value != known[name].default
+    }
+    given["classes"] = [outcome.name for outcome in audit.outcomes]
+    arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    return f'audit = neucept.audit(model, data, {arguments}, out="audit")\naudit.report()'

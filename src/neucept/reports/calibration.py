@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pandas as pd
 from neucept.calibration import Calibration
 from neucept.discovery import Selection
 from neucept.reports import figures
-from neucept.reports.components import Child, Html, plot, table, tag
+from neucept.reports.components import Child, Html, plot, table, tag, term, text
+from neucept.reports.page import Part, document, write_text
 from neucept.reports.phrases import LEVELS, family_name
 
 _DOTS = (
@@ -37,7 +37,7 @@ def calibration_panel(selection: Selection) -> Html | None:
     numbers = tag(
         "details",
         tag("summary", "Tables"),
-        _families(realised, selection),
+        _families(realised, selection.layer),
         tag("p", unseen, class_="small"),
         _levels(selection),
         tag("p", chosen, class_="small"),
@@ -61,13 +61,20 @@ def _below(realised: pd.DataFrame, precision: float) -> str:
     return f"The guarantee refers to the average over families. Below the required precision: {', '.join(below)}."
 
 
-def _families(realised: pd.DataFrame, selection: Selection) -> Html:
+def _families(realised: pd.DataFrame, layer: str) -> Html:
     cells: list[list[Child]] = [
         [family_name(row["family"]), str(row["responses"]), _interval(row), *_shares(row, *_MEASURES)]
         for row in realised.to_dict("records")
     ]
-    head = ["simulated responses", "number", "realised (95%)", "power", "unseen family", "equation (9)"]
-    return table(head, cells, f"Calibration of {selection.layer} by family of responses", range(1, len(head)))
+    head = [
+        "simulated responses",
+        "number",
+        term("realised", "realised (95%)"),
+        "power",
+        "unseen family",
+        "equation (9)",
+    ]
+    return table(head, cells, f"Calibration of {layer} by family of responses", range(1, len(head)))
 
 
 def _levels(selection: Selection) -> Html:
@@ -79,7 +86,7 @@ def _levels(selection: Selection) -> Html:
         required = tag("b", f"{precision:g}") if precision == selection.precision else f"{precision:g}"
         count = str(len(selection.at(precision).neurons))
         cells.append([required, _interval(row), *_shares(row, "power", "uncalibrated"), count])
-    head = ["required", "realised (95%)", "power", "equation (9)", "selected here"]
+    head = ["required", term("realised", "realised (95%)"), "power", "equation (9)", term("selected", "selected here")]
     return table(head, cells, f"Required and realised precision on {selection.layer}", range(1, len(head)))
 
 
@@ -92,22 +99,6 @@ def _shares(row: Mapping[Any, Any], *names: str) -> list[Child]:
 
 
 # The page of `neucept calibrate`
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Calibration of {title}</title>
-<style>
-:root {{ color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5; }}
-body {{ max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.15rem; margin: 2rem 0 0; overflow-wrap: anywhere; }}
-p {{ max-width: 46rem; margin: .5rem 0; }}
-</style></head><body>
-<h1>What a required precision of {precision:g} delivers on these layers, for “{title}”</h1>
-<p>Responses whose critical neurons are known were simulated on each layer's own activations. {dots}
-This is evidence for responses like these, not a proof.</p>
-{layers}
-</body></html>
-"""
 
 
 def calibration_page(
@@ -128,25 +119,44 @@ def calibration_page(
     path : Path
         The file.
     """
-    from plotly.io import to_html
 
-    parts = []
-    for number, (layer, calibration) in enumerate(calibrations.items()):
-        realised = calibration.table(precision)
-        total = realised.set_index("family").loc["all"]
-        words = (
-            f"{units(calibration, widths[layer])}. Over all {total['responses']:.0f} responses, the selection realises"
-            f" a precision of {total['precision']:.3f} ({total['low']:.3f} to {total['high']:.3f}) and a power of"
-            f" {total['power']:.2f}. On families of responses that the model was not trained on, the precision is"
-            f" {total['unseen']:.3f}; by equation (9) alone it is {total['uncalibrated']:.3f}."
+    def part(layer: str) -> Part:
+        return Part(
+            layer,
+            f"layer-{list(calibrations).index(layer)}",
+            lambda _: _measured(calibrations, widths, layer, precision),
         )
-        config = {"displayModeBar": False, "responsive": True}
-        figure = figures.calibration_figure(realised, precision)
-        drawn = to_html(figure, config, full_html=False, include_plotlyjs=number == 0)
-        parts.append(f"<h2>{escape(layer)}</h2>\n<p>{escape(words)}</p>\n{drawn}")
-    page = _PAGE.format(title=escape(title), precision=precision, dots=_DOTS, layers="\n".join(parts))
-    path.write_text(page, encoding="utf-8")
-    return path
+
+    heading = f"What a required precision of {precision:g} delivers on these layers, for “{title}”"
+    words = (
+        f"Responses whose critical neurons are known were simulated on each layer's own activations. {_DOTS} This is"
+        " evidence for responses like these, not a proof."
+    )
+    top = tag(
+        "header",
+        tag("p", "NeuCEPT: calibration", class_="brand"),
+        tag("h1", heading),
+        tag("p", words, class_="note"),
+        id="summary",
+    )
+    return write_text(path, document(calibrations, heading, top, [part(layer) for layer in calibrations]))
+
+
+def _measured(calibrations: Mapping[str, Calibration], widths: Mapping[str, int], layer: str, precision: float) -> Html:
+    """Say and draw what is realised on a layer."""
+    calibration = calibrations[layer]
+    realised = calibration.table(precision)
+    total = realised.set_index("family").loc["all"]
+    words = (
+        f"{units(calibration, widths[layer])}. Over all {total['responses']:.0f} responses, the selection realises a"
+        f" precision of {total['precision']:.3f} ({total['low']:.3f} to {total['high']:.3f}) and a power of"
+        f" {total['power']:.2f}. On families of responses that the model was not trained on, the precision is"
+        f" {total['unseen']:.3f}; by equation (9) alone it is {total['uncalibrated']:.3f}."
+    )
+    figure = figures.calibration_figure(realised, precision)
+    said = f"Precision realised on simulated responses of {layer} by family, and the required precision"
+    drawn = tag("div", tag("div", plot(figure, said, "wide")), class_="panels")
+    return text(tag("p", words), drawn, _families(realised, layer))
 
 
 def units(calibration: Calibration, neurons: int) -> str:

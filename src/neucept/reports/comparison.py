@@ -11,25 +11,14 @@ from neucept.comparison.comparison import ELSEWHERE, Comparison
 from neucept.errors import InputError
 from neucept.inputs import Inputs
 from neucept.mechanisms import wilson
-from neucept.reports.components import Child, Html, caption, described, image, plot, statistics, table, tag, text
+from neucept.reports.components import Child, Html, badge, image, plot, statistics, table, tag, term, text
 from neucept.reports.figures.comparison import colours, flow, heat_map
+from neucept.reports.inputs import caption
 from neucept.reports.phrases import between, join, number, p_value, percent
 
 TILES = 8
 _PARTS = 4  # of a mechanism that are shown
 _SMALLEST = 0.05  # share of a mechanism's inputs from which a part of it is shown
-
-TERMS = {
-    "mechanism": "A cluster of inputs with similar activations of a network's critical neurons; 0 is the largest.",
-    "Jaccard index": "Size of the intersection of two mechanisms over that of their union: 1 if they are equal, 0 if"
-    " they are disjoint.",
-    "found again": "Jaccard index of a mechanism with itself, found on other halves of the inputs. It is the limit that"
-    " chance sets: a match that reaches it is as good as possible.",
-    "adjusted mutual information": "How much one partition of the inputs tells about the other, corrected for chance: 1"
-    " if they are equal, 0 in expectation if they are unrelated.",
-    "p": "Probability of at least this overlap between unrelated partitions, corrected for the number of pairs (Holm).",
-    "interval": "95% bootstrap interval over inputs; the mechanisms themselves are held fixed.",
-}
 
 
 def comparison_summary(comparison: Comparison, heading: str) -> Html:
@@ -44,7 +33,7 @@ def comparison_summary(comparison: Comparison, heading: str) -> Html:
         " mechanism of the other, only the matched part counts as unchanged."
     )
     alone = f"{' and '.join(number(len(rows)) for rows in comparison.only)} of one network alone"
-    tiles = [
+    tiles: list[tuple[Child, str, str]] = [
         ("adjusted mutual information", f"{value:.2f}", f"{low:.2f} to {high:.2f}; 1 equal, 0 unrelated"),
         ("common inputs", number(common), alone),
     ]
@@ -53,6 +42,9 @@ def comparison_summary(comparison: Comparison, heading: str) -> Html:
     if "accuracy_a" in outputs:
         a, b = percent(outputs["accuracy_a"]), percent(outputs["accuracy_b"])
         tiles.append(("accuracy", a, f"of {one}; {b} of {other}"))
+    if (sure := comparison.confidence) is not None:
+        a, b = (percent(float(sure[comparison.labels[:, side] != ELSEWHERE, side].mean())) for side in (0, 1))
+        tiles.append(("own confidence", a, f"of {one} in its predictions; {b} of {other}"))
     return tag(
         "header",
         tag("p", "NeuCEPT: two networks, mechanism by mechanism", class_="brand"),
@@ -88,7 +80,8 @@ def movements(comparison: Comparison) -> Html:
         tag("div", tag("h3", "Pairs of mechanisms"), plot(heat_map(comparison), "Jaccard index of each pair")),
     ]
     right = range(1, moves.shape[1] + 1)
-    numbers = table(["", *moves.columns], cells, "Number of inputs of each pair of mechanisms", right)
+    head = [tag("span", "from"), *(term("mechanism", str(name)) for name in moves.columns)]
+    numbers = table(head, cells, "Number of inputs of each pair of mechanisms", right)
     note = f"Matched mechanisms share a colour; grey mechanisms of {other} have no match."
     return text(
         tag("p", note, class_="note"),
@@ -110,21 +103,38 @@ def matches(comparison: Comparison) -> Html:
             [
                 tag("span", chip, f"{network} {mechanism}", class_="named"),
                 number(row["inputs"]),
+                *_right_and_sure(comparison, comparison.names.index(network), mechanism),
                 partner,
                 f"{row['jaccard']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
                 f"{row['repeated']:.2f}",
                 p_value(row["p_corrected"]),
                 percent(row["inside"]),
-                row["verdict"],
+                badge(row["verdict"]),
             ]
         )
-    head = ["mechanism", "inputs", "match", "Jaccard index", "found again", "corrected p", "in the nearest", "verdict"]
+    known = _right_and_sure(comparison, 0, 0)
+    head: list[Child] = ["mechanism", "inputs", *["labelled as the target", "own confidence"][: len(known)]]
+    head += ["match", "Jaccard index", "found again", "corrected p", "in the nearest", "verdict"]
     note = (
         "In brackets: the nearest mechanism of the other network, where there is no match. A small p-value means that"
         " two mechanisms are related; the Jaccard index says how similar they are. Compare it with the index that a"
         " mechanism reaches when it is found again on other inputs of the same network."
     )
-    return text(tag("p", note, class_="note"), table(head, rows, "Mechanisms of both networks", (1, 3, 4, 5, 6)))
+    n = len(known)
+    numbers = [1, *range(2, 2 + n), *range(3 + n, 7 + n)]
+    return text(tag("p", note, class_="note"), table(head, rows, "Mechanisms of both networks", numbers, stacked=True))
+
+
+def _right_and_sure(comparison: Comparison, side: int, mechanism: int) -> list[Child]:
+    """Give the share of a mechanism's inputs that are labelled as the target, beside its network's own confidence."""
+    inside = comparison.labels[:, side] == mechanism
+    n = int(inside.sum())
+    if comparison.right is None:
+        return []
+    hits = int(comparison.right[inside].sum())
+    share = between(hits / n, *wilson(hits, n)) if n else "–"
+    sure = comparison.confidence
+    return [share, *([] if sure is None else [percent(float(sure[inside, side].mean())) if n else "–"])]
 
 
 class Groups:
@@ -225,13 +235,23 @@ class Groups:
             return None
         typical = np.where(self.comparison.labels[mask] >= 0, self.comparison.typicality[mask], 1.0).min(axis=1)
         tiles = []
-        for row in self.comparison.rows[mask][np.argsort(-typical, kind="stable")[:TILES]].tolist():
-            label = self.names[row] if self.names is not None else ""
-            words = described(row, label)
+        positions = np.flatnonzero(mask)[np.argsort(-typical, kind="stable")[:TILES]]
+        for position in positions.tolist():
+            row = int(self.comparison.rows[position])
+            name, label = self.inputs.name(row), self.names[row] if self.names is not None else ""
+            words, sure = self._sure(position)
+            said = ", ".join(filter(None, [name, f"labelled {label}" if label else "", words]))
             picture = self.inputs.picture(row)
             assert picture is not None  # all inputs are alike
-            tiles.append(tag("figure", image(picture, words), caption(row, label), class_="tile", title=words))
+            tiles.append(tag("figure", image(picture, said), caption(name, label, sure), class_="tile", title=said))
         return tag("div", *tiles, class_="tiles")
+
+    def _sure(self, position: int) -> tuple[str, str]:
+        """Say how sure either network is of the target, in words and briefly."""
+        if self.comparison.confidence is None:
+            return "", ""
+        both = [percent(float(sure), 0) for sure in self.comparison.confidence[position]]
+        return f"{join([f'{n} {s}' for n, s in zip(self.comparison.names, both, strict=True)])} sure", " / ".join(both)
 
 
 def _read(data: Any, least: int, recorded: float | None) -> tuple[Inputs | None, list[str] | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from itertools import pairwise
 from typing import Any, Union
 
@@ -14,11 +15,12 @@ import numpy as np
 
 from neucept.errors import missing
 from neucept.reports.figures.canvas import colour
+from neucept.reports.glossary import TERMS
 
 STRONG = 1.5  # deviations from the mean at which the colour is full
 SIDE = 112  # pixels; larger pictures are scaled down to it
 _PIXELATED = 64  # pictures up to this side are shown with sharp pixels
-_STEP, _ROW, _RADIUS = 128, 27, 9
+_STEP, _ROW, _RADIUS = 122, 27, 9
 
 
 def plot(figure: Any, words: str, class_: str = "") -> Html:
@@ -44,9 +46,47 @@ def chip(number: int) -> Html:
     return tag("span", class_="chip", style=f"background:{colour(number)}", aria_hidden="true")
 
 
-def statistics(tiles: Sequence[tuple[str, str, str]]) -> Html:
+def statistics(tiles: Sequence[tuple[Child, str, str]]) -> Html:
     """Show a line of numbers: (name, value, detail) each."""
-    return tag("dl", *(tag("div", tag("dt", n), tag("dd", v, tag("small", d))) for n, v, d in tiles), class_="stats")
+    cells = (tag("div", tag("dt", _named(n)), tag("dd", v, tag("small", d))) for n, v, d in tiles)
+    return tag("dl", *cells, class_="stats")
+
+
+def facts(known: Sequence[tuple[Child, Child]]) -> Html:
+    """Show a line of facts: (name, value) each."""
+    return tag("dl", *(tag("div", tag("dt", _named(n)), tag("dd", v)) for n, v in known), class_="facts")
+
+
+def term(word: str, shown: str | None = None) -> Html:
+    """Write a word of the glossary, which the page then explains; ``shown`` is what stands there, the word by default.
+
+    >>> term("null")
+    '<span data-term="null" title="Not critical.">null</span>'
+    """
+    return tag("span", word if shown is None else shown, data_term=word, title=TERMS[word])
+
+
+def badge(words: str, kind: str = "plain") -> Html:
+    """Show a verdict; parts that semicolons divide are explained one by one.
+
+    Parameters
+    ----------
+    words : str
+        Such as ``less reliable; unsure``.
+    kind : {"plain", "good", "bad"}
+        Its colour.
+    """
+    parts: list[Child] = []
+    for part in words.split("; "):
+        known = next((word for word in (part, part.partition(",")[0]) if word in TERMS), None)
+        shown = "too few of equal confidence to say more" if parts and part == "too few to tell" else part
+        parts += ["; " if parts else None, shown if known is None else term(known, shown)]
+    return tag("span", *parts, class_=f"verdict {kind}")
+
+
+def _named(cell: Child) -> Child:
+    """Explain a heading that is a word of the glossary."""
+    return term(cell) if isinstance(cell, str) and not isinstance(cell, Html) and cell in TERMS else cell
 
 
 def definitions(terms: dict[str, str]) -> Html:
@@ -85,16 +125,6 @@ def sprite(icons: np.ndarray) -> Html:
         sheet.paste(_pillow().fromarray(icon), (number % line * side, number // line * side))
     style = f"background-image:url({_uri(sheet, 'JPEG', quality=72)})"
     return tag("div", id="sprite", hidden=True, data_line=line, style=style)
-
-
-def described(row: int, label: str) -> str:
-    """Name an input: its row, and its label where there is one."""
-    return f"input {row}" + (f", labelled {label}" if label else "")
-
-
-def caption(row: int, label: str, mark: Html | None = None) -> Html:
-    """Write the line under the picture of an input."""
-    return tag("figcaption", mark, tag("b", label) if label else None, " ", tag("span", f"#{row}", class_="row"))
 
 
 def _uri(picture: Any, kind: str, **options: Any) -> str:
@@ -149,11 +179,15 @@ def share_bar(shares: Sequence[tuple[str, float, str]], words: str) -> Html:
 
 @dataclass(frozen=True)
 class Column:
-    """One layer of the graph: its name, labels of its neurons, and their standardized activations (NaN: unknown)."""
+    """One layer of the graph: its name, labels of its neurons, and their standardized activations (NaN: unknown).
+
+    Neurons that are not ``solid`` have a dashed outline; all are by default.
+    """
 
     name: str
     neurons: Sequence[str]
     levels: np.ndarray
+    solid: Sequence[bool] = ()
 
 
 def activation_graph(columns: Sequence[Column], title: str) -> Html:
@@ -181,8 +215,9 @@ def activation_graph(columns: Sequence[Column], title: str) -> Html:
         short = column.name if len(column.name) <= 20 else f"…{column.name[-19:]}"
         heading = tag("text", short, tag("title", column.name), x=spots[0][0], y=14, class_="layer")
         nodes.append(heading)
-        for neuron, level, (x, y) in zip(column.neurons, column.levels, spots, strict=True):
-            nodes.append(_node(neuron, float(level), x, y, column.name))
+        solid = column.solid or [True] * len(spots)
+        for neuron, level, (x, y), whole in zip(column.neurons, column.levels, spots, solid, strict=True):
+            nodes.append(_node(neuron, float(level), x, y, column.name, whole))
     inner = [tag("title", title), *lines, *nodes]
     return tag("svg", *inner, viewBox=f"0 0 {width} {height}", role="img", class_="graph", style=f"max-width:{width}px")
 
@@ -208,16 +243,17 @@ def activation_strip(levels: np.ndarray, breaks: Sequence[int], title: str) -> H
     return tag("svg", text(*cells), viewBox=f"0 0 {x} 7", class_="strip", role="img", preserveAspectRatio="none")
 
 
-def _node(neuron: str, level: float, x: float, y: float, layer: str) -> Html:
+def _node(neuron: str, level: float, x: float, y: float, layer: str, solid: bool) -> Html:
     kind, opacity = _paint(level)
     known = np.isfinite(level)
     unit = neuron if neuron.startswith("PC ") else f"neuron {neuron}"
     words = f"{layer}, {unit}: {level:+.1f} deviations" if known else layer
+    words += "" if solid else ", not selected"
     place: dict[str, str | float] = {"cx": x, "cy": f"{y:g}", "r": _RADIUS}
     return tag(
         "g",
         tag("title", words),
-        tag("circle", class_="ground", **place),
+        tag("circle", class_="ground" if solid else "ground dashed", **place),
         tag("circle", class_=kind, fill_opacity=opacity, **place) if known else None,
         tag("text", neuron, x=x - _RADIUS - 4, y=f"{y + 3.5:g}", class_="neuron"),
     )
@@ -289,23 +325,42 @@ def tag(name: str, *children: Child, **attributes: str | float | bool | None) ->
     return Html(opening if name in _EMPTY else f"{opening}{text(*children)}</{name}>")
 
 
-def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str, numbers: Iterable[int] = ()) -> Html:
+def table(
+    head: Iterable[Child],
+    rows: Iterable[Iterable[Child]],
+    caption: str,
+    numbers: Iterable[int] = (),
+    stacked: bool = False,
+) -> Html:
     """Write a table that scrolls within itself where the page is narrow.
 
     Parameters
     ----------
     head : iterable
-        Titles of the columns.
+        Titles of the columns; words of the glossary are explained.
     rows : iterable of iterables
         Cells.
     caption : str
         What it shows; read by screen readers.
     numbers : iterable of int
         Columns that hold numbers, set to the right.
+    stacked : bool
+        On a phone, show each row as a block with the titles beside its cells, instead of scrolling.
     """
-    right = set(numbers)
+    right, titles = set(numbers), [text(_named(cell)) for cell in head]
     style = {True: "number", False: None}
-    top = tag("tr", *(tag("th", cell, scope="col", class_=style[i in right]) for i, cell in enumerate(head)))
-    body = (tag("tr", *(tag("td", cell, class_=style[i in right]) for i, cell in enumerate(row))) for row in rows)
+    top = tag("tr", *(tag("th", cell, scope="col", class_=style[i in right]) for i, cell in enumerate(titles)))
+    plain = [unescape(re.sub("<[^>]*>", "", title)) or None if stacked else None for title in titles]
+    body = (
+        tag(
+            "tr",
+            *(
+                tag("td", cell, class_=style[i in right], data_title=title)
+                for i, (cell, title) in enumerate(zip(row, plain, strict=True))
+            ),
+        )
+        for row in rows
+    )
     inner = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
-    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    kind = "scroll stacked" if stacked else "scroll"
+    return tag("div", inner, class_=kind, tabindex=0, role="region", aria_label=caption)

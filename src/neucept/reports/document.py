@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, overload
 
 import pandas as pd
 from torch import nn
@@ -19,7 +15,7 @@ from neucept.analysis.analysis import check_together
 from neucept.analysis.drifting import Drift
 from neucept.comparison import Comparison
 from neucept.discovery import CriticalNeurons
-from neucept.errors import InputError, check_whole, missing
+from neucept.errors import InputError, check_whole
 from neucept.inputs import Inputs
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.mechanisms import Mechanisms, NumberOfClusters
@@ -30,53 +26,10 @@ from neucept.reports import audit as all_classes
 from neucept.reports import comparison as two_networks
 from neucept.reports import drift as new_inputs
 from neucept.reports import overview
-from neucept.reports.components import Html, definitions, tag, text
 from neucept.reports.layers import gallery, layer_cards
 from neucept.reports.mechanisms import mechanism_cards
-from neucept.reports.provenance import glossary, provenance
-
-Subject = TypeVar("Subject", contravariant=True)
-
-
-class Section(Protocol[Subject]):
-    """A section of a report: anything with a title, an anchor and a function that renders it.
-
-    Examples
-    --------
-    A section that lists the classes. Elements are made by `neucept.reports.tag`, which escapes text:
-
-    >>> from neucept.reports import report, tag
-    >>> class Classes:
-    ...     title, anchor = "Classes", "classes"
-    ...
-    ...     def render(self, analysis):
-    ...         return tag("p", ", ".join(analysis.recording.class_names))
-
-    It is given to `neucept.report` as ``report(analysis, sections=[Classes()])``, and stands before the provenance.
-    """
-
-    @property
-    def title(self) -> str:
-        """Heading, and entry in the table of contents."""
-        ...
-
-    @property
-    def anchor(self) -> str:
-        """Identifier that the table of contents links to, unique in the report."""
-        ...
-
-    def render(self, subject: Subject, /) -> Html | None:
-        """Render the content under the heading; None leaves the section out."""
-        ...
-
-
-class Part(NamedTuple):
-    """A section whose content a function renders."""
-
-    title: str
-    anchor: str
-    render: Callable[[Any], Html | None]
-
+from neucept.reports.page import Part, Section, check_installed, check_sections, check_writable, document, write_text
+from neucept.reports.provenance import READING, provenance
 
 SECTIONS = (
     Part("Mechanisms", "mechanisms", mechanism_cards),
@@ -87,7 +40,7 @@ SECTIONS = (
     Part("What activates neurons", "gallery", gallery),
     Part("How many mechanisms?", "number", overview.number_of_clusters),
 )
-CLOSING = (Part("Provenance", "provenance", provenance), Part("How to read this report", "glossary", glossary))
+CLOSING = (Part("Provenance", "provenance", provenance),)
 
 
 @overload
@@ -231,7 +184,7 @@ def report(
     if isinstance(subject, Drift):
         return _drift(subject, path, data, title, sections)
     if not isinstance(subject, Analysis | Comparison):
-        _check_sections((*SECTIONS, *sections, *CLOSING))
+        check_sections((*SECTIONS, *sections, *CLOSING))
         check_together(subject, critical, mechanisms)
         results: Any = {"recording": subject, "critical": critical, "mechanisms": mechanisms}
         subject = analyse(model, data, **results, **measured)
@@ -246,14 +199,17 @@ def report(
             Part("Separated by one network", "apart", groups.divided),
             Part("Predicted by one network", "only", groups.exclusive),
             *sections,
-            Part("How to read this report", "glossary", lambda _: definitions(two_networks.TERMS)),
         )
         top = two_networks.comparison_summary(subject, heading)
-    else:
-        heading = title or f"How {subject.model_name} decides “{subject.target_name}”"
-        parts = (*SECTIONS, *sections, *CLOSING)
-        top = overview.summary(subject, heading)
-    return write_text(path, _document(subject, heading, top, parts))
+        return write_text(path, document(subject, heading, top, parts))
+    return write_text(path, _analysis(subject, title, sections))
+
+
+def _analysis(analysis: Analysis, title: str | None, sections: Sequence[Section[Any]], back: str | None = None) -> str:
+    """Put the page of one target together, with a link back to the index of its audit."""
+    heading = title or f"How {analysis.model_name} decides “{analysis.target_name}”"
+    top = overview.summary(analysis, heading, back)
+    return document(analysis, heading, top, (*SECTIONS, *sections, *CLOSING), reading=READING)
 
 
 def _audit(
@@ -279,8 +235,8 @@ def _audit(
             held = audit.place(outcome)
             if not (keep_pages and page.exists() and page.stat().st_mtime > held.stat().st_mtime):
                 analysis = audit.analysis(name, model, data, pathways=pathways, progress=False)
-                back = Part("All classes", "audit", lambda _: tag("p", tag("a", "All classes", href=f"../{path.name}")))
-                report(analysis, path=page, sections=[back])
+                page.parent.mkdir(exist_ok=True)
+                write_text(page, _analysis(analysis, None, (), back=f"../{path.name}"))
             drawn[name] = f"pages/{page.name}"
             advance(1)
     given = audit.network[1] if data is None else data
@@ -293,10 +249,9 @@ def _audit(
         Part("Classes", "classes", all_classes.class_table),
         Part("Confusions", "confusions", all_classes.confusions),
         *sections,
-        Part("Settings", "provenance", all_classes.settings),
-        Part("How to read this page", "glossary", all_classes.glossary),
+        Part("Provenance", "provenance", all_classes.settings),
     )
-    return write_text(path, _document(index, heading, all_classes.audit_summary(audit, heading), parts, figures=False))
+    return write_text(path, document(index, heading, all_classes.audit_summary(audit, heading), parts, figures=False))
 
 
 def _drift(drift: Drift, path: Path, data: Any, title: str | None, sections: Sequence[Section[Any]]) -> Path:
@@ -309,82 +264,6 @@ def _drift(drift: Drift, path: Path, data: Any, title: str | None, sections: Seq
         Part("Unlike all that was recorded", "unlike", new_inputs.unlike),
         *sections,
         Part("Provenance", "provenance", new_inputs.provenance),
-        Part("How to read this page", "glossary", lambda _: definitions(new_inputs.TERMS)),
     )
     top = new_inputs.drift_summary(drift, heading)
-    return write_text(path, _document(subject, heading, top, parts, figures=False))
-
-
-def _document(subject: Any, heading: str, summary: Html, sections: Sequence[Section[Any]], figures: bool = True) -> str:
-    """Put the report together, as text."""
-    from plotly.offline import get_plotlyjs
-
-    _check_sections(sections)
-    links, body = [tag("li", tag("a", "Summary", href="#summary"))], [summary]
-    for part in sections:
-        content = part.render(subject)
-        if content is not None:
-            links.append(tag("li", tag("a", part.title, href=f"#{part.anchor}")))
-            body.append(tag("section", tag("h2", part.title), content, id=part.anchor))
-    source = files("neucept.reports")
-    return Template(source.joinpath("report.html").read_text(encoding="utf-8")).substitute(
-        title=text(heading),
-        style=source.joinpath("report.css").read_text(encoding="utf-8"),
-        contents=tag("ul", *links),
-        body=text(*body),
-        plotly=get_plotlyjs() if figures else "",
-        script=source.joinpath("report.js").read_text(encoding="utf-8"),
-    )
-
-
-def _check_sections(sections: Sequence[Section[Any]]) -> None:
-    """Check that all sections of a report can be rendered and linked."""
-    for part in sections:
-        if isinstance(part, type):
-            raise InputError(
-                f"sections= holds the class {part.__name__}; expected an object, such as {part.__name__}()."
-            )
-        wanting = [name for name in ("title", "anchor", "render") if not hasattr(part, name)]
-        if wanting:
-            raise InputError(
-                f"sections= holds a {type(part).__name__} without {', '.join(wanting)}; a section has a title, an"
-                " anchor and render(analysis), see neucept.reports.Section."
-            )
-    anchors = [part.anchor for part in sections]
-    if repeated := [anchor for anchor in anchors if anchors.count(anchor) > 1 or anchor == "summary"]:
-        raise InputError(f"Two sections have the anchor '{repeated[0]}'; give each its own.")
-
-
-def check_installed() -> None:
-    """Check that what draws a report is installed."""
-    try:
-        import PIL  # noqa: F401
-        import plotly  # noqa: F401
-    except ImportError as error:
-        raise missing(str(error.name).replace("PIL", "pillow"), "report") from error
-
-
-def check_writable(path: Path) -> None:
-    """Check, before any work, that a report can be written to a path."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a file in it, such as {path / 'report.html'}.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-            pass
-    except OSError as error:
-        raise InputError(f"Cannot write to {path}: {error.strerror}. Choose a folder that is writable.") from None
-
-
-def write_text(path: Path, page: str) -> Path:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
+    return write_text(path, document(subject, heading, top, parts, figures=False))

@@ -15,21 +15,6 @@ from neucept.reports.phrases import between, number, p_value, percent
 MOST_ROWS = 200
 _PICTURES = 24
 
-TERMS = {
-    "then, now": "The inputs of the run, and the new ones.",
-    "mechanism": "A cluster of the inputs predicted as a class that the network decides in a similar way.",
-    "share": "Of a mechanism: of the inputs predicted as its class. Of a class: of all inputs.",
-    "precision then": "Share of a mechanism's inputs whose label was the class, in the run.",
-    "verdict": "Whether a share has changed: more or fewer (less), where its p is below 0.05.",
-    "p": "Probability of a change as large between samples of the same inputs: Fisher's exact test of a share,"
-    " Kolmogorov and Smirnov's of confidence; corrected over the rows of its table (Holm).",
-    "unlike": f"An input whose conformal p-value is {UNLIKE:g} or less: it lies farther from all recorded inputs than"
-    f" {1 - UNLIKE:.0%} of inputs of the same kind would.",
-    "expected precision": "What the precisions of the mechanisms, as they were, give at their shares now. It sees that"
-    " a weak mechanism is used more often, and not that a mechanism itself has become weaker.",
-    "confidence": "The probability that the network gives its prediction: not calibrated.",
-}
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -82,7 +67,7 @@ def mechanisms(subject: Subject) -> Html:
                 row["confidence_verdict"] or "–",
             ]
         )
-    head = ["mechanism", "share then", "share now", "inputs now", "p", "verdict", "precision then", "confidence then"]
+    head = ["mechanism", "share then", "share now", "inputs now", "p", "change", "precision then", "verdict then"]
     return table(head, rows, "Mechanisms, then and now", (1, 2, 3, 4))
 
 
@@ -103,7 +88,7 @@ def classes(subject: Subject) -> Html:
                 _share(row["precision_expected"]),
             ]
         )
-    head = ["class", "share then", "share now", "p", "verdict", "confidence then and now", "p", "precision then"]
+    head = ["class", "share then", "share now", "p", "change", "confidence then and now", "p", "precision then"]
     return table([*head, "expected precision"], rows, "Classes, then and now", (1, 2, 3, 6, 7, 8))
 
 

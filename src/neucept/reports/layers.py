@@ -9,30 +9,29 @@ import pandas as pd
 
 from neucept.analysis import Analysis, TopInputs
 from neucept.discovery import Selection
-from neucept.mechanisms import Feature
 from neucept.recording.regions import SHARE
 from neucept.reports import figures
 from neucept.reports.calibration import calibration_panel
-from neucept.reports.components import Html, caption, crop, described, image, plot, table, tag, text
+from neucept.reports.components import Html, crop, image, plot, table, tag, term, text
 from neucept.reports.figures.canvas import colour
+from neucept.reports.inputs import shown_inputs
 from neucept.reports.phrases import (
-    feature_label,
     group_label,
     grouping,
     is_grouped,
     members,
+    neuron_name,
     neurons_called,
     number,
     selected_count,
-    unit_names,
     why_none,
 )
 
 _MEASURES = {
-    "r2_linear": "R², linear",
-    "r2_nonlinear": "R², nonlinear",
-    "agreement_mean": "agreement, mean ablation",
-    "agreement_resampled": "agreement, resample ablation",
+    "r2_linear": ("R²", "R², linear"),
+    "r2_nonlinear": ("R²", "R², nonlinear"),
+    "agreement_mean": ("agreement", "agreement, mean ablation"),
+    "agreement_resampled": ("agreement", "agreement, resample ablation"),
 }
 _CURVES = {
     "agreement_resampled": "predictions kept, all others taken from another input",
@@ -184,7 +183,7 @@ def _sufficiency(analysis: Analysis, layer: str) -> Html | None:
     rows = rows.drop(curves.index)
     measures = [name for name in _MEASURES if name in rows and rows[name].notna().any()]
     cells = [[row["neurons"], int(row["count"]), *(_bar(row[name]) for name in measures)] for _, row in rows.iterrows()]
-    head = ["neurons", "number", *(_MEASURES[name] for name in measures)]
+    head = ["neurons", "number", *(term(*_MEASURES[name]) for name in measures)]
     selection = analysis.critical[layer]
     words = (
         "R² is the share of the response's variance predicted on held-out inputs. Selected and top neurons were chosen"
@@ -234,7 +233,7 @@ def _bar(value: float) -> Html:
 
 
 def gallery(analysis: Analysis) -> Html:
-    """Show the inputs that activate each representative neuron most, with the regions where a model was given."""
+    """Show the inputs that activate each critical neuron most, with the regions where a model was given."""
     if analysis.pictures is None:
         note = (
             "This report has no pictures. They are shown where the data (data=) are images: a Dataset or a tensor of"
@@ -251,47 +250,68 @@ def gallery(analysis: Analysis) -> Html:
     else:
         words.append("With the model (model=), the regions that neurons respond to are shown too.")
     words.append("A coloured dot marks the mechanism of an analysed input.")
-    if left := len(analysis.mechanisms.features) - len(analysis.top_inputs):
-        words.append(f"{left} further neurons are not shown.")
     mechanism = dict(zip(analysis.rows.tolist(), analysis.mechanisms.labels.tolist(), strict=True))
-    blocks = [_neuron(analysis, top, mechanism) for top in analysis.top_inputs]
-    return text(tag("p", " ".join(words), class_="note"), tag("div", *blocks, class_="neurons"))
+    layers = [
+        _layer_gallery(analysis, layer, mechanism) for layer in dict.fromkeys(t.layer for t in analysis.top_inputs)
+    ]
+    return text(tag("p", " ".join(words), class_="note"), *layers)
+
+
+def _layer_gallery(analysis: Analysis, layer: str, mechanism: dict[int, int]) -> Html:
+    """Show the neurons of a layer: first those that were selected, then others that set a mechanism apart."""
+    own = [top for top in analysis.top_inputs if top.layer == layer]
+    chosen, others = [top for top in own if top.selected], [top for top in own if not top.selected]
+    blocks: list[Html] = []
+    if chosen:
+        blocks.append(tag("h3", term("critical neuron", f"Critical neurons of {layer}")))
+        if left := _selected_elsewhere(analysis, layer, chosen):
+            blocks.append(
+                tag("p", f"In the order of the ranking. {left} more are selected and not shown.", class_="note")
+            )
+        blocks.append(tag("div", *(_neuron(analysis, top, mechanism) for top in chosen), class_="neurons"))
+    if others:
+        heading = f"Other neurons of {layer}"
+        small = tag("small", term("not selected"), " as critical; they set a mechanism apart, or lead the ranking")
+        blocks.append(tag("h3", heading, " ", small))
+        blocks.append(tag("div", *(_neuron(analysis, top, mechanism) for top in others), class_="neurons"))
+    return tag("div", *blocks, class_="gallery")
+
+
+def _selected_elsewhere(analysis: Analysis, layer: str, chosen: list[TopInputs]) -> int:
+    """Count the selected neurons or groups of a layer of which none is shown."""
+    selection = analysis.critical.get(layer)
+    if selection is None:
+        return 0
+    shown = selection.groups[[top.neuron for top in chosen]]
+    return int((~np.isin(selection.groups[selection.neurons], shown)).sum())
 
 
 def _neuron(analysis: Analysis, top: TopInputs, mechanism: dict[int, int]) -> Html:
     pictures, size = analysis.pictures, analysis.input_size
     assert pictures is not None
-    feature = analysis.mechanisms.features[top.feature]
     tiles = []
-    for place, (row, name) in enumerate(zip(top.rows.tolist(), analysis.label_names(top.rows), strict=True)):
-        words = described(row, name)
+    known = shown_inputs(analysis.recording, top.rows, analysis.label_names(top.rows))
+    for place, (row, one) in enumerate(zip(top.rows.tolist(), known, strict=True)):
         if top.boxes is None or size is None:
-            whole, cut = [image(pictures.whole[row], words)], None
+            whole, cut = [image(pictures.whole[row], one.words)], None
         else:
             box = top.boxes[place]
-            whole = [image(pictures.seen[row], words), _frame(box, size)]
-            cut = tag("div", image(crop(pictures.seen[row], box, size), f"region of {words}"), class_="crop")
+            whole = [image(pictures.seen[row], one.words), _frame(box, size)]
+            cut = tag("div", image(crop(pictures.seen[row], box, size), f"region of {one.name}"), class_="crop")
         label = mechanism.get(row)
         dot = tag("span", class_="chip", style=f"background:{colour(label)}") if label is not None else None
-        said = words + (f", mechanism {label}" if label is not None else "")
-        parts = [tag("div", *whole, class_="whole"), cut, caption(row, name, dot)]
+        said = one.words + (f", mechanism {label}" if label is not None else "")
+        parts = [tag("div", *whole, class_="whole"), cut, one.caption(dot)]
         tiles.append(tag("figure", *parts, class_="tile", title=said))
-    named = unit_names(analysis.recording, feature)
-    chosen = feature.selected or feature.component is not None  # a component is of all neurons
-    remarks = ([named] if named else []) + ([] if chosen else ["not selected"])
-    if correlated := _correlated(analysis, feature):
-        remarks.append(f"grouped with {group_label(correlated, names=analysis.recording.neuron_names(feature.layer))}")
+    named = neuron_name(analysis.recording, top.layer, top.neuron)
+    selection = analysis.critical.get(top.layer)
+    correlated = [] if selection is None else members(selection, top.neuron)[1:]
+    names = analysis.recording.neuron_names(top.layer)
+    grouped = [f"grouped with {group_label(correlated, names=names)}"] if correlated else []
+    remarks = ([named] if named else []) + grouped
     small = tag("small", "; ".join(remarks)) if remarks else None
-    title = tag("h3", f"{feature.layer}:{feature_label(feature)}", " ", small)
+    title = tag("h4", f"Neuron {top.neuron}", " ", small)
     return tag("article", title, tag("div", *tiles, class_="tiles"), class_="neuron")
-
-
-def _correlated(analysis: Analysis, feature: Feature) -> list[int]:
-    """Other members of the group that a single representative neuron stands for."""
-    selection = analysis.critical.get(feature.layer)
-    if selection is None or len(feature.neurons) > 1:
-        return []
-    return members(selection, feature.neurons[0])[1:]
 
 
 def _frame(box: np.ndarray, size: tuple[int, int]) -> Html:

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
 from neucept.analysis import Analysis, Reliability
 from neucept.reports.components import (
     STRONG,
+    Child,
     Column,
     Html,
     activation_graph,
     activation_strip,
-    caption,
+    badge,
     chip,
-    described,
+    facts,
     image,
     interval_bar,
     share_bar,
+    table,
     tag,
+    term,
     text,
 )
 from neucept.reports.figures.canvas import MUTED, colour
+from neucept.reports.inputs import Shown, file_name, shown_inputs
 from neucept.reports.pathways import pathways_note, pathways_part
 from neucept.reports.phrases import (
+    FEW,
     between,
     feature_label,
     feature_title,
     features_called,
+    judgement,
     number,
-    p_value,
     percent,
     shorten,
+    too_few,
     unit_names,
 )
 
@@ -48,7 +55,7 @@ _COLOURS = (
 
 
 def mechanism_cards(analysis: Analysis) -> Html:
-    """Show all mechanisms in one list, and a card for each."""
+    """Show all mechanisms in one table, and a card for each."""
     unassigned = int((analysis.mechanisms.labels < 0).sum())
     notes = [
         tag("p", _how_judged(analysis), class_="note"),
@@ -72,101 +79,138 @@ def _how_judged(analysis: Analysis) -> str:
     return (
         f"{what} is cross-fitted: mechanisms are found on one half of the inputs and evaluated on the other, in both"
         " directions. The bar is Wilson's 95% interval, the tick the value over all inputs. Verdicts use Fisher's exact"
-        " test at 5%, corrected for the number of mechanisms. Agreement is the share of inputs that both clusterings"
-        " assign to the same mechanism."
+        " test at 5%, corrected for the number of mechanisms."
     )
 
 
 def _list(analysis: Analysis) -> Html:
-    known = analysis.reliability
+    """Show a row per mechanism: share, precision beside the network's own confidence, verdict, and if found again."""
+    known, again = analysis.reliability, analysis.mechanisms.stability
     start = 0.0
     if known is not None and analysis.precision is not None:
-        lowest = min(*(row.low for row in known), analysis.precision[1])
+        lowest = min([*(row.low for row in known if row.inputs >= FEW), analysis.precision[1]])
         start = max(0.0, np.floor((lowest - 0.02) * 20) / 20)
+    several = len(analysis.mechanisms) > 1
+    head: list[Child] = ["mechanism", "share"]
+    if known is not None:
+        head += [term(_measure(analysis), f"{_measure(analysis)}, {start:.0%} to 100%")]
+        head += ["own confidence"] if analysis.are_predictions else []
+        head += ["verdict"] if several else []
+    head += ["found again"] if again is not None and several else []
     rows = []
     for mechanism, share in enumerate(analysis.mechanisms.shares):
         fill = colour(mechanism)
-        cells = [
+        cells: list[Child] = [
             tag("a", chip(mechanism), f"mechanism {mechanism}", href=f"#mechanism-{mechanism}", class_="named"),
-            text(share_bar([("share", float(share), fill)], f"{share:.0%}"), tag("span", percent(share))),
+            tag("div", share_bar([("share", float(share), fill)], f"{share:.0%}"), percent(share), class_="beside"),
         ]
         if known is not None and analysis.precision is not None:
-            row = known[mechanism]
-            bar = interval_bar(*row.interval, analysis.precision[0], start, fill) if row.inputs else None
-            cells += [
-                text(bar, tag("span", between(*row.interval) if row.inputs else "–")),
-                _verdict(row, analysis.are_predictions) if len(known) > 1 else text(),
-            ]
-        rows.append(tag("li", *(tag("div", cell) for cell in cells)))
-    head = ["", "share of inputs"]
-    if known is not None:
-        head += [f"{_measure(analysis)}, {start:.0%} to 100%", "verdict" if len(known) > 1 else ""]
-    top = tag("li", *(tag("div", word) for word in head), class_="head", aria_hidden="true")
-    return tag("ul", top, *rows, class_="glance")
+            row, few = known[mechanism], few_inputs(analysis, mechanism)
+            judged = row.inputs > 0 and not few
+            bar = interval_bar(*row.interval, analysis.precision[0], start, fill) if judged else None
+            said = between(*row.interval) if judged else few or "–"
+            cells.append(tag("div", bar, tag("span", said, class_=None if few else "named"), class_="beside"))
+            if analysis.are_predictions:
+                cells.append(percent(row.confidence) if np.isfinite(row.confidence) and not few else "–")
+            cells += [_verdict(analysis, mechanism)] if several else []
+        cells += [_found_again(analysis, mechanism) or "–"] if again is not None and several else []
+        rows.append(cells)
+    return tag("div", table(head, rows, "All mechanisms", stacked=True), class_="card glance")
 
 
-def _verdict(row: Reliability, are_predictions: bool) -> Html:
-    words = row.verdict
-    kind = {"less reliable": "bad", "more reliable": "good"}.get(words, "plain")
-    if not are_predictions:
-        words, kind = words.replace("less reliable", "fewer").replace("more reliable", "more"), "plain"
-    said = words or "no significant difference"
-    return tag("span", said, class_=f"verdict {kind}", title=f"corrected {p_value(row.p_corrected)}")
+def few_inputs(analysis: Analysis, mechanism: int) -> str:
+    """Say that a mechanism has too few inputs to say anything of it; empty where it has enough, or a test says more."""
+    size = int(analysis.mechanisms.sizes[mechanism])
+    row = None if analysis.reliability is None else analysis.reliability[mechanism]
+    told = row is not None and (row.verdict or row.confidence_verdict in ("overconfident", "unsure"))
+    return "" if told else too_few(size)
 
 
-def _expectation(analysis: Analysis, row: Reliability) -> list[tuple[str, str]]:
+def _verdict(analysis: Analysis, mechanism: int) -> Html | None:
+    """Show what tests say of a mechanism, against the others and against its confidence."""
+    if analysis.reliability is None:
+        return None
+    if few_inputs(analysis, mechanism):
+        return badge("too few to say")
+    row = analysis.reliability[mechanism]
+    if not analysis.are_predictions:
+        said = row.verdict.replace("less reliable", "fewer").replace("more reliable", "more")
+        return badge(said or "no clear difference")
+    if len(analysis.mechanisms) == 1 and row.confidence_verdict != "overconfident":
+        return None
+    words, kind = judgement(row.verdict, row.confidence_verdict)
+    return badge(words, kind)
+
+
+def _found_again(analysis: Analysis, mechanism: int) -> str:
+    """Say how well a mechanism is found again, where that was measured."""
+    known = analysis.mechanisms.stability
+    if known is None or few_inputs(analysis, mechanism):
+        return ""
+    row = known.set_index("mechanism").loc[mechanism]
+    return f"{row['jaccard']:.2f}, {row['found_again']}" if np.isfinite(row["jaccard"]) else ""
+
+
+def _confidence(analysis: Analysis, row: Reliability) -> list[tuple[Child, Child]]:
     """Give the network's own confidence and the precision that it predicts, where they are known."""
     if not analysis.are_predictions or not np.isfinite(row.expected):
         return []
-    own = [("the network's own confidence", percent(row.confidence))] if np.isfinite(row.confidence) else []
-    within = ("predicted by its confidence", between(row.expected, row.expected_low, row.expected_high))
+    own: list[tuple[Child, Child]] = (
+        [("own confidence", percent(row.confidence))] if np.isfinite(row.confidence) else []
+    )
+    within = ("confidence says", between(row.expected, row.expected_low, row.expected_high))
     by_others = row.confidence_verdict == "overconfident" and row.precision >= row.expected_low
-    elsewhere = [("other classes, as confident", percent(row.expected_elsewhere))] if by_others else []
+    elsewhere = [("other classes", percent(row.expected_elsewhere))] if by_others else []
     return [*own, within, *elsewhere]
-
-
-def _alarm(row: Reliability | None) -> Html | None:
-    """Mark mechanisms whose precision differs from what the confidence predicts."""
-    kind = {"overconfident": "bad", "underconfident": "plain", "unsure": "plain"}
-    if row is None or row.confidence_verdict not in kind:
-        return None
-    words = "unsure, as its confidence says" if row.confidence_verdict == "unsure" else row.confidence_verdict
-    return tag("span", words, class_=f"verdict {kind[row.confidence_verdict]}")
 
 
 def _card(analysis: Analysis, mechanism: int) -> Html:
     mechanisms = analysis.mechanisms
-    several = len(mechanisms) > 1
     row = analysis.reliability[mechanism] if analysis.reliability is not None else None
     size, share = int(mechanisms.sizes[mechanism]), float(mechanisms.shares[mechanism])
-    heading = tag("h3", chip(mechanism), f"Mechanism {mechanism}")
-    facts = [("inputs", f"{number(size)} ({percent(share)})")]
-    if row is not None and row.inputs:
-        facts += [
-            (_measure(analysis), between(*row.interval)),
-            *_expectation(analysis, row),
-            *([("other mechanisms", percent(row.rest))] if several else []),
-            ("agreement", percent(row.agreement)),
-        ]
-    known = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts), class_="facts")
-    words = f"Mean activation of the {features_called(analysis.mechanisms)} in mechanism {mechanism}"
-    graph = tag("div", activation_graph(_columns(analysis, mechanism), words), class_="graph-box", tabindex=0)
-    left = tag("div", known, _unstable(row), _composition(analysis, mechanism), _separating(analysis, mechanism))
+    few = few_inputs(analysis, mechanism)
+    known: list[tuple[Child, Child]] = [("inputs", f"{number(size)} ({percent(share)})")]
+    if row is not None and row.inputs and not few:
+        known += [(_measure(analysis), between(*row.interval)), *_confidence(analysis, row)]
+        if len(mechanisms) > 1:
+            known += [("rest of the class", percent(row.rest))] if analysis.are_predictions else []
+            known += [("judged on", f"{number(row.inputs)}, {percent(row.agreement)} of them in it")]
+    if again := _found_again(analysis, mechanism):
+        known.append(("found again", again))
+    heading = f"mechanism-{mechanism}-heading"
+    header = tag(
+        "header", tag("h3", chip(mechanism), f"Mechanism {mechanism}", id=heading), _verdict(analysis, mechanism)
+    )
+    body: list[Html | None]
+    if few:
+        body = [facts(known), tag("p", f"{few} about it. It may be a few unusual inputs and no way of deciding.")]
+    else:
+        words = f"Mean activation of the {features_called(mechanisms)} in mechanism {mechanism}"
+        graph = activation_graph(_columns(analysis, mechanism), words)
+        right = tag("div", graph, tag("p", _about_graph(analysis), class_="small"), class_="graph-box", tabindex=0)
+        left = tag(
+            "div", facts(known), _unstable(row), _composition(analysis, mechanism), _separating(analysis, mechanism)
+        )
+        body = [tag("div", left, right, class_="card-body"), pathways_part(analysis, mechanism)]
     return tag(
         "article",
-        tag(
-            "header",
-            heading,
-            _verdict(row, analysis.are_predictions) if row is not None and several else None,
-            _alarm(row) if analysis.are_predictions else None,
-        ),
-        tag("div", left, graph, class_="card-body"),
-        pathways_part(analysis, mechanism),
+        header,
+        *body,
         _examples(analysis, mechanism),
         class_="card",
         id=f"mechanism-{mechanism}",
         style=f"--own:{colour(mechanism)}",
+        aria_labelledby=heading,
     )
+
+
+def _about_graph(analysis: Analysis) -> str:
+    """Say what the circles of the graph are, and that they are no critical neurons where they are none."""
+    if analysis.mechanisms.space is not None:
+        return "Circles are principal components of all neurons of a layer, not critical neurons."
+    if all(feature.selected for feature in analysis.mechanisms.features):
+        return "Circles are selected neurons, or the mean of a selected group."
+    return "Circles are neurons by which inputs were clustered; dashed: not selected as critical."
 
 
 def _unstable(row: Reliability | None) -> Html | None:
@@ -174,7 +218,7 @@ def _unstable(row: Reliability | None) -> Html | None:
     if row is None or not row.agreement < _AGREEMENT:
         return None
     words = (
-        f"This mechanism is not stable: of the inputs assigned to its counterpart found on half of the inputs, only"
+        f"Be careful with this mechanism: of the inputs assigned to its counterpart found on half of the inputs, only"
         f" {percent(row.agreement)} belong to it here. Its precision is that of a similar group."
     )
     return tag("p", words, class_="small")
@@ -185,7 +229,12 @@ def _columns(analysis: Analysis, mechanism: int) -> list[Column]:
     inside = mechanisms.labels == mechanism
     means = analysis.standardized[inside].mean(axis=0)
     columns = [
-        Column(layer, [feature_label(mechanisms.features[i]) for i in numbers], means[numbers])
+        Column(
+            layer,
+            [feature_label(mechanisms.features[i]) for i in numbers],
+            means[numbers],
+            [mechanisms.features[i].selected or mechanisms.space is not None for i in numbers],
+        )
         for layer, numbers in zip(mechanisms.layers, analysis.graph_features, strict=True)
     ]
     response = analysis.standardized_response
@@ -209,7 +258,7 @@ def _composition(analysis: Analysis, mechanism: int) -> Html | None:
         for name, share, fill in parts
         if share >= 0.02
     ]
-    return tag("div", tag("h4", "Labels"), bar, tag("p", *legend, class_="small legend"))
+    return tag("div", tag("h4", term("labels", "Labels")), bar, tag("p", *legend, class_="small legend"))
 
 
 def _separating(analysis: Analysis, mechanism: int) -> Html | None:
@@ -232,7 +281,7 @@ def _separating(analysis: Analysis, mechanism: int) -> Html | None:
         words = f"{shown} {named}" if named else shown
         label = tag("span", words, class_="name unit" if named else "name", title=name)
         items.append(tag("li", label, tag("span", fill, class_="bar"), level))
-    small = tag("small", "standardized mean difference from the other inputs")
+    small = tag("small", term("standardized mean difference"), " from the other inputs")
     bars = tag("ul", *items, class_="apart")
     return tag(
         "div",
@@ -246,7 +295,8 @@ def _set_apart(analysis: Analysis, mechanism: int) -> Html | None:
     """Name the single neurons that set a mechanism apart in a weighted space, those that an audit's index names."""
     if analysis.mechanisms.space is None:
         return None
-    return tag("p", f"Set apart by {analysis.mechanisms.set_apart_by()[mechanism]}.", class_="small")
+    words = f" {analysis.mechanisms.set_apart_by()[mechanism]}."
+    return tag("p", term("set apart by", "Set apart by"), words, class_="small")
 
 
 def _examples(analysis: Analysis, mechanism: int) -> Html | None:
@@ -254,47 +304,70 @@ def _examples(analysis: Analysis, mechanism: int) -> Html | None:
     if analysis.pictures is None and not analysis.texts:
         return None
     examples = analysis.examples(mechanism)
-    total = int(((analysis.mechanisms.labels == mechanism) & analysis.misclassified).sum())
+    inside = analysis.mechanisms.labels == mechanism
     said = {
-        "typical": ("Typical", "closest to the centre of the mechanism"),
-        "borderline": ("Borderline", "closest to another mechanism"),
-        "wrong": ("Misclassified", f"the most typical of {number(total)}"),
+        "typical": _about_typical(int(inside.sum()), len(examples["typical"])),
+        "borderline": ("Borderline", "closest to another mechanism, besides those above"),
+        "wrong": ("Misclassified", _about_wrong(int((inside & analysis.misclassified).sum()), examples)),
     }
-    rows = [
-        tag(
-            "div",
-            tag("h4", f"{said[kind][0]} ", tag("small", said[kind][1])),
-            tag("div", *(_tile(analysis, int(position)) for position in positions), class_="tiles")
-            if analysis.pictures is not None
-            else tag("ul", *(_text(analysis, int(analysis.rows[position])) for position in positions), class_="texts"),
-        )
-        for kind, positions in examples.items()
-    ]
+    rows = []
+    for kind, positions in examples.items():
+        title, more = said[kind]
+        known = _shown(analysis, positions)
+        if analysis.pictures is not None:
+            tiles = (_tile(analysis, int(at), one) for at, one in zip(positions, known, strict=True))
+            body = tag("div", *tiles, class_="tiles")
+        else:
+            texts = (analysis.texts[row] for row in analysis.rows[positions].tolist())
+            body = tag("ul", *map(_text, texts, known), class_="texts")
+        heading = tag("h4", term("misclassified" if kind == "wrong" else kind, title), " ", tag("small", more))
+        rows.append(tag("div", heading, body))
     return tag("div", *rows, class_="pictures")
 
 
-def _text(analysis: Analysis, row: int) -> Html:
-    """Show one clustered input by the beginning of its text, with its label and number."""
-    label = analysis.label_names(np.array([row]))[0]
-    words = shorten(analysis.texts[row], _CHARACTERS)
-    return tag("li", words, " ", tag("b", label) if label else None, " ", tag("span", f"#{row}", class_="row"))
+def _about_typical(size: int, shown: int) -> tuple[str, str]:
+    if size <= shown:
+        return ("Its only input", "") if size == 1 else (f"All {size} inputs", "the most typical first")
+    return "Typical", "closest to the centre of the mechanism"
 
 
-def _tile(analysis: Analysis, position: int) -> Html:
-    """Show one clustered input: its picture, its activations as a strip, its number and label."""
+def _about_wrong(count: int, examples: Mapping[str, np.ndarray]) -> str:
+    """Say how many inputs are misclassified, and that some of them stand above, too."""
+    shown = examples.get("wrong", np.empty(0, int))
+    words = (
+        "the only one"
+        if count == 1
+        else f"all {count}"
+        if count <= len(shown)
+        else f"the most typical of {number(count)}"
+    )
+    above = [kind for kind in ("typical", "borderline") if np.isin(shown, examples.get(kind, [])).any()]
+    return f"{words}; some are among the {' and '.join(above)} above" if above else words
+
+
+def _shown(analysis: Analysis, positions: np.ndarray) -> list[Shown]:
+    rows = analysis.rows[positions]
+    return shown_inputs(analysis.recording, rows, analysis.label_names(rows), analysis.misclassified[positions])
+
+
+def _text(words: str, known: Shown) -> Html:
+    """Show one clustered input by the beginning of its text, with its label, confidence and name."""
+    label = tag("b", known.label) if known.label else None
+    sure = None if np.isnan(known.confidence) else tag("span", percent(known.confidence, 0), class_="sure")
+    return tag("li", shorten(words, _CHARACTERS), " ", label, " ", sure, " ", file_name(known.name), title=known.words)
+
+
+def _tile(analysis: Analysis, position: int, known: Shown) -> Html:
+    """Show one clustered input: its picture, its activations as a strip, its label, confidence and name."""
     assert analysis.pictures is not None
-    row = int(analysis.rows[position])
-    label = analysis.label_names(np.array([row]))[0]
-    wrong = bool(analysis.misclassified[position])
-    words = described(row, label) + (", misclassified" if wrong else "")
     columns = analysis.graph_features
     breaks = np.cumsum([0, *map(len, columns)])[:-1].tolist()
     levels = analysis.standardized[position, [feature for column in columns for feature in column]]
     return tag(
         "figure",
-        image(analysis.pictures.whole[row], words),
-        activation_strip(levels, breaks, f"activations of {words}"),
-        caption(row, label),
-        class_="tile wrong" if wrong else "tile",
-        title=words,
+        image(analysis.pictures.whole[int(analysis.rows[position])], known.words),
+        activation_strip(levels, breaks, f"activations of {known.name}"),
+        known.caption(),
+        class_="tile wrong" if known.wrong else "tile",
+        title=known.words,
     )

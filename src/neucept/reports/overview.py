@@ -10,8 +10,10 @@ from neucept.analysis import Analysis, Reliability
 from neucept.analysis.pictures import Embedding
 from neucept.mechanisms.n_clusters import ALPHA, STABLE, NumberOfClusters
 from neucept.reports import figures, phrases
-from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, text
+from neucept.reports.components import Child, Html, chip, plot, sprite, statistics, table, tag, term, text
 from neucept.reports.figures.canvas import plain
+from neucept.reports.inputs import shown_inputs
+from neucept.reports.mechanisms import few_inputs
 
 _WEIGHTS = {
     "contribution": "each weighted by what it adds to the response",
@@ -23,15 +25,17 @@ _GAIN = 0.02  # of the area under the curve that is worth a sentence
 _LABELS = 12  # colours of the map by label; the others share one
 
 
-def summary(analysis: Analysis, heading: str) -> Html:
-    """Write the head of the report: what a reader takes away in twenty seconds."""
+def summary(analysis: Analysis, heading: str, back: str | None = None) -> Html:
+    """Write the head of the report: what a reader takes away in twenty seconds; ``back`` is the index of an audit."""
     reliability = _about_reliability(analysis)
-    alarming = analysis.least_reliable is not None or analysis.overconfident
-    finding = "finding bad" if alarming else "finding"
+    finding = "finding bad" if _is_alarming(analysis) else "finding"
+    if analysis.least_reliable is not None and not _is_alarming(analysis):
+        finding = "finding plain"
     notes = (_about_stability(analysis), _about_selection(analysis), _about_features(analysis))
     return tag(
         "header",
         tag("p", "NeuCEPT: critical neurons and mechanisms", class_="brand"),
+        tag("p", tag("a", "← All classes", href=back), class_="back") if back else None,
         tag("h1", heading),
         tag("p", f"{_about_inputs(analysis)} {_about_number(analysis)}", class_="lead"),
         tag("p", reliability, class_=finding) if reliability else None,
@@ -39,6 +43,14 @@ def summary(analysis: Analysis, heading: str) -> Html:
         tag("p", " ".join(filter(None, notes)), class_="note"),
         id="summary",
     )
+
+
+def _is_alarming(analysis: Analysis) -> bool:
+    """Tell an alarm from mistakes that the network's own confidence announces."""
+    worst = analysis.least_reliable
+    if worst is None or analysis.reliability is None:
+        return bool(analysis.overconfident)
+    return bool(analysis.overconfident) or analysis.reliability[worst].confidence_verdict != "unsure"
 
 
 def _about_inputs(analysis: Analysis) -> str:
@@ -58,7 +70,16 @@ def _about_inputs(analysis: Analysis) -> str:
 
 
 def _about_number(analysis: Analysis) -> str:
-    """Say how many mechanisms there are, and whether there is more than one."""
+    """Say how many mechanisms there are, whether there is more than one, and which are too small to say anything of."""
+    sizes = analysis.mechanisms.sizes
+    small = [str(k) for k in range(len(sizes)) if few_inputs(analysis, k)]
+    if not small:
+        return _about_choice(analysis)
+    which = f"mechanism {small[0]}" if len(small) == 1 else f"mechanisms {phrases.join(small)}"
+    return f"{_about_choice(analysis)} Of {which} nothing is said: fewer than {phrases.FEW} inputs each."
+
+
+def _about_choice(analysis: Analysis) -> str:
     K, comparison = len(analysis.mechanisms), analysis.n_clusters
     p = phrases.p_value(comparison.p_one)
     if comparison.by == "reliability" and comparison.suggested != K:
@@ -85,9 +106,12 @@ def _about_stability(analysis: Analysis) -> str | None:
     stability = compared.loc[compared["mechanisms"] == K, "stability"].to_numpy(float)
     if K < 2 or not len(stability) or not stability[0] < STABLE:
         return None
+    again = analysis.mechanisms.stability
+    known = [] if again is None else again["found_again"].tolist()
+    one_by_one = " Each by itself is found again, though." if known and set(known) == {"stable"} else ""
     return (
-        f"Clusters found on different halves of the inputs agree poorly (stability {stability[0]:.2f}, at best 1):"
-        f" treat the {K} mechanisms as a rough partition."
+        f"Taken together, clusters of two halves of the inputs agree poorly (agreement of halves {stability[0]:.2f}, at"
+        f" best 1): treat the {K} mechanisms as a rough partition.{one_by_one}"
     )
 
 
@@ -106,9 +130,11 @@ def _about_confidence(mechanism: int, row: Reliability) -> str:
     """Say that a network is confidently wrong, and by how much."""
     share = phrases.percent(row.precision)
     correct = f"Mechanism {mechanism} is confidently wrong: {share} of its predictions are correct"
+    own = f" It is {phrases.percent(row.confidence)} confident there." if np.isfinite(row.confidence) else ""
     if row.precision < row.expected_low or not row.expected_elsewhere > row.expected:
-        return f"{correct} where the network's own confidence predicts {phrases.percent(row.expected)}."
-    return f"{correct}; other classes are right in {phrases.percent(row.expected_elsewhere)} at this confidence."
+        return f"{correct} where the network's own confidence predicts {phrases.percent(row.expected)}.{own}"
+    others = phrases.percent(row.expected_elsewhere)
+    return f"{correct}; other classes are right in {others} at this confidence.{own}"
 
 
 def _about_precisions(analysis: Analysis) -> str:
@@ -116,16 +142,22 @@ def _about_precisions(analysis: Analysis) -> str:
     rows, worst = analysis.reliability, analysis.least_reliable
     assert rows is not None
     if worst is None:
-        known = [row.precision for row in rows if row.inputs]
+        known = [row.precision for k, row in enumerate(rows) if row.inputs and not few_inputs(analysis, k)]
+        if not known:
+            return ""
         low, high = phrases.percent(min(known), 1), phrases.percent(max(known), 1)
         span = f"ranges from {low} to {high}" if low != high else f"is {low} in each"
         return f"No mechanism is significantly less reliable than the others: precision {span}."
     row = rows[worst]
     share = phrases.percent(float(analysis.mechanisms.shares[worst]))
     rest = phrases.percent(row.rest, 1 if row.high - row.low < 0.04 else None)
+    own = ""
+    if np.isfinite(row.confidence):
+        says = " and says so: a threshold on it finds these mistakes" if row.confidence_verdict == "unsure" else ""
+        own = f" The network's own confidence is {phrases.percent(row.confidence)} there{says}."
     return (
         f"Mechanism {worst} accounts for {share} of the predictions; {phrases.between(*row.interval)} of them are"
-        f" correct, compared with {rest} of the others."
+        f" correct, compared with {rest} of the others.{own}"
     )
 
 
@@ -154,7 +186,7 @@ def _about_features(analysis: Analysis) -> str:
     return f"Mechanisms are clusters of the activations of {len(features)} representative neurons of {layers}.{tail}"
 
 
-def _numbers(analysis: Analysis) -> list[tuple[str, str, str]]:
+def _numbers(analysis: Analysis) -> list[tuple[Child, str, str]]:
     selections = analysis.critical.values()
     grouped = [phrases.is_grouped(selection) for selection in selections]
     units = "neurons" if not any(grouped) else "groups" if all(grouped) else "neurons or groups"
@@ -164,19 +196,25 @@ def _numbers(analysis: Analysis) -> list[tuple[str, str, str]]:
     comparison, K = analysis.n_clusters, len(analysis.mechanisms)
     chosen_elsewhere = comparison.by == "reliability" and comparison.suggested != K
     reason = f"{comparison.suggested} would be suggested" if chosen_elsewhere else comparison.reason
-    numbers = [
-        ("inputs analysed", phrases.number(len(analysis.rows)), f"of {phrases.number(len(analysis.recording))}"),
-        ("mechanisms", str(K), reason),
-        (f"critical {units}", phrases.number(chosen), f"of {phrases.number(total)}, at {layers}"),
-    ]
+    inputs = term("inputs", "inputs analysed"), phrases.number(len(analysis.rows))
+    numbers: list[tuple[Child, str, str]] = [(*inputs, f"of {phrases.number(len(analysis.recording))}")]
     if analysis.precision is not None:
         share, low, high = analysis.precision
         name = "precision" if analysis.are_predictions else "labelled as the target"
-        numbers.insert(1, (name, phrases.percent(share), f"{low:.1%} to {high:.1%}"))
+        numbers.append((name, phrases.percent(share), f"{low:.1%} to {high:.1%}"))
+    if analysis.confidence is not None and analysis.are_predictions:
+        sure = float(analysis.confidence[analysis.rows].mean())
+        numbers.append(("own confidence", phrases.percent(sure), "mean of these predictions"))
+    numbers.append(("mechanisms", str(K), reason))
+    numbers.append(
+        (term("critical", f"critical {units}"), phrases.number(chosen), f"of {phrases.number(total)}, at {layers}")
+    )
     worst = analysis.least_reliable
     if worst is not None and analysis.reliability is not None:
         row = analysis.reliability[worst]
-        numbers.append((f"in mechanism {worst}", phrases.percent(row.precision), f"{row.low:.1%} to {row.high:.1%}"))
+        beside = f"; own confidence {phrases.percent(row.confidence)}" if np.isfinite(row.confidence) else ""
+        name = term("precision", f"precision of mechanism {worst}")
+        numbers.append((name, phrases.percent(row.precision), f"{row.low:.1%} to {row.high:.1%}{beside}"))
     return numbers
 
 
@@ -187,16 +225,12 @@ def input_map(analysis: Analysis) -> Html:
     rows = analysis.rows[positions]
     clusters = mechanisms.labels[positions]
     labels = analysis.label_names(rows)
-    recording = analysis.recording
-    predicted = recording.task.describe(recording.logits[rows], recording.class_names)
+    known = shown_inputs(analysis.recording, rows, labels, analysis.misclassified[positions])
+    typicality = mechanisms.typicality[positions].tolist()
     hover = np.array(
         [
-            f"input {row}<br>mechanism {cluster}<br>predicted {plain(guess)}"
-            + (f"<br>labelled {plain(label)}" if label else "")
-            + f"<br>typicality {typicality:.2f}"
-            for row, cluster, guess, label, typicality in zip(
-                rows, clusters, predicted, labels, mechanisms.typicality[positions], strict=True
-            )
+            "<br>".join([*map(plain, one.lines), f"mechanism {cluster}", f"typicality {own:.2f}"])
+            for one, cluster, own in zip(known, clusters, typicality, strict=True)
         ]
     )
     maps = [("by mechanism", clusters, [f"mechanism {k}" for k in range(len(mechanisms))])]
@@ -265,7 +299,7 @@ def separating_neurons(analysis: Analysis) -> Html | None:
                 "div",
                 tag("h3", name, " " if named else None, tag("small", named) if named else None),
                 plot(figure, f"Activation of {name} in mechanisms {a} and {b} and in all inputs"),
-                tag("p", *both, f"standardized mean difference {distance:.1f}", class_="small legend"),
+                tag("p", *both, term("standardized mean difference"), f" {distance:.1f}", class_="small legend"),
             )
         )
     note = (
@@ -318,14 +352,14 @@ def number_of_clusters(analysis: Analysis) -> Html:
         " are found on one half of the inputs and tested on the other)."
     )
     captions = {
-        "stability": "Agreement of clusters found on two halves (at best 1); the band is the middle 90%, the line 0.6.",
+        "stability": "Clusters of two halves compared (1: the same); the band is the middle 90%, the line 0.6.",
         "silhouette": "How much closer inputs are to their own cluster than to the next; higher is better.",
         "bic": "BIC of a Gaussian mixture; lower is better.",
     }
     panels = [
         tag(
             "div",
-            tag("h3", figures.CURVES[column].capitalize() if column != "bic" else "BIC"),
+            tag("h3", term(figures.CURVES[column], _capital(figures.CURVES[column]))),
             plot(figures.cluster_curve(comparison, column, used), f"{figures.CURVES[column]} by number of mechanisms"),
             tag("p", said, class_="small"),
         )
@@ -338,7 +372,11 @@ def number_of_clusters(analysis: Analysis) -> Html:
     numbers = tag(
         "details",
         tag("summary", "Table"),
-        table(["mechanisms", "stability", "silhouette", "BIC"], cells, "Numbers of mechanisms compared", range(4)),
+        table(["mechanisms", *figures.CURVES.values()], cells, "Numbers of mechanisms compared", range(4)),
     )
     verdict = tag("p", tag("strong", str(comparison)), f" This report uses {used} (circled). {test}")
     return text(verdict, tag("div", *panels, class_="panels three"), numbers)
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]

@@ -10,7 +10,8 @@ import pandas as pd
 from neucept.analysis import Analysis
 from neucept.mechanism_pathways import MechanismPathways
 from neucept.pathways import picture
-from neucept.reports.components import Html, image, tag, text
+from neucept.reports.components import Html, image, tag, term, text
+from neucept.reports.inputs import file_name
 from neucept.reports.phrases import number, p_value, percent
 
 _TILES = 7  # typical inputs with their gradients: one line holds those and the mean
@@ -48,7 +49,14 @@ def pathways_part(analysis: Analysis, mechanism: int) -> Html | None:
     small = tag("small", "the neurons that carry the response, and the parts of the input they depend on")
     said = tag("p", _overlap_words(found, mechanism), " ", _critical_words(found, mechanism), class_="small")
     gradients = _gradients(analysis, mechanism)
-    return tag("div", tag("h4", "Pathway ", small), gradients, said, sites_part(found, mechanism), class_="pathway")
+    return tag(
+        "div",
+        tag("h4", term("pathway", "Pathway"), " ", small),
+        gradients,
+        said,
+        sites_part(found, mechanism),
+        class_="pathway",
+    )
 
 
 def _overlap_words(found: MechanismPathways, mechanism: int) -> str:
@@ -60,9 +68,14 @@ def _overlap_words(found: MechanismPathways, mechanism: int) -> str:
     if np.isfinite(row["kept_critical"]) and np.isfinite(row["kept_rest"]):
         words += (
             f" At the recorded layers, a pathway keeps {percent(row['kept_critical'])} of the"
-            f" {found.settings['critical']} neurons and {percent(row['kept_rest'])} of the other neurons."
+            f" {_named(found)} neurons and {percent(row['kept_rest'])} of the other neurons."
         )
     return words
+
+
+def _named(found: MechanismPathways) -> str:
+    """Call the neurons critical that were selected, and no others."""
+    return "critical" if found.settings["critical"] == "selected" else str(found.settings["critical"])
 
 
 def _of_mechanism(table: pd.DataFrame, mechanism: int) -> pd.DataFrame:
@@ -70,7 +83,7 @@ def _of_mechanism(table: pd.DataFrame, mechanism: int) -> pd.DataFrame:
 
 
 def _critical_words(found: MechanismPathways, mechanism: int) -> str | None:
-    """Name the critical neurons that a mechanism's pathways keep much more, or less, often than those of the others."""
+    """Name the marked neurons that a mechanism's pathways keep much more, or less, often than those of the others."""
     own = _of_mechanism(found.by_critical_neuron(), mechanism)
     difference = (own["kept"] - own["others"]).abs()
     clear = difference[difference >= _CLEAR].sort_values(ascending=False, kind="stable").index[:_NAMED]
@@ -93,14 +106,13 @@ def _gradients(analysis: Analysis, mechanism: int) -> Html | None:
     sign = "red where more increases the response, blue where it decreases it"
     words = f"mean pathway gradient of mechanism {mechanism} over the mean of its {len(own)} typical inputs, {sign}"
     tiles = [_tile(gradients.mean(axis=0), pictures.means[mechanism], words, f"mean of {len(own)}")]
-    tiles += [
-        _tile(gradients[i], pictures.seen[row], f"pathway gradient of input {row}, {sign}", f"#{row}")
-        for i, row in enumerate(rows[:_TILES])
-    ]
+    for i, row in enumerate(rows[:_TILES]):
+        name = analysis.recording.name(row)
+        tiles.append(_tile(gradients[i], pictures.seen[row], f"pathway gradient of {name}, {sign}", file_name(name)))
     return tag("div", *tiles, class_="tiles")
 
 
-def _tile(gradient: np.ndarray, ground: np.ndarray, words: str, said: str) -> Html:
+def _tile(gradient: np.ndarray, ground: np.ndarray, words: str, said: str | Html) -> Html:
     """Show one gradient, (channels, H, W), over one picture."""
     drawn = image(picture(gradient[None], [ground])[0], words)
     return tag("figure", drawn, tag("figcaption", said), class_="tile", title=words)
@@ -114,24 +126,27 @@ def sites_part(found: MechanismPathways, mechanism: int) -> Html:
     table = found.by_site()
     limit = max(float(table["kept"].max()), 1e-9)
     own, neurons = _of_mechanism(table, mechanism), _of_mechanism(found.by_critical_neuron(), mechanism)
-    rows = [_site(row, limit, neurons[neurons["site"] == row["site"]], len(found) > 1) for _, row in own.iterrows()]
+    rows = [
+        _site(row, limit, neurons[neurons["site"] == row["site"]], len(found) > 1, _named(found))
+        for _, row in own.iterrows()
+    ]
     # Unfolded are the sites of critical neurons, then those where overlaps differ most.
     difference = (own["within"] - own["others"]).fillna(0).to_numpy()
     order = np.lexsort((np.arange(len(own)), -difference, own["critical"].to_numpy() == 0))
     first = sorted(int(i) for i in order[:_SITES])
-    overlap = text("overlap ", tag("i", class_="dot within"), " within")
-    critical = text() if neurons.empty else text(f"{found.settings['critical']} neurons")
+    overlap = text(term("overlap"), " ", tag("i", class_="dot within"), " within")
+    critical = text() if neurons.empty else text(f"{_named(found)} neurons")
     if len(found) > 1:
         overlap = text(overlap, tag("i", class_="dot others"), " others")
         critical = critical and text(critical, tag("u"), " others")
-    head = [tag("span", cell) for cell in ("site", "neurons kept", overlap, critical)]
+    head = [tag("span", cell) for cell in (term("site"), term("neurons kept"), overlap, critical)]
     unfolded = tag("ul", tag("li", *head, class_="head"), *(rows[i] for i in first), class_="sites")
     rest = [rows[i] for i in range(len(rows)) if i not in first]
     more = tag("details", tag("summary", f"{len(rest)} other sites"), tag("ul", *rest, class_="sites"))
     return text(unfolded, more if rest else None)
 
 
-def _site(row: pd.Series[Any], limit: float, neurons: pd.DataFrame, several: bool) -> Html:
+def _site(row: pd.Series[Any], limit: float, neurons: pd.DataFrame, several: bool, called: str) -> Html:
     """Write the line of one site."""
     kept = percent(float(row["kept"]))
     bar = tag("i", style=f"width:{100 * row['kept'] / limit:.1f}%")
@@ -139,7 +154,7 @@ def _site(row: pd.Series[Any], limit: float, neurons: pd.DataFrame, several: boo
         tag("span", str(row["site"]), class_="name", title=f"{row['site']}, {number(row['neurons'])} neurons"),
         tag("span", tag("span", bar, class_="bar"), tag("b", kept), class_="kept"),
         _overlaps(float(row["within"]), float(row["others"]) if several else np.nan),
-        _columns(neurons) if len(neurons) else tag("span"),
+        _columns(neurons, called) if len(neurons) else tag("span"),
     ]
     return tag("li", *cells)
 
@@ -158,8 +173,8 @@ def _overlaps(within: float, others: float) -> Html:
     return tag("span", tag("span", *dots, class_="line"), tag("b", said), class_="overlaps", title=words)
 
 
-def _columns(neurons: pd.DataFrame) -> Html:
-    """Draw a column for each critical neuron: how many pathways keep it; a line where those of others do."""
+def _columns(neurons: pd.DataFrame, called: str) -> Html:
+    """Draw a column for each marked neuron: how many pathways keep it; a line where those of others do."""
     strongest = (neurons["kept"] - neurons["others"]).abs().fillna(0).sort_values(ascending=False, kind="stable")
     columns = []
     for _, row in neurons.loc[np.sort(strongest.index[:_NEURONS])].iterrows():
@@ -170,7 +185,7 @@ def _columns(neurons: pd.DataFrame) -> Html:
             marks.append(tag("u", style=f"bottom:{100 * row['others']:.0f}%"))
         columns.append(tag("span", *marks, title=words))
     more = len(neurons) - len(columns)
-    words = f"{len(neurons)} critical neurons, kept on average by {percent(float(neurons['kept'].mean()))}"
+    words = f"{len(neurons)} {called} neurons, kept on average by {percent(float(neurons['kept'].mean()))}"
     return tag(
         "span",
         tag("span", *columns, class_="columns", role="img", aria_label=words),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from neucept.mechanisms import Feature, Mechanisms, inputs_needed, wilson
 from neucept.recording import Recording
 
 LEVELS = (0.6, 0.7, 0.8, 0.9, 0.95)  # of precision, shown beside the one required
+FEW = 10  # inputs of a mechanism below which nothing is said of it, unless a test does
 _FAMILIES = {NONE: "pure noise", "all": "all together"}
 
 
@@ -115,9 +116,14 @@ def feature_title(feature: Feature, layers: int = 2) -> str:
 
 def unit_names(recording: Recording, feature: Feature, most: int = 2) -> str:
     """Join the names that a layer's units give to a representative neuron's members; empty for units without names."""
-    labels = recording.units[feature.layer].labels or ()
-    names = [str(labels[neuron]) for neuron in feature.main_neurons if neuron < len(labels)]
+    names = [name for neuron in feature.main_neurons if (name := neuron_name(recording, feature.layer, neuron))]
     return " + ".join(names[:most]) + (f" + {len(names) - most} more" if len(names) > most else "")
+
+
+def neuron_name(recording: Recording, layer: str, neuron: int) -> str:
+    """Name that a layer's units give to a neuron; empty for units without names."""
+    labels = recording.units[layer].labels or ()
+    return str(labels[neuron]) if neuron < len(labels) else ""
 
 
 def family_name(family: str) -> str:
@@ -284,12 +290,36 @@ def verdict_words(verdict: Any, confidence_verdict: Any) -> str:
     return "; ".join(known)
 
 
+def judgement(verdict: str, confidence_verdict: str) -> tuple[str, Literal["plain", "good", "bad"]]:
+    """Say both verdicts on a mechanism, and whether they are an alarm, good news, or neither.
+
+    >>> judgement("less reliable", "unsure"), judgement("", "overconfident"), judgement("", "")
+    (('less reliable; unsure', 'plain'), ('overconfident', 'bad'), ('no clear difference', 'plain'))
+    """
+    words = "; ".join(filter(None, [verdict, confidence_verdict])) or "no clear difference"
+    if confidence_verdict == "overconfident" or (verdict == "less reliable" and confidence_verdict != "unsure"):
+        return words, "bad"
+    good = verdict == "more reliable" or confidence_verdict == "as confident as right"
+    return words, "good" if good and confidence_verdict not in ("unsure", "underconfident") else "plain"
+
+
+def too_few(inputs: int) -> str:
+    """Say that there are too few inputs to say anything of a mechanism; empty where there are enough.
+
+    >>> too_few(3), too_few(10)
+    ('3 inputs: too few to say anything', '')
+    """
+    if inputs >= FEW:
+        return ""
+    return f"{inputs} input{'' if inputs == 1 else 's'}: too few to say anything"
+
+
 def _says(row: Any) -> float:
     """Precision that the confidence of an overconfident mechanism says, or would say in other classes."""
     return float(row.expected if row.precision < row.expected_low else row.expected_elsewhere)
 
 
-def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
+def confidence_findings(table: pd.DataFrame, most: int = 5, most_unsure: int | None = None) -> list[str]:
     """Say where a network is confidently wrong or unsure, and what cannot be said.
 
     Parameters
@@ -298,6 +328,8 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
         One row per mechanism: ``class``, ``mechanism`` and, with labels, the columns of `neucept.reliability`.
     most : int
         Number of mechanisms named of each kind.
+    most_unsure : int, optional
+        Another number for those that are unsure.
 
     Returns
     -------
@@ -328,7 +360,7 @@ def confidence_findings(table: pd.DataFrame, most: int = 5) -> list[str]:
     if told and not alarms:
         which = "None of the mechanisms" if len(told) == len(rows) else f"Of {len(told)} mechanisms to be judged, none"
         said.append(f"{which} is less reliable than the confidence, calibrated within its class, says.")
-    said += _named(unsure, most)
+    said += _named(unsure, most if most_unsure is None else most_unsure)
     if alone:
         first = f"Mechanism {alone[0].mechanism} of class '{alone[0].class_name}'"
         which = f"{first} is" if len(alone) == 1 else f"{len(alone)} mechanisms are"

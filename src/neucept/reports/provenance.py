@@ -1,9 +1,9 @@
-"""What is needed to run it again, and the terms that the report uses."""
+"""What is needed to make a page again: settings, versions, the command and the calls."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,44 +14,24 @@ from neucept.analysis import Analysis
 from neucept.errors import InputError
 from neucept.mechanisms.clustering import METHODS
 from neucept.recording.task import TASKS
-from neucept.reports.components import Html, definitions, table, tag, text
+from neucept.reports.components import Html, table, tag, text
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "plotly")
 
-GLOSSARY = {
-    "neuron": "One number per input that a layer computes: the mean of a channel, or an element of a vector.",
-    "target": "What is explained: the network's output for one class, or another response.",
-    "critical neuron": "A neuron that carries information about the target that the others of its layer do not.",
-    "null": "Not critical.",
-    "knockoff": "A random stand-in for a neuron: same relation to the other neurons, no relation to the target.",
-    "W": "How much better a neuron predicts the response than its knockoff; near zero for neurons that do not matter.",
-    "precision of a selection": "Expected share of the selected neurons that are critical.",
-}
-_OF_CALIBRATION = {
-    "calibration": "Measuring, on responses with known critical neurons, which evidence a required precision needs.",
-    "simulated response": "A random function of some of a layer's neurons, planted to see whether those are found.",
-    "importance": "Root mean square slope of fits of the response with respect to a neuron.",
-    "power": "Share of the critical neurons that are selected.",
-    "group": "Neurons of a layer that are too strongly correlated to tell which of them is critical.",
-}
-_OF_MECHANISMS = {
-    "the network's own confidence": "The mean probability that the network gives the target, as it is: not calibrated.",
-    "predicted by its confidence": "The precision that the network's own probabilities, calibrated on other inputs,"
-    " predict for a mechanism. One that lies below it, or far below what they predict in other classes, is"
-    " overconfident.",
-    "mechanism": "A cluster of inputs with similar activations; 0 is the largest.",
-    "precision of a mechanism": "Share of its inputs whose label is the target.",
-    "typicality": "Share of a mechanism's inputs at least as far from its centre: 1 most typical, near 0 an outlier.",
-    "standard deviation": "Of a neuron over the analysed inputs; +1 is well above the mean.",
-    "stability": "Agreement of results found on other draws or other halves of the data; 1 is identical.",
-}
+READING = (
+    "Read the summary, then the mechanisms. A mechanism marked less reliable is a group of inputs that the network"
+    " processes alike and misclassifies more often. Its pictures and separating neurons show what the group is; its"
+    " borderline pictures show where it ends. Critical neurons and clusters are found without labels; labels are used"
+    " to evaluate them and, by default, to choose how many there are."
+)
 
 
 def provenance(analysis: Analysis) -> Html:
     """List the settings of every step, versions and date, and the calls that reproduce the report."""
     recording, critical, mechanisms = analysis.recording, analysis.critical, analysis.mechanisms
+    run = run_facts(recording.facts)
     recorded = {
-        **recording.facts,
+        **{name: value for name, value in recording.facts.items() if name != RUN},
         "layers": ", ".join(recording.layers),
         "neurons": ", ".join(f"{layer}: {how}" for layer, how in recording.pooling.items()) or "not stated",
         "class names": ", ".join(recording.class_names[:20]) + (", …" if len(recording.class_names) > 20 else ""),
@@ -69,6 +49,47 @@ def provenance(analysis: Analysis) -> Html:
         discovered["calibration"] = "none: selection by knockoffs alone"
     learned = {"inputs": len(mechanisms.samples), **mechanisms.settings}
     learned["neurons used"] = ", ".join(feature.name for feature in mechanisms.features)
+    steps = {"Run": run, "Recording": recorded, "Discovery": discovered, "Mechanisms": learned, "Versions": versions()}
+    return text(settings_tables(steps), calls_that_make(run, _calls(analysis)))
+
+
+RUN = "provenance"  # where a recording's facts hold those of the run: its command, files, options
+
+
+def run_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is known of the run that made a recording; nothing where it was made in Python.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of a recording, or the settings of an audit. ``facts["provenance"]`` is a mapping: ``command`` is the command
+        line that makes the page again, all others are shown as they are, such as the file of the weights.
+    """
+    held = facts.get(RUN)
+    return dict(held) if isinstance(held, Mapping) else {}
+
+
+def calls_that_make(run: Mapping[str, Any], code: str) -> Html:
+    """Show the command that makes the page again, where it was made by one, and the calls in Python."""
+    blocks = []
+    if command := run.get("command"):
+        blocks += [tag("h3", "The command that makes this page"), _code(str(command))]
+    blocks += [tag("h3", "The calls in Python that make this page"), _code(code)]
+    return tag("div", *blocks)
+
+
+def settings_tables(steps: Mapping[str, Mapping[str, Any]]) -> Html:
+    """List settings, a table for each step that has some."""
+    blocks = [
+        tag("div", tag("h3", name), table(["setting", "value"], rows, name))
+        for name, known in steps.items()
+        if (rows := _rows((key, value) for key, value in known.items() if key != "command"))
+    ]
+    return tag("div", *blocks, class_="panels")
+
+
+def versions() -> dict[str, str]:
+    """Give the date, and the versions of what computes."""
     made = {
         "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "neucept": version("neucept"),
@@ -79,33 +100,20 @@ def provenance(analysis: Analysis) -> Html:
             made[package] = version(package)
         except PackageNotFoundError:
             continue
-    steps = {"Recording": recorded, "Discovery": discovered, "Mechanisms": learned, "Versions": made}
-    blocks = [
-        tag("div", tag("h3", name), table(["setting", "value"], _rows(facts.items()), name))
-        for name, facts in steps.items()
-    ]
-    code = tag("pre", tag("code", _calls(analysis)), tabindex=0)
-    return text(tag("div", *blocks, class_="panels"), tag("div", tag("h3", "Code that reproduces this report"), code))
+    return made
 
 
-def glossary(analysis: Analysis) -> Html:
-    """Explain how to read the report."""
-    steps = (
-        "Read the summary, then the mechanisms. A mechanism marked less reliable is a group of inputs that the network"
-        " processes alike and misclassifies more often. Its pictures and separating neurons show what the group is; its"
-        " borderline pictures show where it ends. Critical neurons and clusters are found without labels; labels are"
-        " used to evaluate them and, by default, to choose how many there are."
-    )
-    calibrated = any(selection.calibration is not None for selection in analysis.critical.values())
-    terms = {**GLOSSARY, **(_OF_CALIBRATION if calibrated else {}), **_OF_MECHANISMS}
-    return text(tag("p", steps), definitions(terms))
+def _code(lines: str) -> Html:
+    return tag("pre", tag("code", lines), tabindex=0)
 
 
 def _rows(facts: Iterable[tuple[str, Any]]) -> list[list[str]]:
     rows = []
     for name, value in facts:
-        if isinstance(value, dict):
-            value = ", ".join(f"{key}: {one}" for key, one in value.items())
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key}: {one}" for key, one in value.items() if one is not None)
+        elif isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
         if value not in ("", None):
             rows.append([name.replace("_", " "), str(value)])
     return rows

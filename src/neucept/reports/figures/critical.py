@@ -84,7 +84,7 @@ def ranked_statistics(selection: Selection, most: int = MOST_RANKED, height: int
     figure.update_xaxes(
         title="neuron, strongest evidence first", type="category", categoryorder="array", showgrid=False
     )
-    figure.update_xaxes(categoryarray=called, tickangle=-90, tickfont={"size": 10})
+    figure.update_xaxes(categoryarray=called, tickangle=-90, tickfont={"size": 12})
     if selection.names is not None:
         figure.update_xaxes(tickvals=called, ticktext=[shorten(name, _TICK) for name in called])
     figure.update_yaxes(title="statistic W", zeroline=True, zerolinecolor=GRID, rangemode="tozero")
@@ -144,7 +144,7 @@ def ranked_neurons(selection: Selection, most: int = MOST_JUDGED, height: int = 
     figure.update_xaxes(anchor="y2", showgrid=False, zeroline=False, range=ends)
     if few:
         figure.update_xaxes(title=f"{title}, strongest evidence first", type="category", tickangle=-90)
-        figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 10})
+        figure.update_xaxes(categoryorder="array", categoryarray=place, tickfont={"size": 12})
         if selection.names is not None:
             figure.update_xaxes(tickvals=place, ticktext=[shorten(name, _TICK) for name in called])
     else:

@@ -14,7 +14,7 @@ from neucept.reports.figures.canvas import ACCENT, MUTED, canvas, colour, symbol
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-CURVES = {"stability": "stability", "silhouette": "silhouette", "bic": "BIC"}
+CURVES = {"stability": "agreement of halves", "silhouette": "silhouette", "bic": "BIC"}
 
 
 def input_map(
