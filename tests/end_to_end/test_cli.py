@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from neucept import Audit, demo
 from neucept.calibration.simulation import FAMILIES
 from neucept.cli import app
-from neucept.cli.subject import Inputs, _in_order
+from neucept.cli.subject import Inputs, _numbered, class_names
 from neucept.cli.terminal import clear_errors
 from neucept.datasets import load_data, load_digits
 from neucept.errors import InputError
@@ -207,10 +207,9 @@ def test_calibrate_prints_and_writes_precision_and_power_by_kind(workshop: Path,
     assert "<script src" not in page  # opens without a network
 
 
-@pytest.mark.filterwarnings("ignore:No class of the data is among")
-@pytest.mark.parametrize(("names", "first"), [("bar,blob", 0), ("rod,ball", 0), ("blob,bar", 1), ("dot,blob,bar", 2)])
+@pytest.mark.parametrize(("names", "first"), [("bar,blob", 0), ("Bar,BLOB", 0), ("blob,bar", 1), ("dot,blob,bar", 2)])
 def test_class_names_say_the_order_of_the_outputs(workshop: Path, names: str, first: int) -> None:
-    """The names of the data in another order number the classes anew; other names only rename them."""
+    """The names of the data in another order number the classes anew."""
     pictures = Inputs(workshop / "shapes.npz", classes=names).load(f"{workshop}/net.py:build", nn.Identity())
     assert pictures.labels[0] == first  # a bar
     assert pictures.class_names == tuple(names.split(","))
@@ -248,13 +247,37 @@ def test_capitals_of_class_names_do_not_matter(workshop: Path) -> None:
     assert pictures.labels[0] == 1 and pictures.class_names == ("BLOB", "Bar")
     letters = replace(pictures.take(np.arange(3)), labels=np.arange(3), class_names=("A", "a", "b"))
     with pytest.raises(InputError, match="The class 'A' of the data is not among --classes"):
-        _in_order(letters, ["a", "b"])
-    with pytest.warns(UserWarning, match="taken in the order of the data: 'bar' is 'rod', 'blob' is 'ball'"):
+        _numbered(letters, ["a", "b"], False)
+    with pytest.raises(InputError, match=r"--classes-in-order if they are .* \('bar' is 'rod', 'blob' is 'ball'\)"):
         Inputs(workshop / "shapes.npz", classes="rod,ball").load(f"{workshop}/net.py:build", nn.Identity())
+    asked = Inputs(workshop / "shapes.npz", classes="rod,ball", classes_in_order=True)
+    assert asked.load(f"{workshop}/net.py:build", nn.Identity()).class_names == ("rod", "ball")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.txt", "a cat\ndog, or hound\n\n"),
+        ("names.json", '["a cat", "dog, or hound"]'),
+        ("index.json", '{"1": ["n02", "dog, or hound"], "0": ["n01", "a cat"]}'),
+        ("plain.json", '{"0": "a cat", "1": "dog, or hound"}'),
+    ],
+)
+def test_class_names_are_read_from_files(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert class_names(str(tmp_path / name)) == ["a cat", "dog, or hound"]
+
+
+def test_a_file_of_class_names_that_is_none_is_said(tmp_path: Path) -> None:
+    for content in ('{"1": "a", "2": "b"}', "{", "3"):
+        (tmp_path / "names.json").write_text(content)
+        with pytest.raises(InputError, match="expected one name per line"):
+            class_names(str(tmp_path / "names.json"))
 
 
 def test_brackets_in_names_are_no_markup(workshop: Path, tmp_path: Path) -> None:
-    options = ["--classes", "x[/red],y[bold]", "--target", "x[/red]", "--layers", "5", "--draws", 1, "--mechanisms", 2]
+    options = ["--classes", "x[/red],y[bold]", "--classes-in-order", "--target", "x[/red]"]
+    options += ["--layers", "5", "--draws", "1", "--mechanisms", "2"]
     result = run(workshop, *options, "--precision", 0.5, "--out", tmp_path)
     assert result.exit_code == 0, said(result)
     assert "Neurons that decide 'x[/red]'" in said(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,6 +140,7 @@ def run(
     scale: options.Scale = None,
     transform: options.Transform = None,
     classes: options.Classes = None,
+    classes_in_order: options.ClassesInOrder = False,
     skip_unreadable: options.SkipUnreadable = False,
     layers: options.Layers = None,
     target: options.Target = None,
@@ -171,6 +173,7 @@ def run(
         from neucept.cli.subject import Inputs, Subject
 
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
+        inputs = replace(inputs, classes_in_order=classes_in_order)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         discovery = _discovery(objective, response, no_calibration, draws, order, effect)
         learning = {"compactness": compactness, "reduce": reduce}
@@ -206,6 +209,7 @@ def audit(
     scale: options.Scale = None,
     transform: options.Transform = None,
     classes: options.Classes = None,
+    classes_in_order: options.ClassesInOrder = False,
     skip_unreadable: options.SkipUnreadable = False,
     layers: options.Layers = None,
     target: options.Targets = None,
@@ -244,6 +248,7 @@ def audit(
 
         asked = words(target)
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
+        inputs = replace(inputs, classes_in_order=classes_in_order)
         subject = Subject.of(model, weights, n_classes, inputs, layers, asked, device, output, task)
         result = neucept.audit(
             subject.network,
@@ -292,6 +297,7 @@ def calibrate(
     scale: options.Scale = None,
     transform: options.Transform = None,
     classes: options.Classes = None,
+    classes_in_order: options.ClassesInOrder = False,
     skip_unreadable: options.SkipUnreadable = False,
     layers: options.Layers = None,
     target: options.Target = None,
@@ -312,6 +318,7 @@ def calibrate(
         from neucept.cli.subject import Inputs, Subject
 
         inputs = Inputs(data, split, limit, size, channels, mean, std, transform, classes, skip_unreadable, seed, scale)
+        inputs = replace(inputs, classes_in_order=classes_in_order)
         subject = Subject.of(model, weights, n_classes, inputs, layers, target, device, output, task)
         recording, number = subject.record(batch_size, target)
         say_where(calibrate_layers(recording, subject.layers, number, precision, page, seed))

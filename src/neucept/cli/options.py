@@ -102,7 +102,17 @@ Transform = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        metavar="A,B,...", help="Names of the classes, in the order of the model's outputs.", rich_help_panel=_DATA
+        metavar="A,B,...|FILE",
+        help="Names of the classes, in the order of the model's outputs; or a file of them.",
+        rich_help_panel=_DATA,
+    ),
+]
+ClassesInOrder = Annotated[
+    bool,
+    typer.Option(
+        "--classes-in-order",
+        help="The classes of the data, sorted, are those of --classes, by other names.",
+        rich_help_panel=_DATA,
     ),
 ]
 SkipUnreadable = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class Inputs:
     skip_unreadable: bool = False
     seed: int = 0
     scale: str | None = None
+    classes_in_order: bool = False
 
     def load(self, spec: str, model: nn.Module, pretrained: bool = False) -> ImageDataset:
         """Load them with the transform asked for, or the one that the published network was trained with.
@@ -53,8 +55,8 @@ class Inputs:
         Warns where a network with its published weights would get pixels that are not normalised.
         """
         pictures = load_data(self.data, **self._options(spec, model, pretrained))
-        names = words(self.classes)
-        return pictures if names is None else _in_order(pictures, names)
+        names = class_names(self.classes)
+        return pictures if names is None else _numbered(pictures, names, self.classes_in_order)
 
     def load_new(self, spec: str, model: nn.Module, names: Sequence[str]) -> ImageDataset | UnlabelledImages:
         """Load new inputs of a run, whose classes are ``names``: with their labels where they have some of these.
@@ -108,27 +110,50 @@ def _key(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name.casefold()).strip()
 
 
-def _in_order(pictures: ImageDataset, names: list[str]) -> ImageDataset:
-    """Give classes the numbers of their names where the data have these, in any order; otherwise rename them.
+def _numbered(pictures: ImageDataset, names: list[str], in_order: bool) -> ImageDataset:
+    """Give classes the numbers of their names where the data have these, in any order; rename them where asked.
 
-    Capitals do not matter where names differ by more than them.
+    Capitals, spaces, hyphens and underscores do not matter where names differ by more than them. Classes whose names
+    are numbers are those of the outputs.
     """
     own, known = list(pictures.class_names), list(names)
-    if all(len({name.casefold() for name in some}) == len(some) for some in (names, own)):
-        own, known = [name.casefold() for name in own], [name.casefold() for name in names]
+    if all(len({_key(name) for name in some}) == len(some) for some in (names, own)):
+        own, known = [_key(name) for name in own], [_key(name) for name in names]
     strange = [name for name, key in zip(pictures.class_names, own, strict=True) if key not in known]
     if not strange:
         number = np.array([known.index(name) for name in own])
         return pictures.relabel(number[pictures.labels], names)
     if len(strange) < len(own):
         raise InputError(f"The class '{strange[0]}' of the data is not among --classes.{closest(strange[0], names)}")
-    if not all(name.isdigit() for name in own):
+    if not in_order and not all(name.isdigit() for name in own):
         pairs = ", ".join(f"'{a}' is '{b}'" for a, b in list(zip(pictures.class_names, names, strict=False))[:5])
-        warnings.warn(
-            f"No class of the data is among --classes, so they are taken in the order of the data: {pairs}.",
-            stacklevel=1,
+        raise InputError(
+            f"No class of the data is among --classes: the data have {', '.join(pictures.class_names[:5])}. Name them"
+            f" as the data do, or say --classes-in-order if they are in the same order ({pairs})."
         )
     return pictures.relabel(pictures.labels, names)
+
+
+def class_names(text: str | None) -> list[str] | None:
+    """Read ``--classes``: names with commas between, or a file of them.
+
+    A file has one name per line, or is JSON: a list, or a mapping of numbers to names or to [id, name], as of ImageNet.
+    """
+    if text is None or not Path(text).is_file():
+        return words(text)
+    try:
+        content = Path(text).read_text("utf-8")
+        if Path(text).suffix.lower() != ".json":
+            return [line.strip() for line in content.splitlines() if line.strip()]
+        held = json.loads(content)
+        if isinstance(held, dict):
+            held = [held[str(number)] for number in range(len(held))]
+        return [str(one[-1]) if isinstance(one, list) else str(one) for one in held]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"--classes {text}: expected one name per line, a JSON list of names, or a JSON mapping of the numbers 0,"
+            f" 1, ... to names ({type(error).__name__}: {error})."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -171,7 +196,7 @@ class Subject:
             console.print(f"Layers: {', '.join(chosen)} (chosen; others with --layers, see 'neucept layers').")
         early = early_layer(table)
         watched = () if early is None else (early,)
-        subject = cls(network, pictures, chosen, words(inputs.classes), device, way, task, watched=watched)
+        subject = cls(network, pictures, chosen, class_names(inputs.classes), device, way, task, watched=watched)
         first = subject._record(pictures.take([0]), 1)
         for one in [] if target is None else [target] if isinstance(target, str) else target:
             first.class_number(one)
