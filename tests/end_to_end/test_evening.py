@@ -215,7 +215,7 @@ def test_what_is_no_run_is_said(desk: Path, tmp_path: Path) -> None:
     assert "There is no run at" in neucept(desk, "show", "runs/al", fails=True)
     (tmp_path / "bad.zip").write_bytes(b"PK no")
     assert "is no packed run, or is damaged" in neucept(tmp_path, "show", "bad.zip", fails=True)
-    assert "no saved Audit" in neucept(desk, "report", "photos", fails=True)
+    assert "photos is no run" in neucept(desk, "report", "photos", fails=True)
     assert "Did you mean" in neucept(desk, "show", "runs/all", "--target", "blab", fails=True)
     assert "--precision 3: expected" in neucept(desk, "report", "runs/all", "--precision", 3, fails=True)
     assert "expected a file that ends with .csv" in neucept(

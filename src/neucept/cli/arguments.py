@@ -47,6 +47,20 @@ def check_folder(out: Path) -> Path:
     return out
 
 
+_A_RUN = "Give the folder that 'neucept run' or 'neucept audit' wrote."
+
+
+def check_run(run: Path) -> None:
+    """Raise an InputError unless there is a run at a path, or a file of one."""
+    if not run.exists():
+        near = closest(run.name, [one.name for one in run.parent.iterdir()]) if run.parent.is_dir() else ""
+        raise InputError(
+            f"There is no run at {run}.{near} Give the folder that 'neucept run' or 'neucept audit' wrote."
+        )
+    if run.is_dir() and not (run / "facts.json").is_file():
+        raise InputError(f"{run} is no run: there is no facts.json in it. {_A_RUN}")
+
+
 def check_report_packages() -> None:
     """Raise an InputError where a package that a report needs is not installed."""
     for package, module in {"plotly": "plotly", "pillow": "PIL"}.items():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from neucept.cli import options
-from neucept.cli.arguments import check_report_packages, how_many, page_at
+from neucept.cli.arguments import check_report_packages, check_run, how_many, page_at
 from neucept.cli.commands import app
 from neucept.cli.terminal import clear_errors, say_where, write_table, write_tables
 from neucept.errors import InputError
@@ -34,6 +34,7 @@ def show(
 ) -> None:
     """Print what a run found, without the network or the data."""
     with clear_errors():
+        check_run(run)
         from neucept.cli import reopened
 
         reopened.show(run, target, name, flags)
@@ -54,6 +55,7 @@ def report(
 ) -> None:
     """Draw a run again: another class, precision or number of mechanisms, without the network or the data."""
     with clear_errors():
+        check_run(run)
         check_report_packages()
         if precision is not None and not 0 < precision < 1:
             raise InputError(f"--precision {precision:g}: expected a number between 0 and 1, such as 0.9.")
@@ -93,6 +95,7 @@ def assign(
     with clear_errors():
         if out.suffix not in (".csv", ".parquet"):
             raise InputError(f"--out {out}: expected a file that ends with .csv or .parquet.")
+        check_run(run)
         from neucept.cli import reopened
 
         new = reopened.new_inputs(run, data, model, weights, device, batch_size, split, limit)
@@ -115,6 +118,7 @@ def drift(
 ) -> None:
     """Compare new inputs with those of a run: mechanisms, classes, confidence, and how many are unlike all."""
     with clear_errors():
+        check_run(run)
         page = page_at(out, "drift.html")
         import neucept
         from neucept.cli import reopened
@@ -139,6 +143,8 @@ def compare(
 ) -> None:
     """Compare two networks on the same inputs: matched mechanisms, and what each has that the other lacks."""
     with clear_errors():
+        check_run(run)
+        check_run(other)
         page = page_at(out, "comparison.html")
         from neucept.cli import reopened
 
@@ -154,6 +160,7 @@ def pack(
 ) -> None:
     """Write a run to one file, to be sent to a colleague; every command here reads it."""
     with clear_errors():
+        check_run(run)
         from neucept.analysis import Audit
 
         say_where([Audit.open(run).pack(out or Path(f"{run.resolve()}.zip"))])

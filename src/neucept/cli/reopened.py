@@ -31,19 +31,9 @@ from neucept.reports.phrases import percent
 _LISTED = 20  # inputs that the terminal lists
 
 
-def opened(run: Path) -> Audit:
-    """Open a run; a path that is none is said with what is near."""
-    if not run.exists():
-        near = closest(run.name, [one.name for one in run.parent.iterdir()]) if run.parent.is_dir() else ""
-        raise InputError(
-            f"There is no run at {run}.{near} Give the folder (--out) of 'neucept run' or 'neucept audit'."
-        )
-    return Audit.open(run)
-
-
 def show(run: Path, target: str | None, name: str | None, flags: bool) -> None:
     """Print what a run found: of all classes, of one, of one input, or the inputs with flags."""
-    audit = opened(run)
+    audit = Audit.open(run)
     if name is not None:
         print_one(audit, name)
     elif flags:
@@ -165,7 +155,7 @@ def draw(
     out: Path | None,
 ) -> list[Path]:
     """Draw the page of a class, or the index of all; say which files were written."""
-    audit = opened(run)
+    audit = Audit.open(run)
     if target is None and precision is None and n_mechanisms is None and len(audit.outcomes) > 1:
         page = page_at(_beside(run) if out is None else out, "index.html")
         return [audit.report(page, pages=pages), *write_tables(page, mechanisms=audit.table, classes=audit.classes)]
@@ -189,7 +179,7 @@ def _beside(run: Path) -> Path:
 
 def compare(run: Path, other: Path, target: str | None, names: str | None, page: Path) -> list[Path]:
     """Compare two runs on the same inputs; say which files were written."""
-    one, two = opened(run), opened(other)
+    one, two = Audit.open(run), Audit.open(other)
     called = words(names) or [path.resolve().name.removesuffix(".zip") for path in (run, other)]
     if len(called) != 2 or called[0] == called[1]:
         called = [f"{called[0]} (A)", f"{called[-1]} (B)"]
@@ -228,7 +218,7 @@ def new_inputs(
     limit: int | None,
 ) -> NewInputs:
     """Load the network of a run, and record new inputs with it."""
-    audit = opened(run)
+    audit = Audit.open(run)
     network, spec = network_of(audit, is_archive(run), model, weights)
     made: dict[str, Any] = dict(audit.provenance.get("options", {}))
     if is_archive(run) and made.get("transform"):

@@ -1,4 +1,4 @@
-"""A network by its name: the user's own, torchvision's or timm's, with the transform that published weights need."""
+"""A network by its name: the user's own, torchvision's or timm's."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from neucept.errors import InputError, closest, missing
-from neucept.models.specs import check_file, check_weights, first_on_path, no_model, no_module, split_spec
+from neucept.errors import InputError, closest
+from neucept.models.published import build
+from neucept.models.specs import PUBLISHERS, check_file, check_weights, first_on_path, no_module, split_spec
 from neucept.models.weights import fit_weights, read_weights
-from neucept.short_repr import ShortRepr
 
 _WIDTH_NAMES = ("n_classes", "num_classes")
 
@@ -58,10 +57,8 @@ def load_model(spec: str, weights: str | Path | None = None, n_classes: int | No
     pretrained = weights == "pretrained"
     if weights is not None:
         check_weights(spec, str(weights))
-    if origin == "torchvision":
-        model = _from_torchvision(name, pretrained, n_classes)
-    elif origin == "timm":
-        model = _from_timm(name, pretrained, n_classes)
+    if origin in PUBLISHERS:
+        model = _built(spec, lambda: build(origin, name, pretrained, n_classes))
     else:
         model = _from_factory(spec, n_classes)
     if weights is not None and not pretrained:
@@ -92,86 +89,6 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise InputError(f"{spec!r} is a {type(value).__name__}, expected a function.")
     function: Callable[..., Any] = value
     return function
-
-
-@dataclass(frozen=True, repr=False)
-class ColourTransform(ShortRepr):
-    """A transform for pictures that may be gray: they become RGB first.
-
-    Parameters
-    ----------
-    transform : callable
-        From a PIL image in RGB to a tensor (3, H, W).
-    """
-
-    transform: Callable[[Any], Tensor]
-
-    def __call__(self, picture: Any) -> Tensor:
-        """Transform a PIL image to a tensor (3, H, W)."""
-        return self.transform(picture.convert("RGB"))
-
-
-def preprocessing(spec: str, model: nn.Module) -> ColourTransform | None:
-    """Find the transform that fits a torchvision or timm network.
-
-    Parameters
-    ----------
-    spec : str
-        What :func:`load_model` was given.
-    model : Module
-        What it gave.
-
-    Returns
-    -------
-    ColourTransform or None
-        From a PIL image to a normalised tensor (3, H, W). None for the user's own network, whose transform is not
-        known here.
-
-    Examples
-    --------
-    >>> from neucept.models import LeNet
-    >>> preprocessing("neucept.models:LeNet", LeNet()) is None
-    True
-    """
-    origin, name = split_spec(spec)
-    if origin == "torchvision":
-        try:
-            from torchvision import models
-        except ImportError as error:
-            raise missing("torchvision", "vision") from error
-        return ColourTransform(models.get_model_weights(name).DEFAULT.transforms())
-    if origin == "timm":
-        try:
-            from timm.data import create_transform, resolve_model_data_config
-        except ImportError as error:
-            raise missing("timm", "vision") from error
-        return ColourTransform(create_transform(**resolve_model_data_config(model), is_training=False))
-    return None
-
-
-def _from_torchvision(name: str, pretrained: bool, n_classes: int | None) -> nn.Module:
-    try:
-        from torchvision import models
-    except ImportError as error:
-        raise missing("torchvision", "vision") from error
-    names = models.list_models()
-    if name not in names:
-        raise no_model("torchvision", name, names)
-    width = {} if n_classes is None else {"num_classes": n_classes}
-    return _built(
-        f"torchvision:{name}", lambda: models.get_model(name, weights="DEFAULT" if pretrained else None, **width)
-    )
-
-
-def _from_timm(name: str, pretrained: bool, n_classes: int | None) -> nn.Module:
-    try:
-        import timm
-    except ImportError as error:
-        raise missing("timm", "vision") from error
-    if not timm.is_model(name):
-        raise no_model("timm", name, timm.list_models())
-    width = {} if n_classes is None else {"num_classes": n_classes}
-    return _built(f"timm:{name}", lambda: timm.create_model(name, pretrained=pretrained, **width))
 
 
 def _from_factory(spec: str, n_classes: int | None) -> nn.Module:
