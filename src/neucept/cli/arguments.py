@@ -54,9 +54,7 @@ def check_run(run: Path) -> None:
     """Raise an InputError unless there is a run at a path, or a file of one."""
     if not run.exists():
         near = closest(run.name, [one.name for one in run.parent.iterdir()]) if run.parent.is_dir() else ""
-        raise InputError(
-            f"There is no run at {run}.{near} Give the folder that 'neucept run' or 'neucept audit' wrote."
-        )
+        raise InputError(f"There is no run at {run}.{near} {_A_RUN}")
     if run.is_dir() and not (run / "facts.json").is_file():
         raise InputError(f"{run} is no run: there is no facts.json in it. {_A_RUN}")
 
