@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from neucept import Audit, InputError
+from neucept import audit as neucept_audit
 from neucept.datasets import load_data
 from neucept.training import accuracy, train
 
@@ -76,6 +78,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+QUICK: dict[str, Any] = {
+    "discovery": {"calibration": None, "draws": 3},
+    "stability": 0,
+    "workers": 1,
+    "progress": False,
+}
 FAST = ("--no-calibration", "--draws", 3, "--layers", "1,5")
 
 
@@ -209,6 +217,15 @@ def test_an_archive_that_would_leave_its_folder_is_refused(desk: Path, tmp_path:
         archive.writestr(name, b"x")
     with pytest.raises(InputError, match="would be written outside"):
         Audit.open(tmp_path / "run.zip")
+
+
+def test_how_inputs_were_prepared_is_not_guessed(desk: Path, tmp_path: Path) -> None:
+    audit = Audit.open(desk / "runs" / "all")
+    neucept_audit(recording=audit.recording, layers=["5"], out=tmp_path / "python", **QUICK)
+    (tmp_path / "tomorrow").symlink_to(desk / "tomorrow")
+    again = ("--model", desk / "net.py:build", "--weights", desk / "net.safetensors")
+    said = neucept(tmp_path, "assign", "python", "--data", "tomorrow", *again, fails=True)
+    assert "does not say how its inputs were prepared" in said
 
 
 def test_what_is_no_run_is_said(desk: Path, tmp_path: Path) -> None:

@@ -219,8 +219,13 @@ def new_inputs(
 ) -> NewInputs:
     """Load the network of a run, and record new inputs with it."""
     audit = Audit.open(run)
-    network, spec = network_of(audit, is_archive(run), model, weights)
     made: dict[str, Any] = dict(audit.provenance.get("options", {}))
+    if "data" not in made:  # how inputs are prepared is not known: a guess would give wrong answers without a word
+        raise InputError(
+            f"{run} was not made by a command, so it does not say how its inputs were prepared. Assign new ones in"
+            " Python: neucept.Audit.open(RUN).assign(data, model), or neucept.drift(audit, data, model)."
+        )
+    network, spec = network_of(audit, is_archive(run), model, weights)
     if is_archive(run) and made.get("transform"):
         raise InputError(
             f"{run} was made with --transform, whose code is not run from a packed run: unpack it, or run anew."
@@ -241,8 +246,6 @@ def network_of(audit: Audit, archived: bool, model: str | None, weights: str | N
     known, held = str(made.get("model", "")), made.get("weights")
     again = f"The run was made with --model {known}" + (f" --weights {held}." if held else ".")
     if model is None:
-        if not known:
-            raise InputError("The run does not say how its network is loaded: give --model and --weights.")
         published = known.startswith(("torchvision:", "timm:"))
         if not published and (archived or not is_code_file(known)):
             raise InputError(f"Code that a run names is not run unasked: say --model (and --weights). {again}")
