@@ -111,11 +111,17 @@ class Drift:
         surer = self.classes[self.classes["p_confidence"] < LEVEL]
         if len(surer):
             names = ", ".join(f"'{name}'" for name in surer["class"].head(5))
-            said.append(f"The confidence is distributed otherwise than then in {len(surer)} classes: {names}.")
+            said.append(f"The confidence is distributed otherwise than then in {_classes(len(surer))}: {names}.")
         few = int((self.classes["inputs_now"] < FEWEST).sum())
         if few:
-            said.append(f"{few} classes have fewer than {FEWEST} new inputs: nothing can be said of their mechanisms.")
+            said.append(
+                f"Of {_classes(few)} there are fewer than {FEWEST} new inputs: nothing is said of their mechanisms."
+            )
         return said or ["Nothing has changed that these inputs are enough to see."]
+
+
+def _classes(number: int) -> str:
+    return f"{number} class{'' if number == 1 else 'es'}"
 
 
 def drift(audit: Audit, data: Any, model: Any = None, output: Output = None) -> Drift:
