@@ -153,7 +153,7 @@ def test_run_says_how_many_mechanisms_it_suggests_and_why(workshop: Path, tmp_pa
     result = run(workshop, "--out", tmp_path / "top", "--reduce", "top", *options)
     assert result.exit_code == 0, said(result)
     number = len(pd.read_csv(tmp_path / "top" / "mechanisms.csv"))
-    sentence = "A single mechanism cannot be rejected" if number == 1 else f"{number} suggested (stability"
+    sentence = "A single mechanism cannot be rejected" if number == 1 else f"{number} suggested (agreement of halves"
     assert sentence in said(result)
     result = run(workshop, "--out", tmp_path / "wrong", "--reduce", "contributions", *options)
     assert result.exit_code == 2 and "contribution" in said(result) and "--reduce" in said(result)

@@ -489,7 +489,7 @@ def test_heat_maps_stand_where_inputs_are_pictures(tmp_path: Path, monkeypatch: 
     assert text.count('alt="mean pathway gradient of mechanism') == 2
     for k in range(2):
         shown = mechanisms.samples[mechanisms.typical(k, 7)]
-        assert all(f'alt="pathway gradient of input {row}, red' in text for row in shown)
+        assert all(f'alt="pathway gradient of {recording.name(row)}, red' in text for row in shown)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):  # is no reason to leave them out
         patch.setattr("neucept.mechanism_pathways.tracing.permutation_test", broken)

@@ -302,11 +302,14 @@ def _neurons_to_show(critical: CriticalNeurons, mechanisms: Mechanisms) -> list[
     most = max(_TOP_NEURONS // len(critical), 2)
     first = {layer: s.neurons[:most] if len(s.neurons) else s.ranking[:_APART] for layer, s in critical.items()}
     shown = {(layer, int(neuron)): None for layer, neurons in first.items() for neuron in neurons}
-    names, apart = mechanisms.deciding_neurons()
+    _, apart = mechanisms.deciding_neurons()
+    space, features = mechanisms.space, mechanisms.features
     for own in apart if len(mechanisms) > 1 else ():
-        for j in np.argsort(-own, kind="stable")[:_APART]:
-            layer, _, neurons = names[j].rpartition(":")
-            shown[layer, int(neurons.split("+")[0])] = None
+        for j in np.argsort(-own, kind="stable")[:_APART].tolist():
+            if space is None:
+                shown[features[j].layer, int(features[j].main_neurons[0])] = None
+            else:
+                shown[space.layers[space.layer[j]], int(space.neurons[j])] = None
     layers = list(dict.fromkeys((*critical, *mechanisms.layers)))
     ordered = sorted(shown, key=lambda one: (layers.index(one[0]), not _is_selected(critical, *one)))
     return [(layer, neuron, _is_selected(critical, layer, neuron)) for layer, neuron in ordered]
