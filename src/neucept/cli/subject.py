@@ -137,7 +137,8 @@ def _numbered(pictures: ImageDataset, names: list[str], in_order: bool) -> Image
 def class_names(text: str | None) -> list[str] | None:
     """Read ``--classes``: names with commas between, or a file of them.
 
-    A file has one name per line, or is JSON: a list, or a mapping of numbers to names or to [id, name], as of ImageNet.
+    A file has one name per line, or is JSON: a list, or a mapping of numbers to names or to [id, name], of which the
+    name counts.
     """
     if text is None or not Path(text).is_file():
         return words(text)
