@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, fisher_exact, ks_2samp
+from scipy.stats import fisher_exact, ks_2samp
 
 from neucept.analysis.accuracy import accuracy_with_interval
 from neucept.analysis.assignment import UNLIKE, record_again
@@ -26,7 +26,7 @@ FEWEST = 5  # new inputs of a class, below which its mechanisms are not tested
 class Drift:
     """How new inputs differ from those of an audit; made by `drift`.
 
-    Every p-value is two-sided and corrected by Holm's method within its table.
+    P-values of the tables are two-sided and corrected by Holm's method within their table.
 
     Attributes
     ----------
@@ -45,6 +45,9 @@ class Drift:
         One row per new input, see `neucept.Audit.assign`.
     then, now : int
         Inputs recorded, and new ones.
+    p_unlike : float
+        Probability of as many unlike inputs, or more, if the new ones are drawn as those recorded were, see
+        `neucept.Novelty.p_of_count`.
     accuracy_then, accuracy_now : (float, float, float) or None
         With Wilson's 95% interval; None without labels.
     """
@@ -54,6 +57,7 @@ class Drift:
     assigned: pd.DataFrame
     then: int
     now: int
+    p_unlike: float
     model_name: str = "network"
     accuracy_then: tuple[float, float, float] | None = None
     accuracy_now: tuple[float, float, float] | None = None
@@ -72,12 +76,6 @@ class Drift:
         """Share of the new inputs that are unlike all recorded, with Wilson's 95% interval; 5% is the false alarm."""
         flagged = int((self.assigned["p_unlike"] <= UNLIKE).sum())
         return (flagged / self.now, *wilson(flagged, self.now))
-
-    @cached_property
-    def p_unlike(self) -> float:
-        """Probability of as many unlike inputs, or more, if the new inputs are like those recorded (binomial)."""
-        flagged = int((self.assigned["p_unlike"] <= UNLIKE).sum())
-        return float(binomtest(flagged, self.now, UNLIKE, alternative="greater").pvalue)
 
     @cached_property
     def findings(self) -> list[str]:
@@ -161,6 +159,7 @@ def drift(audit: Audit, data: Any, model: Any = None, output: Output = None) -> 
         assigned=assigned,
         then=len(audit.recording),
         now=len(new),
+        p_unlike=audit.novelty.p_of_count(int((assigned["p_unlike"] <= UNLIKE).sum()), len(new), UNLIKE),
         model_name=audit.model_name,
         accuracy_then=accuracy_with_interval(audit.recording),
         accuracy_now=accuracy_with_interval(new),

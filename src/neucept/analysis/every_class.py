@@ -303,9 +303,9 @@ class Audit:
         Returns
         -------
         DataFrame
-            One row per input, as in `inputs`. ``p_unlike`` is a conformal p-value: at most 5% of new inputs like those
-            recorded have one of 0.05 or less, which is the flag ``unlike``. No precision stands beside such an input,
-            because none was measured on its kind; nor beside one predicted as a class that was not audited.
+            One row per input, as in `inputs`. ``p_unlike`` is a conformal p-value: of new inputs like those recorded at
+            most 5%, on average, have one of 0.05 or less, which is the flag ``unlike``. No precision stands beside such
+            an input, because none was measured on its kind; nor beside one predicted as a class that was not audited.
 
         Raises
         ------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import logsumexp
+from scipy.stats import betabinom
 from sklearn.neighbors import NearestNeighbors
 
 from neucept import storage
@@ -114,8 +115,8 @@ class Novelty:
         mean, scale = values.mean(axis=0, dtype=np.float64), np.where(spread > 0, spread, np.inf)
         reference = ((values - mean) / scale).astype(np.float32)
         widths = np.array([recording.activations(layer).shape[1] for layer in chosen])
-        empty = np.empty((0, 0))
-        novelty = cls(chosen, widths, mean, scale, reference, _classes(recording, rows), empty, np.empty(0))
+        none = np.empty((0, 0)), np.empty(0)
+        novelty = cls(chosen, widths, mean, scale, reference, _classes(recording, rows), *none)
         novelty = replace(novelty, known=np.sort(novelty.distances(recording.subset(others)), axis=0))
         return replace(novelty, held_out=np.sort(novelty.scores(recording.subset(held))))
 
@@ -168,12 +169,39 @@ class Novelty:
     def p_values(self, recording: Recording) -> np.ndarray:
         """Conformal p-value of each input, (n,): share of held-out inputs that lie at least as far out, itself counted.
 
-        The smallest that there can be is 1 / (h + 1), for h inputs held out.
+        The smallest that there can be is 1 / (h + 1), for h inputs held out. They mean nothing for inputs that were
+        recorded themselves: a reference input lies at its own place.
         """
         if not len(recording):
             return np.empty(0)
         farther = len(self.held_out) - np.searchsorted(self.held_out, self.scores(recording), side="left")
         return np.asarray((1 + farther) / (len(self.held_out) + 1))
+
+    def p_of_count(self, flagged: int, n: int, level: float) -> float:
+        """Probability of so many flagged inputs, or more, among n new ones that are drawn as the recorded ones were.
+
+        All new inputs are held against the same held-out ones. Those may lie nearer than usual, and then more inputs
+        are flagged than ``level`` says: the number is beta-binomial, not binomial.
+
+        Parameters
+        ----------
+        flagged : int
+            Inputs with a p-value of at most ``level``.
+        n : int
+            New inputs.
+        level : float
+            Between 0 and 1.
+
+        Examples
+        --------
+        >>> Z = np.random.default_rng(0).normal(size=(500, 3))
+        >>> novelty = Novelty.fit(Recording({"hidden": Z}, Z[:, :2], None, ("a", "b")))
+        >>> novelty.p_of_count(0, 100, 0.05), novelty.p_of_count(90, 100, 0.05) < 1e-6
+        (1.0, True)
+        """
+        h = len(self.held_out)
+        k = int(np.floor(level * (h + 1)))  # the threshold is the k-th largest of the held-out scores
+        return 1.0 if flagged == 0 or k == 0 else float(betabinom(n, k, h + 1 - k).sf(flagged - 1))
 
     def save(self, path: str | Path) -> Path:
         """Write to a folder; `Novelty.open` reads it."""
