@@ -234,6 +234,11 @@ def test_what_is_no_run_is_said(desk: Path, tmp_path: Path) -> None:
     assert "is no packed run, or is damaged" in neucept(tmp_path, "show", "bad.zip", fails=True)
     assert "photos is no run" in neucept(desk, "report", "photos", fails=True)
     assert "Did you mean" in neucept(desk, "show", "runs/all", "--target", "blab", fails=True)
+    for command in ("assign", "drift"):
+        said = neucept(desk, command, "runs/all", "--data", "tomorrow", "--batch-size", 0, fails=True)
+        assert "--batch-size 0: expected a number from 1 on" in said
+        said = neucept(desk, command, "runs/all", "--data", "tomorrow", "--device", "cuda:77", fails=True)
+        assert "--device cuda:77 cannot be used" in said
     assert "--precision 3: expected" in neucept(desk, "report", "runs/all", "--precision", 3, fails=True)
     assert "expected a file that ends with .csv" in neucept(
         desk, "assign", "runs/all", "--data", "tomorrow", "--out", "x.txt", fails=True

@@ -26,6 +26,7 @@ from neucept import Audit, InputError, Recording, audit, report
 from neucept.analysis.accuracy import implausible
 from neucept.analysis.every_class import NOT_DONE
 from neucept.mechanisms import correct_over_classes
+from neucept.recording import Encoder
 from neucept.reports.phrases import confidence_findings
 
 FAST: dict[str, Any] = {
@@ -624,3 +625,26 @@ def test_a_class_that_was_not_asked_for(audited: Audit) -> None:
         audited.critical["cow"]
     with pytest.raises(InputError, match="holds a saved Recording, not a Audit"):
         Audit.open(audited.folder / "recording")
+
+
+def test_new_inputs_are_recorded_in_batches_on_the_device_asked_for(
+    stripes: tuple[nn.Module, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neucept.analysis import assignment
+
+    model, data = stripes
+    held, asked = audit(model, data, class_names=["upright", "lying"], **FAST).recording, {}
+    real = assignment.record
+    monkeypatch.setattr(assignment, "record", lambda *a, **k: asked.update(k) or real(*a, **k))
+    new = assignment.record_again(held, data, model, batch_size=7, device="cpu")
+    assert (asked["batch_size"], asked["device"]) == (7, "cpu") and len(new) == len(held)
+
+
+def test_neurons_of_the_user_are_not_those_of_the_early_layer(stripes: tuple[nn.Module, Any]) -> None:
+    """An early layer is recorded beside those analysed; units that were meant for these do not fit it."""
+    model, data = stripes
+    of_the_last = Encoder(lambda hidden: hidden[:, :2], names=["first", "second"])
+    found = audit(model, data, ["2"], class_names=["upright", "lying"], neurons=of_the_last, **FAST)
+    assert found.layers == ("2",) and found.recording.activations("2").shape[1] == 2
+    early = [layer for layer in found.recording.layers if layer != "2"]
+    assert [found.recording.units[layer].name for layer in early] == ["channel"]

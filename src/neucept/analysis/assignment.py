@@ -66,8 +66,12 @@ def recorded_members(mechanisms: Mechanisms) -> Members:
     return Members(mechanisms, mechanisms.samples, mechanisms.labels, mechanisms.typicality, mechanisms.ambiguity)
 
 
-def record_again(recording: Recording, data: Any, model: nn.Module | None, output: Output = None) -> Recording:
+def record_again(
+    recording: Recording, data: Any, model: nn.Module | None, output: Output = None, **options: Any
+) -> Recording:
     """Record new inputs as those of a recording were: the same layers, neurons, outputs and task.
+
+    ``options`` are further arguments of `neucept.record`, such as ``batch_size`` and ``device``.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def record_again(recording: Recording, data: Any, model: nn.Module | None, outpu
             " with it and give the Recording."
         )
     how: dict[str, Any] = {"neurons": dict(recording.units), "output": recording.way(output), "task": recording.task}
-    return record(model, data, list(recording.layers), class_names=recording.class_names, **how)
+    return record(model, data, list(recording.layers), class_names=recording.class_names, **how, **options)
 
 
 def assign(

@@ -194,7 +194,10 @@ def audit(
         if not place.exists():
             if recording is None:
                 assert model is not None and inputs is not None
-                options: dict[str, Any] = {"neurons": neurons, "output": output, "task": task, "device": device}
+                own = (
+                    neurons if isinstance(neurons, Mapping) else dict.fromkeys(chosen, neurons)
+                )  # the early has its own
+                options: dict[str, Any] = {"neurons": own, "output": output, "task": task, "device": device}
                 options |= {"class_names": class_names, "batch_size": batch_size, "progress": progress}
                 watched = list(dict.fromkeys([*chosen, *early]))
                 stored = record(model, inputs, watched, store=None if inputs.n is None else place, **options)

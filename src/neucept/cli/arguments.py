@@ -66,7 +66,7 @@ def check_report_packages() -> None:
             raise missing(package, "report")
 
 
-def check_numbers(precision: float, seed: int, **at_least_one: int | None) -> None:
+def check_numbers(precision: float = 0.9, seed: int = 0, **at_least_one: int | None) -> None:
     """Check numbers; of ``at_least_one`` None stands for a default."""
     if seed < 0:
         raise InputError(f"--seed {seed}: expected a number from 0 on.")
@@ -108,11 +108,13 @@ def check_subject(
         check_weights(model, weights)
     if transform is not None:
         check_code(transform)
-    if device not in (None, "cpu"):
-        _check_device(device)
+    check_device(device)
 
 
-def _check_device(device: str | None) -> None:
+def check_device(device: str | None) -> None:
+    """Raise an InputError for a device that PyTorch cannot use, which takes importing it."""
+    if device in (None, "cpu"):
+        return
     import torch
 
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from neucept.cli import options
-from neucept.cli.arguments import check_report_packages, check_run, how_many, page_at
+from neucept.cli.arguments import check_device, check_numbers, check_report_packages, check_run, how_many, page_at
 from neucept.cli.commands import app
 from neucept.cli.terminal import clear_errors, say_where, write_table, write_tables
 from neucept.errors import InputError
@@ -57,8 +57,7 @@ def report(
     with clear_errors():
         check_run(run)
         check_report_packages()
-        if precision is not None and not 0 < precision < 1:
-            raise InputError(f"--precision {precision:g}: expected a number between 0 and 1, such as 0.9.")
+        check_numbers(0.9 if precision is None else precision)
         number: int | Literal["auto"] | None = None
         if mechanisms is not None:
             number = how_many(mechanisms) or "auto"
@@ -96,6 +95,8 @@ def assign(
         if out.suffix not in (".csv", ".parquet"):
             raise InputError(f"--out {out}: expected a file that ends with .csv or .parquet.")
         check_run(run)
+        check_numbers(batch_size=batch_size)
+        check_device(device)
         from neucept.cli import reopened
 
         new = reopened.new_inputs(run, data, model, weights, device, batch_size, split, limit)
@@ -119,6 +120,8 @@ def drift(
     """Compare new inputs with those of a run: mechanisms, classes, confidence, and how many are unlike all."""
     with clear_errors():
         check_run(run)
+        check_numbers(batch_size=batch_size)
+        check_device(device)
         page = page_at(out, "drift.html")
         import neucept
         from neucept.cli import reopened

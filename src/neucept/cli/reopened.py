@@ -234,7 +234,8 @@ def new_inputs(
     skip = bool(made.get("skip_unreadable", False))
     source = Inputs(data, split, limit, skip_unreadable=skip, **same)
     pictures = source.load_new(spec, network, audit.recording.class_names)
-    return NewInputs(audit, record_again(audit.recording, pictures, network), pictures)
+    recording = record_again(audit.recording, pictures, network, device=device, batch_size=batch_size)
+    return NewInputs(audit, recording, pictures)
 
 
 def network_of(audit: Audit, archived: bool, model: str | None, weights: str | None) -> tuple[nn.Module, str]:
