@@ -6,6 +6,7 @@ import copy
 import tracemalloc
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from neucept import InputError, Recording, record
-from neucept.recording import Channels, Encoder, list_layers
+from neucept.recording import Channels, Encoder, MultiLabel, list_layers
 from neucept.recording.outputs import recorded_output
 
 # ---- the oracle -----------------------------------------------------------------------------------------------------
@@ -860,3 +861,18 @@ def test_columns_of_labels_are_names() -> None:
     recording = record(model, (X, labels), ["1"])
     assert recording.class_names == tuple(columns) and recording.task.name == "multi-label"
     assert repr(recording).startswith("Recording(13 inputs, 3 labels; ")
+
+
+def test_what_is_said_of_inputs_one_by_one() -> None:
+    logits = np.array([[0.0, 0.0, 0.0], [0.0, 700.0, 0.0], [np.log(3), 0.0, -np.inf]], np.float32)
+    recording = Recording({"h": np.ones((3, 1))}, np.maximum(logits, -900), np.array([2, 1, 5]), ("a", "b", "c"))
+    assert recording.single_label
+    np.testing.assert_allclose(recording.confidence(), [1 / 3, 1, 3 / 4], rtol=1e-6)
+    np.testing.assert_allclose(recording.confidence(np.array([2])), [3 / 4], rtol=1e-6)
+    assert recording.label_names(np.array([2, 0])) == ["5", "c"]  # 5 is no class of the network
+    several = replace(recording, labels=np.eye(3), task=MultiLabel())
+    assert not several.single_label and np.isnan(several.confidence()).all()
+    assert several.label_names(np.arange(3)) == ["a", "b", "c"]
+    assert replace(recording, labels=np.zeros((3, 3)), task=MultiLabel()).label_names(np.arange(1)) == ["none"]
+    assert replace(recording, labels=np.array([0.5, 1, 2])).label_names(np.arange(1)) == ["0.5"]
+    assert replace(recording, labels=None).label_names(np.arange(2)) == ["", ""]

@@ -294,15 +294,7 @@ class Analysis:
         """Label of each of some rows in words, the finer one where there is one; empty strings without labels."""
         if self.finer_labels is not None:
             return [str(self.finer_names[number]) for number in self.finer_labels[rows]]
-        labels, names = self.recording.labels, self.recording.class_names
-        if labels is None:
-            return [""] * len(rows)
-        if labels.ndim == 2:
-            chosen = [[name for name, on in zip(names, row, strict=False) if on > 0.5] for row in labels[rows]]
-            return [", ".join(some) or "none" for some in chosen]
-        if isinstance(self.recording.task, Regression):
-            return [f"{value:.4g}" for value in labels[rows]]
-        return [names[label] if 0 <= label < len(names) else str(label) for label in labels[rows]]
+        return self.recording.label_names(rows)
 
     @cached_property
     def label_groups(self) -> list[str]:

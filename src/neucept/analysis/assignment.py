@@ -16,7 +16,6 @@ from neucept.mechanisms.confidence import log_odds
 from neucept.novelty import Novelty
 from neucept.recording import Recording, record
 from neucept.recording.outputs import Output
-from neucept.recording.task import Binary, Classes
 from neucept.recording.units import readable
 
 COLUMNS = (
@@ -149,18 +148,17 @@ def table_of(
     rows = table["row"].to_numpy(int)
     table["input"] = [recording.name(row) for row in rows.tolist()]
     table["prediction"] = np.array(recording.task.describe(recording.logits, recording.class_names), object)[rows]
-    plain = type(recording.task) in (Classes, Binary)
-    if plain:
+    if recording.single_label:
         table["predicted"] = recording.predictions[rows]
-        table["confidence"] = _largest_probability(recording)[rows]
-    table["label"] = _labels_in_words(recording, rows)
+        table["confidence"] = recording.confidence(rows)
+    table["label"] = recording.label_names(rows)
     table["p_unlike"] = np.nan if p_unlike is None else p_unlike[rows]
     for column in COLUMNS:
         if column not in table:
             table[column] = np.nan
     unlike = table["p_unlike"].to_numpy(float) <= UNLIKE
     table.loc[unlike, list(_PRECISION)] = np.nan
-    table["flags"] = _flags(recording, table, unlike, plain)
+    table["flags"] = _flags(recording, table, unlike)
     return table[list(COLUMNS)]
 
 
@@ -194,32 +192,11 @@ def _part(recording: Recording, members: Members, judged: pd.DataFrame | None) -
     return part
 
 
-def _largest_probability(recording: Recording) -> np.ndarray:
-    """Softmax probability of the predicted class, (n,); NaN where there is one output alone."""
-    if recording.logits.shape[1] < 2:
-        return np.full(len(recording), np.nan)
-    logits = np.asarray(recording.logits, np.float64)
-    return np.asarray(1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
-
-
-def _labels_in_words(recording: Recording, rows: np.ndarray) -> Any:
-    """Label of each row: the name of its class, or the value; empty without labels."""
-    labels, names = recording.labels, recording.class_names
-    if labels is None:
-        return ""
-    own = labels[rows]
-    if own.ndim == 2:
-        return [", ".join(name for name, on in zip(names, row, strict=False) if on > 0.5) or "none" for row in own]
-    if own.dtype.kind == "f":
-        return own
-    return [names[label] if 0 <= label < len(names) else str(label) for label in own.tolist()]
-
-
-def _flags(recording: Recording, table: pd.DataFrame, unlike: np.ndarray, plain: bool) -> list[str]:
+def _flags(recording: Recording, table: pd.DataFrame, unlike: np.ndarray) -> list[str]:
     """Name what should be looked at, the most important first, with semicolons between."""
     rows = table["row"].to_numpy(int)
     wrong = np.zeros(len(table), bool)
-    if plain and recording.labels is not None and recording.labels.ndim == 1:
+    if recording.single_label and recording.labels is not None and recording.labels.ndim == 1:
         wrong = recording.predictions[rows] != recording.labels[rows]
     verdict = table["verdict"].to_numpy(object)
     reasons = {
@@ -229,7 +206,7 @@ def _flags(recording: Recording, table: pd.DataFrame, unlike: np.ndarray, plain:
         "unsure mechanism": verdict == "unsure",
         "atypical": table["typicality"].to_numpy(float) < _ATYPICAL,
         "borderline": table["ambiguity"].to_numpy(float) > _BORDERLINE,
-        "class without mechanisms": table["mechanism"].isna().to_numpy() | (table["typicality"].isna().to_numpy()),
+        "class without mechanisms": table["typicality"].isna().to_numpy(),
     }
     masks = list(reasons.values())
     return ["; ".join(name for name, on in zip(reasons, row, strict=True) if on) for row in zip(*masks, strict=True)]

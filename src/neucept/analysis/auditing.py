@@ -36,7 +36,7 @@ from neucept.recording import Recording, list_layers, record
 from neucept.recording.hooks import left_as_found
 from neucept.recording.outputs import Output, logits_of
 from neucept.recording.reading import call_first, float_type
-from neucept.recording.task import Binary, Classes, Task
+from neucept.recording.task import Task
 from neucept.recording.units import Neurons
 from neucept.threads import one_thread
 
@@ -331,7 +331,7 @@ def _run(job: Job, targets: Sequence[int | str], workers: int, network: Network,
 
 def _sizes(recording: Recording, targets: Sequence[int | str]) -> dict[int | str, int]:
     """Count the inputs predicted as each class; for classes, of which there may be thousands, in one go."""
-    if type(recording.task) in (Classes, Binary):
+    if recording.single_label:
         counts = np.bincount(recording.predictions, minlength=len(recording.class_names))
         return {target: int(counts[int(target)]) for target in targets}
     return {target: len(recording.samples(target)) for target in targets}

@@ -32,7 +32,7 @@ from neucept.mechanisms.overconfidence import LEVEL, holm
 from neucept.novelty import Novelty
 from neucept.recording import Recording
 from neucept.recording.outputs import Output
-from neucept.recording.task import Binary, Classes, Regression, Task
+from neucept.recording.task import Regression, Task
 from neucept.short_repr import shortened
 
 RANGES = ("highest tenth", "lowest tenth")  # of a regression, where no classes are named
@@ -415,8 +415,7 @@ class Audit:
     def _counted(self, target: int | str) -> dict[str, Any]:
         """Count the inputs of a class, and how often its predictions are right."""
         recording = self.recording
-        plain = type(recording.task) in (Classes, Binary)
-        predicted = self._predictions == target if plain else recording.predicted(target)
+        predicted = self._predictions == target if recording.single_label else recording.predicted(target)
         n = int(predicted.sum())
         counted: dict[str, Any] = {"inputs": n}
         true = None

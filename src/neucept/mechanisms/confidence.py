@@ -101,7 +101,7 @@ def confidence_elsewhere(recording: Recording, target: Any, labels: np.ndarray) 
         that is predicted for several labels.
     """
     odds, right = [np.empty(0)], [np.empty(0, bool)]
-    classes = recording.predictions if type(recording.task) in (Classes, Binary) else None
+    classes = recording.predictions if recording.single_label else None
     for other in range(recording.logits.shape[1]):
         if other == target:
             continue

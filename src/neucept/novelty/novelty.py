@@ -15,7 +15,6 @@ from neucept import storage
 from neucept.errors import InputError
 from neucept.knockoffs.preprocessing import deviations
 from neucept.recording import Recording
-from neucept.recording.task import Binary, Classes
 from neucept.short_repr import shortened
 
 NEIGHBOURS = 10
@@ -145,7 +144,7 @@ class Novelty:
                 search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(reference)), algorithm="brute")
                 search.fit(reference[:, start:end])
                 result[own, number] = search.kneighbors(scaled[own, start:end])[0][:, -1]
-        if not _of_classes(recording):
+        if not recording.single_label:
             return result
         energy = -logsumexp(np.asarray(recording.logits, np.float64), axis=1)
         return np.concatenate([result, energy[:, None]], axis=1)
@@ -225,11 +224,6 @@ def _values(recording: Recording, layers: Sequence[str], rows: np.ndarray) -> np
 
 def _classes(recording: Recording, rows: np.ndarray) -> np.ndarray:
     """Class that each input is predicted as; -1 where outputs are no classes."""
-    if _of_classes(recording):
+    if recording.single_label:
         return np.asarray(recording.predictions[rows])
     return np.full(len(rows), _ANY)
-
-
-def _of_classes(recording: Recording) -> bool:
-    """Tell whether an input is predicted as one of several classes."""
-    return type(recording.task) in (Classes, Binary) and recording.logits.shape[1] > 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from torch import nn
 
 from neucept import storage
@@ -18,7 +19,7 @@ from neucept.recording.hooks import check_layers, check_model, left_as_found
 from neucept.recording.layout import resolve_units
 from neucept.recording.outputs import Output, logits_of, recorded_output
 from neucept.recording.reading import float_type, read_neurons
-from neucept.recording.task import Classes, MultiLabel, Task, task_from_facts, task_to_facts
+from neucept.recording.task import Binary, Classes, MultiLabel, Task, task_from_facts, task_to_facts
 from neucept.recording.units import Units, as_units, neuron_names, readable, units_from_facts, units_to_facts
 from neucept.short_repr import shortened
 
@@ -118,6 +119,39 @@ class Recording:
     def predictions(self) -> np.ndarray:
         """Number of the largest output of each input, (n,); the predicted class where the task is one of classes."""
         return np.asarray(self.logits.argmax(axis=1))
+
+    @property
+    def single_label(self) -> bool:
+        """Whether each input is predicted as one of several classes, whose outputs are logits."""
+        return type(self.task) in (Classes, Binary) and self.logits.shape[1] > 1
+
+    def confidence(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Softmax probability of the predicted class of each input, (n,), not calibrated; NaN for other tasks.
+
+        Parameters
+        ----------
+        rows : array of int, optional
+            Which inputs; all by default.
+        """
+        logits = np.asarray(self.logits if rows is None else self.logits[rows], np.float64)
+        if not self.single_label or not len(logits):
+            return np.full(len(logits), np.nan)
+        return np.asarray(softmax(logits, axis=1).max(axis=1))
+
+    def label_names(self, rows: np.ndarray) -> list[str]:
+        """Label of each of some inputs in words; empty strings without labels.
+
+        A class number that the outputs do not have is given as it is, a value of a regression with four digits.
+        """
+        if self.labels is None:
+            return [""] * len(rows)
+        own, names = self.labels[rows], self.class_names
+        if own.ndim == 2:
+            chosen = [[name for name, on in zip(names, row, strict=False) if on > 0.5] for row in own]
+            return [", ".join(some) or "none" for some in chosen]
+        if own.dtype.kind == "f":
+            return [f"{value:.4g}" for value in own]
+        return [names[label] if 0 <= label < len(names) else str(label) for label in own.tolist()]
 
     def predicted(self, target: int | str | tuple[float, float]) -> np.ndarray:
         """Which inputs are predicted as a target, (n,) bool."""

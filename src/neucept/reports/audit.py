@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from neucept.analysis import Audit
 from neucept.analysis import audit as neucept_audit
 from neucept.inputs import Inputs
-from neucept.recording.task import Binary, Classes
 from neucept.reports.components import (
     Child,
     Html,
@@ -201,10 +199,7 @@ def mistakes(index: Index) -> Html | None:
 def _tiles(audit: Audit, inputs: Inputs, rows: np.ndarray) -> list[Html]:
     """Show mistakes: what they are labelled, how surely something else is predicted, and which file each is."""
     recording = audit.recording
-    labels, names = recording.labels, recording.class_names
-    own = [-1] * len(rows) if labels is None or labels.ndim > 1 else labels[rows].astype(int).tolist()
-    words = [names[label] if 0 <= label < len(names) else "" for label in own]
-    known = shown_inputs(recording, rows, words, np.ones(len(rows), bool))
+    known = shown_inputs(recording, rows, recording.label_names(rows), np.ones(len(rows), bool))
     tiles = []
     for row, one in zip(rows.tolist(), known, strict=True):
         picture = inputs.picture(row)
@@ -246,10 +241,9 @@ def class_table(index: Index) -> Html:
 def _confidence_by_class(audit: Audit) -> dict[str, float]:
     """Mean probability of each class over its predictions, where the outputs are probabilities."""
     recording = audit.recording
-    if type(recording.task) not in (Classes, Binary) or recording.logits.shape[1] < 2:
+    if not recording.single_label:
         return {}
-    predictions = recording.predictions
-    surest = softmax(np.asarray(recording.logits, np.float64), axis=1).max(axis=1)
+    predictions, surest = recording.predictions, recording.confidence()
     return {
         name: float(surest[predictions == number].mean())
         for number, name in enumerate(recording.class_names)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-from scipy.special import softmax
 
 from neucept.recording import Recording
-from neucept.recording.task import Binary, Classes
 from neucept.reports.components import Html, tag
 from neucept.reports.phrases import percent
 
@@ -104,11 +102,8 @@ def shown_inputs(
         Whether each is misclassified; unknown by default, and not said.
     """
     rows = np.asarray(rows, int)
-    outputs = np.asarray(recording.logits[rows], np.float64)
-    sure = np.full(len(rows), np.nan)
-    if type(recording.task) in (Classes, Binary) and outputs.shape[1] > 1:
-        sure = softmax(outputs, axis=1).max(axis=1, initial=0.0)
-    predicted = recording.task.describe(outputs, recording.class_names)
+    sure = recording.confidence(rows)
+    predicted = recording.task.describe(recording.logits[rows], recording.class_names)
     flags = np.zeros(len(rows), bool) if wrong is None else wrong
     known = zip(rows.tolist(), labels, predicted, sure.tolist(), flags, strict=True)
     return [Shown(recording.name(row), label, guess, own, bool(flag)) for row, label, guess, own, flag in known]
